@@ -1,0 +1,61 @@
+//! Gateways: one log line becomes a record of attempts and signals, a notice, or is told to be unreadable; a gateway's
+//! configuration becomes one model for all kinds. Pure functions over bytes: no files, no clocks, no schema.
+//! A reader never fails on a line and never panics; text that a client chose never yields a signal.
+
+mod model;
+mod record;
+
+pub use model::*;
+pub use record::*;
+
+/// The kinds of gateway that logs can be read of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // the contract's names
+pub enum Kind {
+    Nginx,
+    NginxStream,
+    IngressNginx,
+    Haproxy,
+    Envoy,
+    Istio,
+    Apache,
+    Caddy,
+    Traefik,
+    Varnish,
+    AwsAlb,
+    AwsClb,
+    GcpLb,
+    AzureAppgw,
+    Cloudflare,
+}
+
+impl Kind {
+    /// All kinds with their names in the contract.
+    pub const ALL: [(Kind, &'static str); 15] = [
+        (Self::Nginx, "nginx"),
+        (Self::NginxStream, "nginx_stream"),
+        (Self::IngressNginx, "ingress_nginx"),
+        (Self::Haproxy, "haproxy"),
+        (Self::Envoy, "envoy"),
+        (Self::Istio, "istio"),
+        (Self::Apache, "apache"),
+        (Self::Caddy, "caddy"),
+        (Self::Traefik, "traefik"),
+        (Self::Varnish, "varnish"),
+        (Self::AwsAlb, "aws_alb"),
+        (Self::AwsClb, "aws_clb"),
+        (Self::GcpLb, "gcp_lb"),
+        (Self::AzureAppgw, "azure_appgw"),
+        (Self::Cloudflare, "cloudflare"),
+    ];
+
+    /// Its name in the contract.
+    pub fn id(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, id)| id)
+    }
+
+    /// The kind of a name.
+    pub fn from_id(id: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, name)| *name == id).map(|(kind, _)| *kind)
+    }
+}

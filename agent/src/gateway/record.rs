@@ -1,0 +1,200 @@
+//! What one line of a gateway's log says.
+
+macro_rules! signals {
+    ($($variant:ident = $id:literal),+ $(,)?) => {
+        /// What one gateway record says of one upstream attempt: the signals of the catalogue.
+        #[allow(missing_docs)] // the ids are documented in the catalogue
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+        pub enum Signal {
+            $($variant,)+
+            /// The line can't tell.
+            #[default]
+            Unknown,
+        }
+
+        impl Signal {
+            /// The stable id.
+            pub fn id(self) -> &'static str {
+                match self { $(Self::$variant => $id,)+ Self::Unknown => "unknown" }
+            }
+        }
+    };
+}
+
+signals! {
+    Ok = "ok", AppStatus = "app_status", ConnectRefused = "connect_refused", ConnectTimeout = "connect_timeout",
+    ConnectUnreachable = "connect_unreachable", ConnectFailed = "connect_failed",
+    ResetBeforeHeaders = "reset_before_headers", ClosedBeforeHeaders = "closed_before_headers",
+    NoResponseHeaders = "no_response_headers", ReadTimeout = "read_timeout", SendTimeout = "send_timeout",
+    BodyTruncated = "body_truncated", BodyTimeout = "body_timeout", HeaderTooBig = "header_too_big",
+    HeaderInvalid = "header_invalid", ResponseInvalid = "response_invalid", TlsHandshake = "tls_handshake",
+    TlsVerify = "tls_verify", DnsFailure = "dns_failure", NoLiveUpstream = "no_live_upstream",
+    UpstreamDisabled = "upstream_disabled", HealthCheckDown = "health_check_down", HealthCheckUp = "health_check_up",
+    ServerMaint = "server_maint", QueueTimeout = "queue_timeout", UpstreamOverflow = "upstream_overflow",
+    RateLimited = "rate_limited", LocalPortExhausted = "local_port_exhausted", GatewayResource = "gateway_resource",
+    SocketMissing = "socket_missing", SocketPermission = "socket_permission", SocketBacklogFull = "socket_backlog_full",
+    RetriedOk = "retried_ok", ClientAbort = "client_abort", ClientError = "client_error",
+    LbLocalResponse = "lb_local_response", StatusOnly = "status_only", NoRoute = "no_route",
+    GatewayLifecycle = "gateway_lifecycle", AppStderr = "app_stderr", Noise = "noise",
+    UpstreamErrorUnspecified = "upstream_error_unspecified", KilledOnMarkdown = "killed_on_markdown",
+    GatewayCrash = "gateway_crash", Continuation = "continuation",
+}
+
+impl Signal {
+    /// Whether an attempt with this signal failed because of its upstream or on the way to it.
+    pub fn is_failure(self) -> bool {
+        !matches!(
+            self,
+            Self::Ok
+                | Self::AppStatus
+                | Self::RetriedOk
+                | Self::ClientAbort
+                | Self::ClientError
+                | Self::LbLocalResponse
+                | Self::RateLimited
+                | Self::StatusOnly
+                | Self::NoRoute
+                | Self::HealthCheckUp
+                | Self::HealthCheckDown
+                | Self::ServerMaint
+                | Self::UpstreamDisabled
+                | Self::GatewayLifecycle
+                | Self::AppStderr
+                | Self::Noise
+                | Self::Continuation
+                | Self::Unknown
+        )
+    }
+}
+
+/// What a line is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Line {
+    /// It tells of a client's request or of an attempt for one.
+    Record(Box<Record>),
+    /// It tells of an upstream or of the gateway itself, of no client's request.
+    Notice(Box<Notice>),
+    /// It can't be read; why.
+    Unparsed(String),
+}
+
+/// Which log a line stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Log {
+    /// One line a request.
+    Access,
+    /// The gateway's own words.
+    Error,
+    /// Both in one file: each line is told by itself.
+    All,
+}
+
+/// Who made an error answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// The record can't tell.
+    #[default]
+    Unknown,
+    /// The application.
+    App,
+    /// This gateway.
+    Gateway,
+    /// Another gateway behind this one.
+    InnerGateway,
+    /// The client.
+    Client,
+}
+
+/// A time as a log line gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Unix microseconds. Stamps without a zone are taken as the host's local time by the reader's offset.
+    pub unix_us: i64,
+    /// How fine it is, microseconds: 1_000_000 where only seconds are told.
+    pub precision_us: u64,
+}
+
+/// What a line tells of a request.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Record {
+    /// When the line says it was, for access records the end of the request.
+    pub at: Option<Stamp>,
+    /// True for a line of an error log.
+    pub from_error_log: bool,
+    /// Status given to the client. None: not told.
+    pub status: Option<u16>,
+    /// Who made it.
+    pub origin: Origin,
+    /// What the line as a whole says.
+    pub signal: Signal,
+    /// Attempts in order.
+    pub attempts: Vec<Attempt>,
+    /// From the request's first byte to the answer's last, microseconds.
+    pub duration_us: Option<u64>,
+    /// Method.
+    pub method: Option<String>,
+    /// Path with query as logged; masked where it leaves the agent.
+    pub path: Option<String>,
+    /// Request id or trace id.
+    pub request_id: Option<String>,
+    /// Client's address as logged.
+    pub client: Option<String>,
+    /// The connection's number (nginx `*N`, `$connection`), to join access and error lines.
+    pub connection: Option<u64>,
+    /// Virtual host or server name.
+    pub server: Option<String>,
+    /// Pool, backend or cluster where the line names one.
+    pub pool: Option<String>,
+    /// The gateway's own words for the reason.
+    pub reason: Option<String>,
+    /// Bytes of the body sent to the client.
+    pub body_bytes: Option<u64>,
+}
+
+/// One try at one upstream.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Attempt {
+    /// `ip:port`, `[ip6]:port`, `unix:/path`, or the name that the line gives. None: the line names none.
+    pub upstream: Option<String>,
+    /// Status of this attempt.
+    pub status: Option<u16>,
+    /// What became of it.
+    pub signal: Signal,
+    /// Time to connect, microseconds.
+    pub connect_us: Option<u64>,
+    /// Time to the header, microseconds.
+    pub header_us: Option<u64>,
+    /// Time of the whole attempt, microseconds.
+    pub response_us: Option<u64>,
+    /// Bytes that came from the upstream.
+    pub received_bytes: Option<u64>,
+    /// Whether a kept connection was used.
+    pub reused_connection: Option<bool>,
+}
+
+/// What a line tells of an upstream or of the gateway itself.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Notice {
+    /// When.
+    pub at: Option<Stamp>,
+    /// The upstream, as in attempts. None: it speaks of the gateway itself.
+    pub upstream: Option<String>,
+    /// Its pool.
+    pub pool: Option<String>,
+    /// What it says.
+    pub signal: Signal,
+    /// In its own words.
+    pub says: String,
+    /// Status that a health check saw.
+    pub check_status: Option<u16>,
+    /// What a health check met.
+    pub check_signal: Option<Signal>,
+    /// How long the check took, microseconds.
+    pub check_us: Option<u64>,
+}
+
+/// Reads the lines of one log. A reader may keep state from line to line (a record that spans several lines), bounded.
+pub trait Reader {
+    /// Reads one line, without its end of line.
+    fn read(&mut self, line: &[u8]) -> Line;
+}

@@ -1,0 +1,5 @@
+//! Sees one host for why502.
+
+pub mod config;
+pub mod gateway;
+pub mod sampler;

@@ -1,0 +1,3 @@
+//! The collector: keeps the state of the fleet, names the cause of each failing upstream, answers queries.
+
+pub mod model;

@@ -1,0 +1,20 @@
+//! The words of the system as types: what is sampled, what happens, what a host looks like now, what an incident is.
+//! Plain data, no clocks and no I/O. Times are unix microseconds (`_us`), put on the collector's time line by `wire`.
+
+mod catalogue;
+mod config;
+mod event;
+mod incident;
+mod record;
+mod sample;
+mod signal;
+mod state;
+
+pub use catalogue::{CATALOGUE, Cause, CauseEntry, Family};
+pub use config::*;
+pub use event::*;
+pub use incident::*;
+pub use record::*;
+pub use sample::*;
+pub use signal::Signal;
+pub use state::*;

@@ -1,0 +1,420 @@
+//! What happened: mirror of `event.proto` with typed signals.
+
+use super::Signal;
+
+/// One thing that happened on or was seen from a host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// When, unix microseconds, on the collector's time line.
+    pub at_us: i64,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EventKind {
+    /// A process of a watched service began.
+    ProcessStarted(ProcessStarted),
+    /// A process of a watched service ended.
+    ProcessExited(ProcessExited),
+    /// The kernel killed a process for lack of memory.
+    OomKill(OomKill),
+    /// A service's listening socket came or went.
+    ListenChanged(ListenChanged),
+    /// The agent asked a service for its health.
+    Health(HealthResult),
+    /// A line of an application's log that tells of trouble.
+    LogMatch(LogMatch),
+    /// A gateway's error answer.
+    Failure(Failure),
+    /// A gateway said something of an upstream or itself.
+    Notice(GatewayNotice),
+    /// The agent on a gateway's host tried an upstream itself.
+    Probe(Box<ProbeResult>),
+    /// A network interface went up or down.
+    LinkChanged(LinkChanged),
+    /// The host's clock was stepped.
+    ClockStepped(ClockStepped),
+    /// A kernel log line that tells of trouble.
+    KernelNote(KernelNote),
+    /// The agent is ending on purpose.
+    AgentStopping(AgentStopping),
+}
+
+/// How a process's end is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExitSource {
+    /// pidfd, with the kernel's own exit record.
+    Pidfd,
+    /// Process connector.
+    Connector,
+    /// It was gone at a look: the time is that of the look.
+    #[default]
+    Inferred,
+}
+
+/// Who made an error answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// The record can't tell.
+    #[default]
+    Unknown,
+    /// The application.
+    App,
+    /// This gateway.
+    Gateway,
+    /// Another gateway behind this one.
+    InnerGateway,
+    /// The client.
+    Client,
+}
+
+/// A process of a watched service began.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ProcessStarted {
+    /// The service.
+    pub service: String,
+    /// Its id.
+    pub pid: u32,
+    /// Its parent's id.
+    pub parent_pid: u32,
+    /// When it started, unix microseconds, from its start time in /proc.
+    pub started_us: i64,
+    /// Its short name.
+    pub name: String,
+    /// Its executable's path.
+    pub exe: String,
+    /// What would change with a deployment: a digest of executable (device, inode, mtime), script and working directory resolved, arguments. Equal digests: nothing changed.
+    pub fingerprint: String,
+    /// Its arguments, masked, at most 512 bytes.
+    pub cmdline: String,
+    /// True where no process of the same instance is its parent.
+    pub leader: bool,
+    /// True where the agent found it already running when it started itself: not a start that anybody saw.
+    pub already_running: bool,
+    /// What the fingerprint is made of, for people, such as "/srv/api/v42/index.js modified 2026-11-22T10:00:00Z".
+    pub version_hint: String,
+}
+
+/// A process of a watched service ended.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ProcessExited {
+    /// The service.
+    pub service: String,
+    /// Its id.
+    pub pid: u32,
+    /// When it had started, unix microseconds.
+    pub started_us: i64,
+    /// Its short name.
+    pub name: String,
+    /// Exit code. Absent where a signal ended it or it is not known.
+    pub exit_code: Option<u32>,
+    /// The signal that ended it. Absent where it exited by itself or it is not known.
+    pub signal: Option<u32>,
+    /// Whether it dumped core.
+    pub core_dumped: bool,
+    /// How the end is known.
+    pub source: ExitSource,
+    /// True where no process of the same instance was its parent.
+    pub leader: bool,
+    /// Processes of the instance that live on.
+    pub remaining: u32,
+    /// Whether the instance's ports were still listened on right after. Absent where it can't be told.
+    pub still_listening: Option<bool>,
+    /// Its resident memory when last seen, bytes.
+    pub last_rss_bytes: u64,
+    /// Its parent's id when last seen.
+    pub parent_pid: u32,
+    /// Its parent's short name when last seen.
+    pub parent_name: String,
+    /// True where it, or its parent, held a listening socket when last seen.
+    pub served: bool,
+}
+
+/// The kernel killed a process for lack of memory.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct OomKill {
+    /// The service it belonged to, empty where to none that is watched.
+    pub service: String,
+    /// The victim's id as the source tells it. 0: not told (a counter).
+    pub pid: u32,
+    /// The victim's name, empty where not told.
+    pub name: String,
+    /// Control group whose limit was reached or whose counter rose; empty where the whole host ran out.
+    pub cgroup: String,
+    /// Resident memory of the victim, bytes. 0: not told.
+    pub rss_bytes: u64,
+    /// The limit, bytes. 0: not told.
+    pub limit_bytes: u64,
+    /// True where a cgroup's own counter tells it, false where a kernel log line does.
+    pub from_counter: bool,
+    /// Kills counted at once.
+    pub kills: u32,
+}
+
+/// A service's listening socket came or went.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ListenChanged {
+    /// The service.
+    pub service: String,
+    /// The socket's address.
+    pub address: String,
+    /// True: it listens now; false: it no longer does.
+    pub listening: bool,
+}
+
+/// The agent asked a service for its health from its own host.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HealthResult {
+    /// The service.
+    pub service: String,
+    /// What was asked, without query: "http://10.0.0.2:3000/health".
+    pub url: String,
+    /// Status of the answer. 0: none.
+    pub status: u32,
+    /// Time to connect, microseconds. Absent where it did not.
+    pub connect_us: Option<u64>,
+    /// Time to the first byte of the answer, microseconds. Absent where none came.
+    pub first_byte_us: Option<u64>,
+    /// Why it failed, one of the signals (connect_refused, read_timeout, ...). Empty where an answer came.
+    pub signal: String,
+    /// The failure in words. Empty where an answer came.
+    pub error: String,
+    /// Time limit of the check, microseconds.
+    pub timeout_us: u64,
+    /// First words of an answer that is not healthy, masked, at most 256 bytes.
+    pub body: String,
+    /// True where only a TCP connect was tried because no health path is configured.
+    pub connect_only: bool,
+}
+
+/// A line of an application's log that tells of trouble.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LogMatch {
+    /// The service.
+    pub service: String,
+    /// The file.
+    pub file: String,
+    /// What it tells of, such as "error", "uncaught_exception", "out_of_memory", "too_many_open_files", "disk_full", "worker_timeout", "pool_exhausted", "not_leader", "task_timeout", "cache_failure", "port_in_use".
+    pub kind: String,
+    /// The line, masked, at most 1,024 bytes.
+    pub line: String,
+    /// Like lines in the same stretch that were not sent, this one not counted.
+    pub repeats: u32,
+}
+
+/// A gateway's error answer, or an attempt that failed before another served.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Failure {
+    /// The gateway's name.
+    pub gateway: String,
+    /// Status given to the client. 0: not told.
+    pub status: u32,
+    /// Who made the status.
+    pub origin: Origin,
+    /// What the record as a whole says, a signal of the catalogue.
+    pub signal: Signal,
+    /// Attempts in order. Empty where no upstream was chosen or the format does not tell.
+    pub attempts: Vec<Attempt>,
+    /// Time from request to the end of the answer, microseconds. Absent where not told.
+    pub duration_us: Option<u64>,
+    /// The request's method, empty where not told.
+    pub method: String,
+    /// The request's path without query, masked, at most 256 bytes.
+    pub path: String,
+    /// The request id, empty where not told.
+    pub request_id: String,
+    /// How fine the record's own time is, microseconds.
+    pub precision_us: u64,
+    /// True where only an error log tells of it: no access record stands beside it (yet), so it may be forged.
+    pub unconfirmed: bool,
+    /// The record, masked, at most 1,024 bytes.
+    pub line: String,
+    /// The gateway's own words for the reason, from its error log or its record. Empty where it gave none.
+    pub reason: String,
+    /// The pool's name where the record tells it.
+    pub pool: String,
+    /// When the agent read the line, its clock, unix microseconds.
+    pub read_us: i64,
+    /// Response body length that the gateway logged, bytes. Absent where not told.
+    pub body_bytes: Option<u64>,
+}
+
+/// One try of a gateway at one upstream.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Attempt {
+    /// "ip:port", "unix:/path", or the name that the record gives (resolved by the configuration where it can be).
+    pub upstream: String,
+    /// Status of this attempt. 0: not told.
+    pub status: u32,
+    /// What became of it, a signal of the catalogue.
+    pub signal: Signal,
+    /// Time to connect, microseconds. Absent where not told or not connected.
+    pub connect_us: Option<u64>,
+    /// Time to the answer's header, microseconds. Absent where not told or none came.
+    pub header_us: Option<u64>,
+    /// Time of the whole attempt, microseconds. Absent where not told.
+    pub response_us: Option<u64>,
+    /// Bytes that came from the upstream. Absent where not told.
+    pub received_bytes: Option<u64>,
+    /// Whether a kept connection was used. Absent where not told.
+    pub reused_connection: Option<bool>,
+}
+
+/// A gateway said something of an upstream or of itself that is no client's request.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct GatewayNotice {
+    /// The gateway's name.
+    pub gateway: String,
+    /// The upstream, empty where it speaks of itself.
+    pub upstream: String,
+    /// A signal of the catalogue: health_check_down, health_check_up, upstream_disabled, server_maint, gateway_lifecycle, gateway_crash, ...
+    pub signal: Signal,
+    /// The check's or the gateway's own words, masked, at most 512 bytes.
+    pub says: String,
+    /// Status that a health check saw. 0: not told.
+    pub check_status: u32,
+    /// What a health check met, a signal (connect_refused, read_timeout, app_status, ...). Empty where not told.
+    pub check_signal: String,
+    /// How long the check took, microseconds. Absent where not told.
+    pub check_us: Option<u64>,
+    /// Pool of the upstream, empty where not told.
+    pub pool: String,
+}
+
+/// The agent on a gateway's host tried an upstream itself.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ProbeResult {
+    /// The gateway's name.
+    pub gateway: String,
+    /// The upstream as in failures.
+    pub upstream: String,
+    /// Name resolution, where the upstream is configured by name.
+    pub lookup: Option<NameLookup>,
+    /// The route that the kernel would take. Absent where not asked.
+    pub route: Option<RouteLookup>,
+    /// TCP connects, in order: several, so that a lossy way shows.
+    pub connects: Vec<ConnectTry>,
+    /// Another port of the same host that was tried to see whether the host answers at all. Absent where not needed.
+    pub other_port: Option<ConnectTry>,
+    /// ICMP echo to the host: answered or not. Absent where not tried.
+    pub echo_answered: Option<bool>,
+    /// The neighbour entry of the next hop: "reachable", "stale", "failed", "incomplete" ... Empty where not read.
+    pub neighbour: String,
+    /// One HTTP request. Absent where connecting failed.
+    pub http: Option<HttpTry>,
+    /// How long the instance kept an idle connection before it closed it, microseconds. Absent where not measured (or it outlived the measurement, see idle_kept_us).
+    pub idle_close_us: Option<u64>,
+    /// How long an idle connection was held without being closed, microseconds. Absent where not measured.
+    pub idle_kept_us: Option<u64>,
+    /// TLS as the gateway would speak it. Absent where the gateway speaks plain.
+    pub tls: Option<TlsTry>,
+}
+
+/// A name lookup.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NameLookup {
+    /// The name.
+    pub name: String,
+    /// Addresses found.
+    pub addresses: Vec<String>,
+    /// Why none was. Empty where some were.
+    pub error: String,
+}
+
+/// A route lookup (RTM_GETROUTE).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RouteLookup {
+    /// The kernel has a route.
+    pub found: bool,
+    /// Its interface, empty where none.
+    pub interface: String,
+    /// Its next hop, empty where on the link.
+    pub via: String,
+    /// The kernel's error where none was found, such as "ENETUNREACH".
+    pub error: String,
+}
+
+/// One TCP connect.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ConnectTry {
+    /// Where to.
+    pub address: String,
+    /// "connected", or a signal: connect_refused, connect_timeout, connect_unreachable, local_port_exhausted, socket_missing, ...
+    pub outcome: String,
+    /// The errno, 0 where none.
+    pub errno: i32,
+    /// How long it took, microseconds.
+    pub took_us: u64,
+}
+
+/// One HTTP request.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HttpTry {
+    /// "GET /health", as asked.
+    pub request: String,
+    /// Status of the answer. 0: none.
+    pub status: u32,
+    /// What became of it, a signal; "ok" or "app_status" where answered.
+    pub signal: String,
+    /// Time to the first byte, microseconds. Absent where none came.
+    pub first_byte_us: Option<u64>,
+    /// Bytes of the answer's header. 0: not told.
+    pub header_bytes: u64,
+    /// In words, where it failed.
+    pub error: String,
+}
+
+/// One TLS handshake.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TlsTry {
+    /// It succeeded.
+    pub ok: bool,
+    /// Why it did not.
+    pub error: String,
+    /// The certificate's last valid moment, unix seconds. 0: no certificate seen.
+    pub not_after_unix_s: i64,
+    /// Names in the certificate, at most 16.
+    pub names: Vec<String>,
+    /// The peer answered in plain text.
+    pub plain_answer: bool,
+}
+
+/// A network interface went up or down.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LinkChanged {
+    /// The interface.
+    pub interface: String,
+    /// Up now.
+    pub up: bool,
+    /// "carrier" or "admin": what changed.
+    pub what: String,
+}
+
+/// The host's clock was stepped against its monotonic clock.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ClockStepped {
+    /// By how much, microseconds; positive: forward.
+    pub by_us: i64,
+}
+
+/// A kernel log line that tells of trouble.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct KernelNote {
+    /// What it tells of: "segfault", "conntrack_full", "syn_flood", "io_error", "hung_task", "link".
+    pub kind: String,
+    /// The line, at most 512 bytes.
+    pub line: String,
+    /// The process it names, 0 where none.
+    pub pid: u32,
+    /// The service that this process belongs to, empty where to none.
+    pub service: String,
+}
+
+/// The agent is ending on purpose, so its silence is not the host's.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AgentStopping {
+    /// Why: "SIGTERM", "SIGINT".
+    pub why: String,
+}
