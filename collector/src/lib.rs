@@ -1,3 +1,5 @@
 //! The collector: keeps the state of the fleet, names the cause of each failing upstream, answers queries.
 
+pub mod core;
+pub mod fleet;
 pub mod model;

@@ -1,6 +1,7 @@
 //! The words of the system as types: what is sampled, what happens, what a host looks like now, what an incident is.
 //! Plain data, no clocks and no I/O. Times are unix microseconds (`_us`), put on the collector's time line by `wire`.
 
+mod address;
 mod catalogue;
 mod config;
 mod event;
@@ -10,6 +11,7 @@ mod sample;
 mod signal;
 mod state;
 
+pub use address::Address;
 pub use catalogue::{CATALOGUE, Cause, CauseEntry, Family};
 pub use config::*;
 pub use event::*;

@@ -132,6 +132,16 @@ pub struct ProcessExited {
     pub served: bool,
 }
 
+impl ProcessExited {
+    /// Whether this end took the instance off its ports: nothing of it was left to serve.
+    pub fn took_down(&self) -> bool {
+        match self.still_listening {
+            Some(listening) => !listening && (self.served || self.leader || self.remaining == 0),
+            None => self.remaining == 0,
+        }
+    }
+}
+
 /// The kernel killed a process for lack of memory.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OomKill {
@@ -239,6 +249,8 @@ pub struct Failure {
     pub read_us: i64,
     /// Response body length that the gateway logged, bytes. Absent where not told.
     pub body_bytes: Option<u64>,
+    /// Like failures of the same gateway, upstream, status and signal that were not sent one by one, this one not counted.
+    pub repeats: u32,
 }
 
 /// One try of a gateway at one upstream.

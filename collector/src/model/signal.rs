@@ -44,3 +44,30 @@ signals! {
     UpstreamErrorUnspecified = "upstream_error_unspecified", KilledOnMarkdown = "killed_on_markdown",
     GatewayCrash = "gateway_crash", Continuation = "continuation",
 }
+
+impl Signal {
+    /// Whether an attempt with this signal failed because of its upstream or on the way to it.
+    pub fn is_failure(self) -> bool {
+        !matches!(
+            self,
+            Self::Ok
+                | Self::AppStatus
+                | Self::RetriedOk
+                | Self::ClientAbort
+                | Self::ClientError
+                | Self::LbLocalResponse
+                | Self::RateLimited
+                | Self::StatusOnly
+                | Self::NoRoute
+                | Self::HealthCheckUp
+                | Self::HealthCheckDown
+                | Self::ServerMaint
+                | Self::UpstreamDisabled
+                | Self::GatewayLifecycle
+                | Self::AppStderr
+                | Self::Noise
+                | Self::Continuation
+                | Self::Unknown
+        )
+    }
+}

@@ -499,6 +499,9 @@ pub struct Failure {
     /// Response body length that the gateway logged, bytes. Absent where not told.
     #[prost(uint64, optional, tag = "16")]
     pub body_bytes: ::core::option::Option<u64>,
+    /// Like failures of the same gateway, upstream, status and signal that were not sent one by one, this one not counted.
+    #[prost(uint32, tag = "17")]
+    pub repeats: u32,
 }
 /// One try of a gateway at one upstream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

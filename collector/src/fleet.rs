@@ -1,0 +1,203 @@
+//! The fleet: a fold of records into the current and recent state of every host.
+//! Keeps, for each host, the state that queries show and a bounded stretch of history that evidence is drawn from.
+//! Pure: the same records give the same fleet. Evidence is asked for by host and time, so that a core which holds only a
+//! part of the hosts works the same.
+
+mod history;
+mod locate;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+pub use history::History;
+pub use locate::Place;
+
+use crate::model::{
+    EventKind, Failure, GatewayState, Hello, HostState, Mark, Record, RecordKind, Report, SamplerStatus, UpstreamSample,
+};
+
+/// Marks kept.
+const MARKS_MAX: usize = 256;
+/// Upstreams kept per gateway; a gateway that names more keeps the first.
+const UPSTREAMS_MAX: usize = 4_096;
+/// Minutes with failures kept per upstream.
+const MINUTES_MAX: usize = 10;
+
+/// Every host's state and recent history.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    hosts: BTreeMap<String, HostEntry>,
+    marks: VecDeque<(i64, Mark)>,
+}
+
+/// One host: what queries show and what evidence is drawn from.
+#[derive(Debug, Default)]
+pub struct HostEntry {
+    /// What queries show.
+    pub state: Arc<HostState>,
+    /// What evidence is drawn from.
+    pub history: History,
+}
+
+impl Fleet {
+    /// Folds one record.
+    pub fn apply(&mut self, record: &Record) {
+        let now_us = record.received_us;
+        match &record.kind {
+            RecordKind::Hello(hello) => self.hello(hello, now_us),
+            RecordKind::Report(report) => self.report(report, now_us),
+            RecordKind::StreamEnded { host, .. } => {
+                if let Some(entry) = self.hosts.get_mut(host) {
+                    Arc::make_mut(&mut entry.state).connected = false;
+                }
+            }
+            RecordKind::Mark(mark) => {
+                self.marks.push_back((now_us, mark.clone()));
+                if self.marks.len() > MARKS_MAX {
+                    self.marks.pop_front();
+                }
+            }
+            RecordKind::Tick => {}
+        }
+    }
+
+    /// A host's entry.
+    pub fn host(&self, name: &str) -> Option<&HostEntry> {
+        self.hosts.get(name)
+    }
+
+    /// All hosts in the order of their names.
+    pub fn hosts(&self) -> impl Iterator<Item = (&String, &HostEntry)> {
+        self.hosts.iter()
+    }
+
+    /// Deployment marks of a service on a host in a stretch of time, oldest first.
+    pub fn marks(&self, service: &str, host: &str, from_us: i64, to_us: i64) -> impl Iterator<Item = &(i64, Mark)> {
+        self.marks.iter().filter(move |(at_us, mark)| {
+            (from_us..=to_us).contains(at_us)
+                && mark.kind == "deploy"
+                && mark.service == service
+                && (mark.host.is_empty() || mark.host == host)
+        })
+    }
+
+    fn hello(&mut self, hello: &Hello, now_us: i64) {
+        let entry = self.hosts.entry(hello.host.clone()).or_default();
+        entry.history.agent_started(hello.epoch, now_us);
+        let state = Arc::make_mut(&mut entry.state);
+        if state.first_heard_us == 0 {
+            state.name = hello.host.clone();
+            state.first_heard_us = now_us;
+        }
+        if state.boot_id != hello.boot_id {
+            entry.history.booted(&state.boot_id, now_us);
+            state.boot_id.clone_from(&hello.boot_id);
+            state.boot_heard_us = now_us;
+        }
+        state.agent_version.clone_from(&hello.agent_version);
+        state.interval_us = hello.interval_us;
+        state.clock_ahead_us = hello.clock_ahead_us;
+        state.connected = true;
+        state.stopped = false;
+        state.last_heard_us = now_us;
+        state.samplers = by_name(&hello.samplers);
+        state.services = hello.services.iter().map(|service| (service.name.clone(), service.clone())).collect();
+        state.instances.retain(|name, _| state.services.is_empty() || state.services.contains_key(name));
+    }
+
+    fn report(&mut self, report: &Report, now_us: i64) {
+        let entry = self.hosts.entry(report.host.clone()).or_default();
+        let state = Arc::make_mut(&mut entry.state);
+        if state.first_heard_us == 0 {
+            state.name.clone_from(&report.host);
+            state.first_heard_us = now_us;
+        }
+        state.last_heard_us = now_us;
+        state.clock_ahead_us = report.clock_ahead_us;
+        state.samplers.extend(by_name(&report.samplers));
+        if let Some(sample) = &report.host_sample {
+            state.sample = Some(Arc::new(sample.clone()));
+        }
+        for sample in &report.instances {
+            state.instances.entry(sample.service.clone()).or_default().sample = Some(Arc::new(sample.clone()));
+        }
+        for config in &report.gateways {
+            state.gateways.entry(config.gateway.clone()).or_default().config = Some(Arc::new(config.clone()));
+        }
+        for sample in &report.upstreams {
+            count_answers(state.gateways.entry(sample.gateway.clone()).or_default(), sample);
+        }
+        for event in &report.events {
+            fold_event(state, event.at_us, &event.kind);
+        }
+        entry.history.report(report, now_us);
+    }
+}
+
+fn by_name(samplers: &[SamplerStatus]) -> BTreeMap<String, SamplerStatus> {
+    samplers.iter().map(|status| (status.name.clone(), status.clone())).collect()
+}
+
+fn count_answers(gateway: &mut GatewayState, sample: &UpstreamSample) {
+    if sample.upstream.is_empty() {
+        gateway.unparsed += sample.unparsed;
+        if !sample.unparsed_sample.is_empty() {
+            gateway.unparsed_sample.clone_from(&sample.unparsed_sample);
+        }
+        return;
+    }
+    if gateway.upstreams.len() >= UPSTREAMS_MAX && !gateway.upstreams.contains_key(&sample.upstream) {
+        return;
+    }
+    let totals = gateway.upstreams.entry(sample.upstream.clone()).or_default();
+    totals.answered += sample.answered;
+    totals.answered_5xx += sample.answered_5xx;
+    totals.last_answered_us = totals.last_answered_us.max(sample.last_answered_us);
+}
+
+fn fold_event(state: &mut HostState, at_us: i64, kind: &EventKind) {
+    match kind {
+        EventKind::ProcessStarted(start) => {
+            let instance = state.instances.entry(start.service.clone()).or_default();
+            instance.last_start_us = instance.last_start_us.max(Some(start.started_us));
+        }
+        EventKind::ProcessExited(exit) => {
+            let words = match (exit.signal, exit.exit_code) {
+                (Some(signal), _) => format!("signal {signal}"),
+                (None, Some(code)) => format!("exit code {code}"),
+                (None, None) => "end seen, code not known".to_owned(),
+            };
+            state.instances.entry(exit.service.clone()).or_default().last_exit = Some((at_us, words));
+        }
+        EventKind::Health(health) => {
+            state.instances.entry(health.service.clone()).or_default().health = Some((at_us, health.clone()));
+        }
+        EventKind::Failure(failure) => count_failures(state, at_us, failure),
+        EventKind::AgentStopping(_) => state.stopped = true,
+        _ => {}
+    }
+}
+
+fn count_failures(state: &mut HostState, at_us: i64, failure: &Failure) {
+    if failure.unconfirmed {
+        return;
+    }
+    let gateway = state.gateways.entry(failure.gateway.clone()).or_default();
+    for attempt in failure.attempts.iter().filter(|attempt| attempt.signal.is_failure()) {
+        if gateway.upstreams.len() >= UPSTREAMS_MAX && !gateway.upstreams.contains_key(&attempt.upstream) {
+            continue;
+        }
+        let totals = gateway.upstreams.entry(attempt.upstream.clone()).or_default();
+        let failed = 1 + u64::from(failure.repeats);
+        totals.failed += failed;
+        totals.last_failed_us = totals.last_failed_us.max(at_us);
+        let minute = at_us.div_euclid(60_000_000);
+        match totals.failed_by_minute.back_mut() {
+            Some((last, count)) if *last == minute => *count += failed,
+            _ => totals.failed_by_minute.push_back((minute, failed)),
+        }
+        if totals.failed_by_minute.len() > MINUTES_MAX {
+            totals.failed_by_minute.pop_front();
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The recent history of one host, bounded in age and number: what evidence is drawn from.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::model::{Event, EventKind, HostSample, InstanceSample, ProcessExited, Report, UpstreamSample};
+
+/// How far back history reaches, microseconds.
+const AGE_MAX_US: i64 = 20 * 60 * 1_000_000;
+/// Events of a kind that others can't crowd out: starts, ends, listeners, OOM kills, links.
+const EVENTS_MAX: usize = 2_048;
+/// Samples kept per subject.
+const SAMPLES_MAX: usize = 720;
+
+/// What happened lately on a host, oldest first.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Starts, ends, listeners, OOM kills, links, clock steps, kernel notes.
+    lives: VecDeque<Event>,
+    /// Health results and log matches.
+    chatter: VecDeque<Event>,
+    /// What gateways said of upstreams, and probes.
+    views: VecDeque<Event>,
+    /// The host's readings.
+    host_samples: VecDeque<Arc<HostSample>>,
+    /// Services' readings.
+    instance_samples: BTreeMap<String, VecDeque<Arc<InstanceSample>>>,
+    /// Gateways' answers by gateway and upstream.
+    upstream_samples: BTreeMap<(String, String), VecDeque<UpstreamSample>>,
+    /// The newest end that took a service down, however long ago.
+    last_ends: BTreeMap<String, (i64, ProcessExited)>,
+    /// Boots that replaced another while the collector watched: when heard.
+    reboots: VecDeque<i64>,
+    /// Services that had a process at some time.
+    ever_ran: BTreeMap<String, i64>,
+    /// Addresses on which some service listened at some time, with the service.
+    ever_listened: BTreeMap<String, String>,
+    agent_epoch: u64,
+    agent_started_us: i64,
+}
+
+impl History {
+    /// Notes that an agent with this epoch said hello.
+    pub fn agent_started(&mut self, epoch: u64, now_us: i64) {
+        if self.agent_epoch != epoch {
+            self.agent_epoch = epoch;
+            self.agent_started_us = now_us;
+        }
+    }
+
+    /// Notes a new boot; the first one ever heard of is no reboot.
+    pub fn booted(&mut self, before: &str, now_us: i64) {
+        if !before.is_empty() {
+            self.reboots.push_back(now_us);
+            if self.reboots.len() > 16 {
+                self.reboots.pop_front();
+            }
+        }
+    }
+
+    /// Folds a report.
+    pub fn report(&mut self, report: &Report, now_us: i64) {
+        for event in &report.events {
+            self.event(event);
+        }
+        if let Some(sample) = &report.host_sample {
+            push(&mut self.host_samples, Arc::new(sample.clone()), SAMPLES_MAX);
+        }
+        for sample in &report.instances {
+            if sample.process_count > 0 {
+                self.ever_ran.entry(sample.service.clone()).or_insert(sample.at_us);
+            }
+            for listener in &sample.listeners {
+                self.ever_listened.insert(listener.address.clone(), sample.service.clone());
+            }
+            let samples = self.instance_samples.entry(sample.service.clone()).or_default();
+            push(samples, Arc::new(sample.clone()), SAMPLES_MAX);
+        }
+        for sample in report.upstreams.iter().filter(|sample| !sample.upstream.is_empty()) {
+            let key = (sample.gateway.clone(), sample.upstream.clone());
+            push(self.upstream_samples.entry(key).or_default(), sample.clone(), SAMPLES_MAX);
+        }
+        self.forget(now_us - AGE_MAX_US);
+    }
+
+    fn event(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::Failure(_) => return,
+            EventKind::Health(_) | EventKind::LogMatch(_) => push(&mut self.chatter, event.clone(), EVENTS_MAX),
+            EventKind::Notice(_) | EventKind::Probe(_) => push(&mut self.views, event.clone(), EVENTS_MAX),
+            _ => push(&mut self.lives, event.clone(), EVENTS_MAX),
+        }
+        match &event.kind {
+            EventKind::ProcessExited(exit) if exit.took_down() => {
+                self.last_ends.insert(exit.service.clone(), (event.at_us, exit.clone()));
+            }
+            EventKind::ProcessStarted(start) => {
+                self.ever_ran.entry(start.service.clone()).or_insert(start.started_us);
+            }
+            EventKind::ListenChanged(change) if change.listening => {
+                self.ever_listened.insert(change.address.clone(), change.service.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn forget(&mut self, before_us: i64) {
+        for events in [&mut self.lives, &mut self.chatter, &mut self.views] {
+            drop_while(events, |event| event.at_us < before_us);
+        }
+        drop_while(&mut self.host_samples, |sample| sample.at_us < before_us);
+        for samples in self.instance_samples.values_mut() {
+            drop_while(samples, |sample| sample.at_us < before_us);
+        }
+        self.upstream_samples.retain(|_, samples| {
+            drop_while(samples, |sample| sample.to_us < before_us);
+            !samples.is_empty()
+        });
+        if self.ever_listened.len() > EVENTS_MAX {
+            self.ever_listened.pop_first();
+        }
+    }
+
+    /// Starts, ends, listeners, OOM kills, links, clock steps and kernel notes of a stretch of time.
+    pub fn lives(&self, from_us: i64, to_us: i64) -> impl DoubleEndedIterator<Item = &Event> {
+        self.lives.iter().filter(move |event| (from_us..=to_us).contains(&event.at_us))
+    }
+
+    /// Health results and log matches of a stretch of time.
+    pub fn chatter(&self, from_us: i64, to_us: i64) -> impl DoubleEndedIterator<Item = &Event> {
+        self.chatter.iter().filter(move |event| (from_us..=to_us).contains(&event.at_us))
+    }
+
+    /// Notices and probes of a stretch of time.
+    pub fn views(&self, from_us: i64, to_us: i64) -> impl DoubleEndedIterator<Item = &Event> {
+        self.views.iter().filter(move |event| (from_us..=to_us).contains(&event.at_us))
+    }
+
+    /// The host's readings of a stretch of time.
+    pub fn host_samples(&self, from_us: i64, to_us: i64) -> impl DoubleEndedIterator<Item = &Arc<HostSample>> {
+        self.host_samples.iter().filter(move |sample| (from_us..=to_us).contains(&sample.at_us))
+    }
+
+    /// A service's readings of a stretch of time.
+    pub fn instance_samples(
+        &self,
+        service: &str,
+        from_us: i64,
+        to_us: i64,
+    ) -> impl DoubleEndedIterator<Item = &Arc<InstanceSample>> {
+        let samples = self.instance_samples.get(service).into_iter().flatten();
+        samples.filter(move |sample| (from_us..=to_us).contains(&sample.at_us))
+    }
+
+    /// What a gateway's logs told of an upstream, by stretches that touch a stretch of time.
+    pub fn upstream_samples(
+        &self,
+        gateway: &str,
+        upstream: &str,
+        from_us: i64,
+        to_us: i64,
+    ) -> impl DoubleEndedIterator<Item = &UpstreamSample> {
+        let samples = self.upstream_samples.get(&(gateway.to_owned(), upstream.to_owned())).into_iter().flatten();
+        samples.filter(move |sample| sample.to_us >= from_us && sample.from_us <= to_us)
+    }
+
+    /// The newest end that took a service down.
+    pub fn last_end(&self, service: &str) -> Option<&(i64, ProcessExited)> {
+        self.last_ends.get(service)
+    }
+
+    /// When a service was first known to run; None: it never was.
+    pub fn first_ran_us(&self, service: &str) -> Option<i64> {
+        self.ever_ran.get(service).copied()
+    }
+
+    /// Addresses on which some service listened at some time, with the service.
+    pub fn ever_listened(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.ever_listened.iter()
+    }
+
+    /// Boots that replaced another while the collector watched.
+    pub fn reboots(&self) -> impl DoubleEndedIterator<Item = i64> {
+        self.reboots.iter().copied()
+    }
+
+    /// When the agent that speaks now was first heard.
+    pub fn agent_started_us(&self) -> i64 {
+        self.agent_started_us
+    }
+}
+
+fn push<T>(items: &mut VecDeque<T>, item: T, most: usize) {
+    items.push_back(item);
+    if items.len() > most {
+        items.pop_front();
+    }
+}
+
+fn drop_while<T>(items: &mut VecDeque<T>, old: impl Fn(&T) -> bool) {
+    while items.front().is_some_and(&old) {
+        items.pop_front();
+    }
+}
