@@ -194,7 +194,7 @@ pub struct Notice {
 }
 
 /// Reads the lines of one log. A reader may keep state from line to line (a record that spans several lines), bounded.
-pub trait Reader {
+pub trait Reader: Send {
     /// Reads one line, without its end of line.
     fn read(&mut self, line: &[u8]) -> Line;
 }
