@@ -1,0 +1,164 @@
+#!/usr/bin/env bash
+# Runs everything there is to prove: format, lints, all tests, the static agent, and the lab with real gateways and
+# applications in namespaces. From a clean clone on two cores it takes less than 25 minutes.
+#
+#   tests/run.sh            everything once
+#   tests/run.sh --full     the lab five rounds over
+#   tests/run.sh --no-lab   without the lab (it is counted as skipped)
+#
+# As root it installs what is missing with apt-get; otherwise it says what to install and counts what it skips.
+# With CI=true a skipped lab is a failure.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 2
+
+rounds=1
+want_lab=1
+for argument in "$@"; do
+    case $argument in
+        --full) rounds=5 ;;
+        --no-lab) want_lab=0 ;;
+        -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) echo "tests/run.sh: unknown argument $argument (see --help)" >&2; exit 2 ;;
+    esac
+done
+
+passed=0
+failed=0
+skipped=0
+notes=()
+agent_target=x86_64-unknown-linux-gnu
+agent_limit_bytes=$((6 * 1024 * 1024))
+
+say() { printf '\n== %s (%d s) ==\n' "$1" "$SECONDS"; }
+fail() { failed=$((failed + 1)); notes+=("FAILED  $1"); echo "FAILED: $1" >&2; }
+skip() { skipped=$((skipped + 1)); notes+=("SKIPPED $1"); echo "SKIPPED: $1" >&2; }
+
+# One check, told by its exit status.
+check() {
+    local name=$1
+    shift
+    say "$name"
+    if "$@"; then passed=$((passed + 1)); else fail "$name"; fi
+}
+
+# Adds up lines such as "12 tests run: 11 passed, 1 failed, 0 skipped".
+add_counts() {
+    local line=$1 number
+    for word in passed failed skipped; do
+        number=$(grep -oE "[0-9]+ $word" <<<"$line" | grep -oE '^[0-9]+' | tail -1)
+        declare -g "$word=$((${!word} + ${number:-0}))"
+    done
+}
+
+# ---- what the machine must have ----
+
+# program:package pairs of Debian; sbin is not in everybody's path.
+PATH=$PATH:/usr/sbin:/sbin
+needed=(cc:gcc cc:libc6-dev nginx:nginx haproxy:haproxy node:nodejs gunicorn:gunicorn iptables:iptables ip:iproute2 file:file unshare:util-linux ps:procps)
+
+missing_packages() {
+    local pair missing=()
+    for pair in "${needed[@]}"; do
+        command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
+    done
+    echo "${missing[*]}"
+}
+
+# Debian starts what it installs; the lab starts its own, so nothing else may run or hold a port.
+install_quietly() {
+    local policy=/usr/sbin/policy-rc.d own=0 status
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && own=1
+    fi
+    { apt-get update -q && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; } >/tmp/why502-apt.log 2>&1
+    status=$?
+    [ "$own" = 1 ] && rm -f "$policy"
+    [ "$status" = 0 ] || tail -20 /tmp/why502-apt.log >&2
+    return "$status"
+}
+
+say "what the machine has"
+read -r -a missing <<<"$(missing_packages)"
+if [ "${#missing[@]}" -gt 0 ]; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "installing: ${missing[*]}"
+        install_quietly "${missing[@]}" || echo "could not install everything" >&2
+    fi
+    read -r -a missing <<<"$(missing_packages)"
+    [ "${#missing[@]}" = 0 ] || echo "still missing; install with: apt-get install --no-install-recommends ${missing[*]}" >&2
+fi
+if ! command -v cargo >/dev/null; then
+    echo "no Rust toolchain: install one from https://rustup.rs" >&2
+    exit 2
+fi
+for tool in fmt clippy; do
+    cargo "$tool" --version >/dev/null 2>&1 || rustup component add "${tool/fmt/rustfmt}" || true
+done
+have_nextest() { cargo nextest --version >/dev/null 2>&1; }
+have_nextest || cargo install --locked --quiet cargo-nextest || echo "cargo-nextest could not be installed: cargo test is used" >&2
+
+# ---- the checks ----
+
+check "format" cargo fmt --all --check
+check "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
+
+say "tests"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if have_nextest; then
+    cargo nextest run --workspace --no-fail-fast --status-level fail --hide-progress-bar 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    summary=$(grep -aE '^ *Summary \[' "$log" | tail -1)
+    add_counts "$summary"
+    while read -r test; do notes+=("FAILED  $test"); done < <(grep -aE '^ +(FAIL|TIMEOUT|SIG[A-Z]+) \[' "$log" | sed -E 's/.*\] *(\([^)]*\))? *//' | sort -u)
+else
+    cargo test --workspace --no-fail-fast 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    while read -r summary; do add_counts "${summary/ignored/skipped}"; done < <(grep -a '^test result:' "$log")
+fi
+[ "$status" = 0 ] || [ "$failed" -gt 0 ] || fail "the tests did not build or run"
+
+build_static_agent() {
+    RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release -p why502-agent --target "$agent_target"
+}
+agent=target/$agent_target/release/why502-agent
+check "static agent builds" build_static_agent
+agent_is_static() {
+    file "$agent" && ! ldd "$agent" 2>/dev/null | grep -q '=>'
+}
+check "the agent is static" agent_is_static
+agent_is_small() {
+    local bytes
+    bytes=$(stat -c %s "$agent") && echo "$bytes bytes, at most $agent_limit_bytes" && [ "$bytes" -le "$agent_limit_bytes" ]
+}
+check "the agent is small" agent_is_small
+
+say "lab"
+if [ "$want_lab" = 0 ]; then
+    skip "lab: --no-lab was given"
+    lab_ran=0
+elif [ ! -x "$agent" ] || ! cargo build --quiet -p why502 --bins || ! cargo build --quiet -p why502-tests --bins; then
+    fail "lab: its programs did not build"
+    lab_ran=1
+else
+    WHY502_AGENT_BIN=$agent WHY502_BIN=target/debug/why502 target/debug/lab --rounds "$rounds" 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    lab_ran=1
+    if [ "$status" = 77 ]; then
+        lab_ran=0
+        skip "lab: $(grep -a '^lab skipped:' "$log" | tail -1 | cut -d: -f2-)"
+    else
+        summary=$(grep -aE '^lab: [0-9]+ passed' "$log" | tail -1)
+        [ -n "$summary" ] || fail "lab: it ended without a summary"
+        add_counts "$summary"
+        while read -r note; do notes+=("$note"); done < <(grep -aE '^(FAILED|SKIPPED) ' "$log" | sort -u)
+        [ "$status" = 0 ] || [ "$failed" -gt 0 ] || fail "lab: exit status $status"
+    fi
+fi
+if [ "$lab_ran" = 0 ] && [ "${CI:-}" = true ]; then fail "CI must run the lab"; fi
+
+printf '\n'
+for note in "${notes[@]}"; do echo "$note"; done
+echo "$SECONDS s"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
