@@ -1,12 +1,55 @@
 //! `agent.toml` as parsed types. Text becomes these once, here; everything after may rely on them.
+//! Reading finds every fault at once, each with its line and what to write instead. What may come later or is only
+//! doubtful (a log that is not there yet) is a warning: `run` starts all the same.
 
+mod address;
+mod fault;
+mod gateway;
+mod root;
+mod section;
+mod service;
+mod value;
+
+use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use regex::Regex;
 
 use crate::gateway::Kind;
+
+pub use fault::Fault;
+
+/// Most bytes of a configuration file; more is refused, so that a wrong path can't fill memory.
+const FILE_LIMIT_BYTES: u64 = 1 << 20;
+
+/// A configuration that holds, with what is doubtful in it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What was configured.
+    pub config: Config,
+    /// What does not keep the agent from running, in the order of the file.
+    pub warnings: Vec<Fault>,
+}
+
+/// Reads and parses a configuration file. The error holds every fault (and the warnings) in the order of the file.
+pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
+    let file = path.display().to_string();
+    let unread = |why: String| vec![Fault::of_file(&file, &why, "name a file that this user can read")];
+    let size = std::fs::metadata(path).map_err(|error| unread(format!("can't be read: {error}")))?.len();
+    if size > FILE_LIMIT_BYTES {
+        return Err(unread(format!("is {size} bytes long, more than {FILE_LIMIT_BYTES}")));
+    }
+    let bytes = std::fs::read(path).map_err(|error| unread(format!("can't be read: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| unread("is not UTF-8 text".to_owned()))?;
+    parse(&file, &text)
+}
+
+/// Parses the text of a configuration file; `file` is how faults name it.
+pub fn parse(file: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
+    root::parse(file, text)
+}
 
 /// What the agent was told to do.
 #[derive(Debug, Clone)]
@@ -51,6 +94,16 @@ pub enum Listen {
     Address(SocketAddr),
     /// A unix socket.
     Unix(PathBuf),
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => write!(out, "{port}"),
+            Self::Address(address) => write!(out, "{address}"),
+            Self::Unix(path) => write!(out, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// How the processes of a service are told; all rules given must hold.
@@ -108,3 +161,6 @@ pub struct Gateway {
     /// Where it sends its log instead of files: `udp://`, `tcp://`, `unixgram://`, `http://`.
     pub listen: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

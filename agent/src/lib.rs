@@ -1,5 +1,7 @@
 //! Sees one host for why502.
 
+pub mod cli;
 pub mod config;
 pub mod gateway;
+pub mod mask;
 pub mod sampler;

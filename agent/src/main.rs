@@ -1,2 +1,7 @@
 //! The agent's program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    why502_agent::cli::main()
+}
