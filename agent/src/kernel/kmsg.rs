@@ -40,7 +40,7 @@ impl Kmsg {
     }
 
     /// The next record; never waits.
-    pub fn next(&mut self) -> io::Result<Next> {
+    pub fn read(&mut self) -> io::Result<Next> {
         let mut record = [0u8; RECORD_BYTES];
         match self.file.read(&mut record) {
             Ok(0) => Ok(Next::Empty),
