@@ -1,8 +1,10 @@
 //! Sees one host for why502.
 
+pub mod backoff;
 pub mod cli;
 pub mod config;
 pub mod gateway;
 pub mod kernel;
 pub mod mask;
 pub mod sampler;
+pub mod tail;

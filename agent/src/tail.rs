@@ -1,0 +1,340 @@
+//! Follows a log: every whole line once and in order, through rotation, truncation and restarts of the agent.
+//!
+//! A log is a path; its files are known by device, inode and how they begin. A file that was renamed away is read to its
+//! end, and on for a while for writers that have not reopened yet, and so are those that came and went between two looks,
+//! as long as they stand beside it uncompressed. What is cut back by copy-and-truncate is read on in the copy, where there
+//! is one. Nothing here waits: `poll` reads at most one buffer and says whether there is more, so that the caller decides
+//! how fast to go and nothing piles up. Lines longer than 64 KiB are cut and counted.
+
+mod position;
+mod siblings;
+mod source;
+
+use std::collections::VecDeque;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+pub use position::{FilePosition, Fingerprint, Position, Positions};
+use siblings::{Sibling, siblings};
+use source::{Source, Step};
+
+/// The most of one line that is kept, bytes.
+pub const MAX_LINE_BYTES: usize = 64 * 1024;
+/// A good size for the buffer given to `poll`, bytes; it must be larger than a line.
+pub const BUFFER_BYTES: usize = 256 * 1024;
+/// For how long after its last growth a file that was renamed away is looked at.
+const LINGER: Duration = Duration::from_secs(10);
+/// The most files that linger.
+const MAX_LINGERING: usize = 8;
+/// The most files remembered as done with.
+const MAX_FINISHED: usize = 64;
+/// A copy must share so many first bytes to be taken for one.
+const MIN_COPY_FINGERPRINT_BYTES: u64 = 32;
+
+/// What happened to lines that could not be handed on whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Lines cut at 64 KiB.
+    pub cut_lines: u64,
+    /// Times a file was cut back and no copy of what it had held was found: bytes not yet read then are lost.
+    pub truncations: u64,
+    /// Files that were gone or compressed before they were read to their ends.
+    pub lost_files: u64,
+}
+
+/// How the log is seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// It is followed.
+    Following,
+    /// There is no such file; it is waited for.
+    Missing,
+    /// It can't be read; why.
+    Unreadable(String),
+}
+
+#[derive(Debug)]
+struct Lingering {
+    source: Source,
+    until: Instant,
+}
+
+/// A log that is followed.
+#[derive(Debug)]
+pub struct Tail {
+    path: PathBuf,
+    resume: Option<Position>,
+    begun: bool,
+    lingering: Vec<Lingering>,
+    current: Option<Source>,
+    finished: VecDeque<FilePosition>,
+    counts: Counts,
+    sight: Sight,
+}
+
+impl Tail {
+    /// A log, to be read on from a position; without one from its end, or from the beginning if it comes later.
+    pub fn new(path: PathBuf, resume: Option<Position>) -> Self {
+        Self {
+            path,
+            resume,
+            begun: false,
+            lingering: Vec::new(),
+            current: None,
+            finished: VecDeque::new(),
+            counts: Counts::default(),
+            sight: Sight::Missing,
+        }
+    }
+
+    /// The log's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How it is seen since the last poll.
+    pub fn sight(&self) -> &Sight {
+        &self.sight
+    }
+
+    /// Troubles since the beginning.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Where reading stands: all lines handed on lie before it, and all others after it.
+    pub fn position(&self) -> Position {
+        if let Some(resume) = &self.resume {
+            return resume.clone();
+        }
+        let lingering = self.lingering.iter().map(|old| old.source.position());
+        Position { files: lingering.chain(self.current.as_ref().map(Source::position)).collect() }
+    }
+
+    /// Hands on the lines of at most one buffer. True: there may be more at once.
+    pub fn poll(&mut self, now: Instant, buffer: &mut [u8], lines: &mut dyn FnMut(&[u8])) -> bool {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.begin(now);
+        }
+        if self.poll_lingering(now, buffer, lines) {
+            return true;
+        }
+        let Some(current) = &mut self.current else { return self.open_path() };
+        match current.read(buffer, &mut self.counts, lines) {
+            Ok(Step::More | Step::Read) => true,
+            Ok(Step::Truncated) => {
+                self.truncated();
+                true
+            }
+            Ok(Step::Begun) => {
+                self.begun();
+                true
+            }
+            Ok(Step::Idle) => self.look_for_successor(now),
+            Err(error) => {
+                self.sight = Sight::Unreadable(error.to_string());
+                false
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        let Some(position) = self.resume.take() else {
+            if let Ok(mut source) = Source::open(&self.path)
+                && source.seek_to_end().is_ok()
+            {
+                self.current = Some(source);
+            }
+            return;
+        };
+        let last = position.files.len().saturating_sub(1);
+        for (index, saved) in position.files.iter().enumerate() {
+            match self.locate(saved) {
+                Some(source) if index == last => self.current = Some(source),
+                Some(source) => self.lingering.push(Lingering { source, until: now + LINGER }),
+                None => self.counts.lost_files += 1,
+            }
+        }
+    }
+
+    /// The file of a saved position: at the path or renamed, else a copy of it.
+    fn locate(&self, saved: &FilePosition) -> Option<Source> {
+        let renamed =
+            siblings(&self.path).into_iter().filter(|sibling| !sibling.compressed).map(|sibling| sibling.path);
+        std::iter::once(self.path.clone())
+            .chain(renamed)
+            .filter_map(|path| Source::open(&path).ok())
+            .find_map(|source| {
+                (source.identity() == (saved.device, saved.inode)).then(|| source.resume(saved)).flatten()
+            })
+            .or_else(|| {
+                // Device numbers may change with a boot: then the file is known by how it begins.
+                let known = saved.start.len_bytes >= MIN_COPY_FINGERPRINT_BYTES;
+                known.then(|| Source::open(&self.path).ok()?.resume(saved)).flatten()
+            })
+            .or_else(|| self.copy_of(saved))
+    }
+
+    /// A file beside the log that begins like another one and holds at least as much as was read of that.
+    fn copy_of(&self, held: &FilePosition) -> Option<Source> {
+        let telling = |sibling: &Sibling| {
+            held.start.len_bytes >= MIN_COPY_FINGERPRINT_BYTES
+                || held.start.len_bytes > 0 && sibling.modified_ns >= held.seen_ns
+        };
+        siblings(&self.path)
+            .into_iter()
+            .filter(|sibling| sibling.identity != (held.device, held.inode) && !sibling.compressed && telling(sibling))
+            .find_map(|sibling| Source::open(&sibling.path).ok()?.resume(held))
+    }
+
+    fn poll_lingering(&mut self, now: Instant, buffer: &mut [u8], lines: &mut dyn FnMut(&[u8])) -> bool {
+        let mut index = 0;
+        while index < self.lingering.len() {
+            let old = &mut self.lingering[index];
+            match old.source.read(buffer, &mut self.counts, lines) {
+                Ok(Step::More | Step::Read | Step::Begun) => {
+                    old.until = old.until.max(now + LINGER);
+                    return true;
+                }
+                Ok(Step::Idle) if now < old.until => index += 1,
+                Ok(Step::Idle) => {
+                    old.source.take_rest(buffer, lines);
+                    self.finish(index);
+                }
+                Ok(Step::Truncated) | Err(_) => self.finish(index),
+            }
+        }
+        false
+    }
+
+    fn finish(&mut self, index: usize) {
+        let old = self.lingering.remove(index);
+        self.finished.push_back(old.source.position());
+        if self.finished.len() > MAX_FINISHED {
+            self.finished.pop_front();
+        }
+    }
+
+    fn linger(&mut self, source: Source, until: Instant) {
+        self.lingering.push(Lingering { source, until });
+        if self.lingering.len() > MAX_LINGERING {
+            self.finish(0);
+        }
+    }
+
+    /// Opens what stands at the path, from its beginning: it was made after the agent began to look.
+    fn open_path(&mut self) -> bool {
+        match Source::open(&self.path) {
+            Ok(source) => {
+                // One that still lingers (a link that went back) is taken up again where it stands.
+                let known = self.lingering.iter().position(|old| old.source.identity() == source.identity());
+                self.current = Some(known.map_or(source, |index| self.lingering.remove(index).source));
+                self.sight = Sight::Following;
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.sight = Sight::Missing;
+                false
+            }
+            Err(error) => {
+                self.sight = Sight::Unreadable(error.to_string());
+                false
+            }
+        }
+    }
+
+    /// The current file was read to its end: whether another one stands at the path by now.
+    fn look_for_successor(&mut self, now: Instant) -> bool {
+        let Some(current) = &self.current else { return false };
+        let at_path = match fs::metadata(&self.path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.sight = Sight::Missing;
+                return false;
+            }
+            Err(error) => {
+                self.sight = Sight::Unreadable(error.to_string());
+                return false;
+            }
+        };
+        if identity(&at_path) == current.identity() {
+            self.sight = Sight::Following;
+            return false;
+        }
+        let between = current.modified_ns().and_then(|base| self.first_after(base, &at_path));
+        let Some(done) = self.current.take() else { return false };
+        // It is read once more before the next one, since lines may have come between its end and its renaming.
+        match between {
+            Some(source) => {
+                self.linger(done, now);
+                self.current = Some(source);
+                true
+            }
+            None => {
+                self.linger(done, now + LINGER);
+                self.open_path()
+            }
+        }
+    }
+
+    /// The current file is not what was read: reads on in the copy of what it held, where there is one.
+    fn truncated(&mut self) {
+        let Some(mut current) = self.current.take() else { return };
+        let held = current.position();
+        let other = self.copy_of(&held).or_else(|| self.first_after(held.seen_ns, &fs::metadata(&self.path).ok()?));
+        self.current = other.or_else(|| {
+            self.counts.truncations += 1;
+            current.restart();
+            Some(current)
+        });
+    }
+
+    /// The current file had been empty and was written since: whether it was filled and copied away meanwhile.
+    fn begun(&mut self) {
+        let Some(current) = self.current.take() else { return };
+        let seen_ns = current.position().seen_ns;
+        let missed = fs::metadata(&self.path).ok().filter(|at_path| identity(at_path) == current.identity());
+        let missed = missed.and_then(|at_path| self.first_after(seen_ns, &at_path));
+        self.current = Some(missed.unwrap_or(current));
+    }
+
+    /// The oldest file beside the log that was written after `base` and not read yet.
+    fn first_after(&mut self, base_ns: u64, at_path: &Metadata) -> Option<Source> {
+        let mut found = None;
+        for sibling in siblings(&self.path) {
+            if sibling.modified_ns < base_ns || sibling.identity == identity(at_path) || self.is_known(&sibling) {
+                continue;
+            }
+            if sibling.compressed {
+                self.counts.lost_files += u64::from(sibling.modified_ns > base_ns);
+                continue;
+            }
+            let opened = Source::open(&sibling.path).ok().filter(|source| source.identity() == sibling.identity);
+            if opened.is_some() {
+                found = opened;
+                break;
+            }
+        }
+        found
+    }
+
+    fn is_known(&self, sibling: &Sibling) -> bool {
+        let current = self.current.iter().map(Source::identity);
+        let held = self.lingering.iter().map(|old| old.source.identity());
+        current.chain(held).any(|known| known == sibling.identity)
+            || self.finished.iter().any(|done| {
+                (done.device, done.inode) == sibling.identity
+                    && Source::open(&sibling.path).is_ok_and(|source| source.resume(done).is_some())
+            })
+    }
+}
+
+fn identity(metadata: &Metadata) -> source::Identity {
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(test)]
+mod tests;
