@@ -4,11 +4,15 @@
 
 use std::path::Path;
 
+mod envoy;
+mod haproxy;
 mod json;
 mod line;
+mod mend;
 mod model;
 mod record;
 mod stamp;
+mod template;
 
 pub use model::*;
 pub use record::*;
@@ -24,8 +28,12 @@ pub struct FormatError(pub String);
 /// that carry none.
 pub fn reader(kind: Kind, log: Log, format: Option<&str>, zone: &Zone) -> Result<Box<dyn Reader>, FormatError> {
     // Each kind is an arm `Kind::X => x::reader(log, format, zone)`.
-    let _ = (log, format, zone);
-    Err(FormatError(format!("no log of {} can be read", kind.id())))
+    let _ = log;
+    match kind {
+        Kind::Haproxy => Ok(haproxy::reader(format, zone)),
+        Kind::Envoy | Kind::Istio => Ok(envoy::reader(format, zone)),
+        _ => Err(FormatError(format!("no log of {} can be read", kind.id()))),
+    }
 }
 
 /// What a gateway's configuration file says, with all that it includes. None: the kind has none that can be read.

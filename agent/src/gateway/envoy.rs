@@ -1,0 +1,273 @@
+//! Envoy's and Istio's log: access lines of the default formats, of any format string or JSON format, and event lines. In text
+//! Envoy escapes nothing of a client's, so a line is taken only if it reads one way; status and flags stand before what a
+//! client chose and the upstream behind it.
+
+mod event;
+mod format;
+mod signal;
+
+use super::json;
+use super::line;
+use super::mend;
+use super::stamp::{self, Zone};
+use super::template::{Fields, Misfit, Template};
+use super::{Attempt, Line, Reader, Record, Signal, Stamp};
+use format::Format;
+use signal::Answer;
+
+/// Attempts told of one request at most.
+const MOST_ATTEMPTS: usize = 16;
+
+/// A reader of Envoy's log. `format` is a format string or a JSON format written as JSON.
+pub(super) fn reader(format: Option<&str>, zone: &Zone) -> Box<dyn Reader> {
+    let shipped = [format::ISTIO, format::OLD_ISTIO, format::DEFAULT].map(format::template);
+    Box::new(Envoy { zone: zone.clone(), given: format.map(format::parse), shipped })
+}
+
+#[derive(Debug)]
+struct Envoy {
+    zone: Zone,
+    given: Option<Format>,
+    shipped: [Template; 3],
+}
+
+/// The values of one line by the names of `format`; `-` is kept, for it tells that there is nothing to tell.
+#[derive(Debug, Default)]
+struct Values(Vec<(&'static str, String)>);
+
+impl Values {
+    fn raw(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, text)| text.as_str())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.raw(name).filter(|text| !matches!(*text, "" | "-" | "null"))
+    }
+
+    fn owned(&self, name: &str) -> Option<String> {
+        self.get(name).map(str::to_owned)
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        let text = self.get(name)?;
+        // JSON formats may write 502.0.
+        text.strip_suffix(".0").unwrap_or(text).parse().ok()
+    }
+
+    fn add(&mut self, fields: &Fields) {
+        for name in NAMES {
+            if let Some(text) = fields.raw(name) {
+                self.0.push((name, String::from_utf8_lossy(text).into_owned()));
+            }
+        }
+    }
+}
+
+/// The names that a record is made of.
+const NAMES: [&str; 20] = [
+    "start",
+    "code",
+    "flags",
+    "details",
+    "termination",
+    "reason",
+    "host",
+    "remote_host",
+    "hosts",
+    "cluster",
+    "attempts",
+    "duration",
+    "header_ms",
+    "sent",
+    "client",
+    "service_ms",
+    "request_id",
+    "method",
+    "path",
+    "authority",
+];
+
+impl Envoy {
+    fn by_given(&self, body: &[u8]) -> Option<Line> {
+        let mut values = Values::default();
+        match self.given.as_ref()? {
+            Format::Text(template) => match template.read(body) {
+                Ok(fields) => values.add(&fields),
+                Err(Misfit::Form) => return None,
+                Err(misfit) => return Some(Line::Unparsed(misfit.says().to_owned())),
+            },
+            Format::Json(leaves) => {
+                let object = json::object(body).ok()?;
+                let mut texts = Vec::new();
+                format::leaves_of(&object, "", &mut texts);
+                for (way, text) in &texts {
+                    let read = leaves
+                        .iter()
+                        .find(|(known, _)| known == way)
+                        .map(|(_, template)| template.read(text.as_bytes()));
+                    if let Some(Ok(fields)) = read {
+                        values.add(&fields);
+                    }
+                }
+            }
+        }
+        self.record(&values, None)
+    }
+
+    /// A line of the formats shipped: they begin with a stamp in brackets and the request in quotes. Copies of lines have
+    /// lost the stamp or its bracket; nothing of a client's stands before the first quote.
+    fn by_shipped(&self, body: &[u8]) -> Option<Line> {
+        let quote = memchr::memchr(b'"', body)?;
+        let (head, rest) = body.split_at(quote);
+        let reads: Vec<_> = self.shipped.iter().map(|template| template.read(rest)).collect();
+        let whole = reads.iter().flatten().find(|fields| !fields.cut);
+        let fields = whole.or_else(|| reads.iter().flatten().find(|fields| fields.has("flags")));
+        let Some(fields) = fields else {
+            let misfit = reads.iter().find_map(|read| read.as_ref().err().filter(|misfit| **misfit != Misfit::Form))?;
+            return Some(Line::Unparsed(misfit.says().to_owned()));
+        };
+        let mut values = Values::default();
+        values.add(fields);
+        let head = head.trim_ascii_end();
+        let head = head.strip_suffix(b"]").unwrap_or(head);
+        let stamp = memchr::memrchr2(b'[', b' ', head).and_then(|at| head.get(at + 1..)).unwrap_or(head);
+        self.record(&values, stamp::rfc3339(stamp, &self.zone).map(|(at, _)| at))
+    }
+
+    fn by_json(&self, body: &[u8]) -> Option<Line> {
+        if body.first() != Some(&b'{') {
+            return None;
+        }
+        let mended;
+        let object = match json::object(body) {
+            Ok(object) => object,
+            Err(why) => {
+                mended = mend::cut_object(body);
+                match mended.as_deref().map(json::object) {
+                    Some(Ok(object)) => object,
+                    _ => return Some(Line::Unparsed(why.to_owned())),
+                }
+            }
+        };
+        if let Some(notice) = event::of_object(&object, &self.zone) {
+            return Some(Line::Notice(Box::new(notice)));
+        }
+        let mut values = Values::default();
+        for (key, value) in &object.0 {
+            if let (Some(name), text) = (format::usual(key), value.text().unwrap_or("-")) {
+                // What the line tells null of is kept as `-` for the reason only: null flags are no flags.
+                if text != "-" || name == "reason" || value.text().is_some() {
+                    values.0.push((name, text.to_owned()));
+                }
+            }
+        }
+        self.record(&values, None)
+    }
+
+    fn by_any(&self, body: &[u8]) -> Option<Line> {
+        let own_log =
+            || event::of_text(&String::from_utf8_lossy(body), &self.zone).map(|notice| Line::Notice(Box::new(notice)));
+        self.by_given(body).or_else(own_log).or_else(|| self.by_json(body)).or_else(|| self.by_shipped(body))
+    }
+
+    /// None: the line tells no status, so it is none of Envoy's access lines.
+    fn record(&self, values: &Values, at: Option<Stamp>) -> Option<Line> {
+        let code = values.get("code")?;
+        let Some(status) = values.number("code").and_then(|status| u16::try_from(status).ok()) else {
+            return Some(Line::Unparsed(format!("status {} is none", code.chars().take(20).collect::<String>())));
+        };
+        let host = values.get("host").or_else(|| values.get("remote_host")).map(address);
+        let answer = Answer {
+            status: Some(status),
+            flags: values.raw("flags"),
+            details: values.get("details"),
+            reason: values.get("reason"),
+            knows_reason: values.raw("reason").is_some(),
+            has_host: host.is_some(),
+            is_tcp: status == 0 && values.get("method").is_none(),
+            duration_ms: values.number("duration"),
+        };
+        let attempts = attempts(values, &answer, host);
+        let last = answer.signal();
+        let signal = if last == Signal::Ok && attempts.len() > 1 { Signal::RetriedOk } else { last };
+        let reason = [values.get("flags"), values.get("details"), values.get("reason")];
+        Some(Line::Record(Box::new(Record {
+            at: at.or_else(|| self.begun(values)).map(|at| ended(at, answer.duration_ms)),
+            status: Some(status),
+            origin: answer.origin(signal),
+            signal,
+            attempts,
+            duration_us: answer.duration_ms.and_then(|ms| ms.checked_mul(1000)),
+            method: values.owned("method"),
+            path: values.owned("path"),
+            request_id: values.owned("request_id"),
+            client: values.owned("client"),
+            server: values.owned("authority"),
+            pool: values.owned("cluster"),
+            reason: Some(reason.into_iter().flatten().collect::<Vec<_>>().join(" "))
+                .filter(|reason| !reason.is_empty()),
+            body_bytes: values.number("sent"),
+            ..Record::default()
+        })))
+    }
+
+    fn begun(&self, values: &Values) -> Option<Stamp> {
+        let text = values.get("start")?.as_bytes();
+        let stamped =
+            stamp::rfc3339(text, &self.zone).or_else(|| stamp::unix(text)).or_else(|| stamp::clf(text, &self.zone));
+        stamped.map(|(at, _)| at)
+    }
+}
+
+impl Reader for Envoy {
+    fn read(&mut self, line: &[u8]) -> Line {
+        let body = match line::trim(line) {
+            Ok(body) => body,
+            Err(unparsed) => return unparsed,
+        };
+        let framed = || line::unframe(body, &self.zone).and_then(|framed| self.by_any(framed.body));
+        let read = self.by_any(body).or_else(framed);
+        read.unwrap_or_else(|| Line::Unparsed("neither an access line nor an event of Envoy".to_owned()))
+    }
+}
+
+/// Envoy tells when a request came; with its duration that gives when it ended.
+fn ended(begun: Stamp, duration_ms: Option<u64>) -> Stamp {
+    let duration_us =
+        duration_ms.and_then(|ms| i64::try_from(ms).ok()).and_then(|ms| ms.checked_mul(1000)).unwrap_or(0);
+    Stamp { unix_us: begun.unix_us.saturating_add(duration_us), ..begun }
+}
+
+/// Older versions write `tcp://10.0.0.1:80`.
+fn address(text: &str) -> String {
+    text.strip_prefix("tcp://").or_else(|| text.strip_prefix("unix://")).unwrap_or(text).to_owned()
+}
+
+fn attempts(values: &Values, answer: &Answer, host: Option<String>) -> Vec<Attempt> {
+    let signal = answer.signal();
+    if host.is_none() && !matches!(signal, Signal::AppStatus) {
+        return Vec::new();
+    }
+    let told: Vec<String> = values.get("hosts").map_or_else(Vec::new, |hosts| hosts.split(',').map(address).collect());
+    let count = usize::try_from(values.number("attempts").unwrap_or(1)).unwrap_or(1).max(told.len()).min(MOST_ATTEMPTS);
+    // Only a request that went well in the end tells that the attempts before had failed; what else failed is one failure.
+    let before = if signal == Signal::Ok || !told.is_empty() { count.saturating_sub(1) } else { 0 };
+    let mut attempts: Vec<Attempt> = (0..before)
+        .map(|at| Attempt {
+            upstream: told.get(at).cloned(),
+            signal: Signal::UpstreamErrorUnspecified,
+            ..Attempt::default()
+        })
+        .collect();
+    let service_us =
+        values.number("header_ms").or_else(|| values.number("service_ms")).and_then(|ms| ms.checked_mul(1000));
+    let answered = matches!(signal, Signal::Ok | Signal::AppStatus | Signal::BodyTruncated | Signal::BodyTimeout);
+    attempts.push(Attempt {
+        upstream: host.or_else(|| told.last().cloned()),
+        status: answer.status.filter(|_| answered),
+        signal,
+        header_us: service_us,
+        ..Attempt::default()
+    });
+    attempts
+}
