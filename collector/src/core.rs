@@ -3,15 +3,22 @@
 
 use std::sync::Arc;
 
+use crate::case::{Case, CaseKey, Cases};
+use crate::classify::{Scene, classify};
 use crate::fleet::Fleet;
-use crate::model::{HostState, Incident, Record};
+use crate::incident::{Incidents, Outcome};
+use crate::model::{EventKind, HostState, Incident, Record, RecordKind, Report};
+
+/// A case that gets no further failures is judged anew for so long, since evidence may come late, microseconds.
+const JUDGED_FOR_US: i64 = 90_000_000;
 
 /// The fold's state.
 #[derive(Debug, Default)]
 pub struct Core {
     fleet: Fleet,
-    incidents: Vec<Arc<Incident>>,
-    revision: u64,
+    cases: Cases,
+    incidents: Incidents,
+    now_us: i64,
 }
 
 impl Core {
@@ -22,7 +29,19 @@ impl Core {
 
     /// Folds one record.
     pub fn apply(&mut self, record: &Record) {
+        self.now_us = self.now_us.max(record.received_us);
         self.fleet.apply(record);
+        match &record.kind {
+            RecordKind::Report(report) => {
+                self.take(report);
+                self.mark_concerned(&report.host);
+            }
+            RecordKind::Tick => self.tick(),
+            RecordKind::Mark(_) => self.cases.iter_mut().for_each(|case| case.dirty = true),
+            RecordKind::Hello(hello) => self.mark_concerned(&hello.host),
+            RecordKind::StreamEnded { host, .. } => self.mark_concerned(host),
+        }
+        self.judge();
     }
 
     /// Every host in the order of its name.
@@ -37,6 +56,61 @@ impl Core {
 
     /// Rises whenever an incident is opened or changed.
     pub fn incidents_revision(&self) -> u64 {
-        self.revision
+        self.incidents.revision()
     }
+
+    fn take(&mut self, report: &Report) {
+        for event in &report.events {
+            match &event.kind {
+                EventKind::Failure(failure) => {
+                    self.cases.failure(&self.fleet, &report.host, event.at_us, failure, self.now_us);
+                }
+                EventKind::Notice(notice) => self.cases.notice(&self.fleet, &report.host, event.at_us, notice),
+                _ => {}
+            }
+        }
+        for sample in &report.upstreams {
+            self.cases.answers(&self.fleet, &report.host, sample);
+        }
+    }
+
+    /// Marks the cases that a host's news bears on.
+    fn mark_concerned(&mut self, host: &str) {
+        for case in self.cases.iter_mut().filter(|case| !case.dirty) {
+            let own = case.key.gateway.host == host;
+            case.dirty = own || self.incidents.open_on(&case.key, host);
+        }
+    }
+
+    fn tick(&mut self) {
+        let now_us = self.now_us;
+        let over: Vec<CaseKey> =
+            self.cases.iter().filter(|case| self.incidents.ends(case, now_us)).map(|case| case.key.clone()).collect();
+        for key in over {
+            self.cases.close(&key);
+        }
+        for case in self.cases.iter_mut() {
+            case.dirty |= now_us - case.total.heard_us < JUDGED_FOR_US;
+        }
+    }
+
+    fn judge(&mut self) {
+        let now_us = self.now_us;
+        for case in self.cases.iter_mut().filter(|case| case.dirty) {
+            case.dirty = false;
+            if judge_one(&self.fleet, &mut self.incidents, case, now_us) == Outcome::Splits
+                && let Some(before) = case.split()
+            {
+                self.incidents.split_off(&case.key, &before, now_us);
+                judge_one(&self.fleet, &mut self.incidents, case, now_us);
+            }
+        }
+    }
+}
+
+fn judge_one(fleet: &Fleet, incidents: &mut Incidents, case: &mut Case, now_us: i64) -> Outcome {
+    let scene = Scene::new(fleet, case, now_us);
+    let verdict = classify(&scene);
+    let place = scene.place.clone();
+    incidents.judged(case, &place, verdict, now_us)
 }

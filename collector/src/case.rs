@@ -1,0 +1,280 @@
+//! Cases: the failures of one upstream on one gateway in one stretch of time, folded from failure events.
+//! A failure whose record names no upstream is counted to those whose going down caused it, where records tell.
+//! Keeps a bounded number of failures in full and exact counts of all.
+
+mod blame;
+mod stretch;
+
+use std::collections::BTreeMap;
+
+pub use stretch::{Note, Stretch};
+
+use crate::fleet::Fleet;
+use crate::model::{Attempt, Failure, GatewayNotice, GatewayRef, Origin, Signal, UpstreamSample};
+
+/// Most cases open at once; failures of further ones are counted and passed over.
+const CASES_MAX: usize = 20_000;
+/// Answers after the last failure that make the next failure a new stretch.
+const RECOVERED_ANSWERS: u64 = 3;
+/// Quiet after which the next failure may begin a new stretch, microseconds.
+const RECOVERED_GAP_US: i64 = 5_000_000;
+
+/// Who made the statuses of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Made {
+    /// The gateway, because of its upstream.
+    ByGateway,
+    /// The application, or a gateway behind this one.
+    ByApplication,
+}
+
+/// What makes failures one case.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CaseKey {
+    /// The gateway.
+    pub gateway: GatewayRef,
+    /// The upstream's address. None where no record tells.
+    pub upstream: Option<String>,
+    /// Who made the statuses.
+    pub made: Made,
+}
+
+/// A case.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// What makes it one.
+    pub key: CaseKey,
+    /// The pool its failures named, empty where none did.
+    pub pool: String,
+    /// All its failures.
+    pub total: Stretch,
+    /// Those since the upstream last served again.
+    pub current: Stretch,
+    /// Failures before `current`, until it is decided whether both have one cause.
+    pub before: Option<Stretch>,
+    /// Answers since the last failure.
+    pub answers_since: u64,
+    /// Something that bears on its verdict came in since it was last judged.
+    pub dirty: bool,
+}
+
+/// All open cases.
+#[derive(Debug, Default)]
+pub struct Cases {
+    open: BTreeMap<CaseKey, Case>,
+    /// Upstreams that a gateway took out, with since when.
+    down: BTreeMap<(GatewayRef, String), i64>,
+    /// Failures passed over because too many cases were open.
+    pub passed_over: u64,
+}
+
+/// When a failure was and when the collector learned of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub at_us: i64,
+    pub received_us: i64,
+}
+
+impl Cases {
+    /// Takes a failure that a gateway's host reported.
+    pub fn failure(&mut self, fleet: &Fleet, host: &str, at_us: i64, failure: &Failure, received_us: i64) {
+        let gateway = gateway_ref(fleet, host, &failure.gateway);
+        let moment = Moment { at_us: sharpen(at_us, failure), received_us };
+        let mut counted = false;
+        for attempt in failure.attempts.iter().filter(|attempt| attempt.signal.is_failure()) {
+            counted = true;
+            if attempt.signal == Signal::NoLiveUpstream {
+                self.no_live(fleet, &gateway, moment, failure, &attempt.upstream);
+                continue;
+            }
+            let upstream = blame::resolve(fleet, &gateway, &failure.pool, &attempt.upstream);
+            self.add(&gateway, Some(upstream), Made::ByGateway, moment, failure, Some(attempt));
+        }
+        let by_application = matches!(failure.origin, Origin::App | Origin::InnerGateway) && failure.status >= 500;
+        if by_application {
+            if let Some(attempt) = failure.attempts.last() {
+                let upstream = blame::resolve(fleet, &gateway, &failure.pool, &attempt.upstream);
+                self.add(&gateway, Some(upstream), Made::ByApplication, moment, failure, Some(attempt));
+            }
+        } else if !counted {
+            self.without_attempt(fleet, &gateway, moment, failure);
+        }
+    }
+
+    fn without_attempt(&mut self, fleet: &Fleet, gateway: &GatewayRef, moment: Moment, failure: &Failure) {
+        match failure.signal {
+            Signal::NoLiveUpstream => self.no_live(fleet, gateway, moment, failure, ""),
+            signal if signal.is_failure() || (signal == Signal::StatusOnly && failure.status >= 500) => {
+                let upstream = blame::only_member(fleet, gateway, &failure.pool);
+                self.add(gateway, upstream, Made::ByGateway, moment, failure, None);
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts a "no upstream was live" answer to the upstreams whose going down caused it.
+    fn no_live(&mut self, fleet: &Fleet, gateway: &GatewayRef, moment: Moment, failure: &Failure, named: &str) {
+        let members = blame::members(fleet, gateway, &failure.pool, named);
+        let mut blamed: Vec<String> = Vec::new();
+        for member in &members {
+            let key = CaseKey { gateway: gateway.clone(), upstream: Some(member.clone()), made: Made::ByGateway };
+            if self.open.contains_key(&key) || self.down.contains_key(&(gateway.clone(), member.clone())) {
+                blamed.push(member.clone());
+            }
+        }
+        if members.is_empty() {
+            let failing = self.open.keys().filter(|key| key.gateway == *gateway && key.made == Made::ByGateway);
+            blamed.extend(failing.filter_map(|key| key.upstream.clone()));
+        }
+        if blamed.is_empty() && members.len() == 1 {
+            blamed.clone_from(&members);
+        }
+        if blamed.is_empty() {
+            return self.add(gateway, None, Made::ByGateway, moment, failure, None);
+        }
+        for upstream in blamed {
+            self.add(gateway, Some(upstream), Made::ByGateway, moment, failure, None);
+        }
+    }
+
+    fn add(
+        &mut self,
+        gateway: &GatewayRef,
+        upstream: Option<String>,
+        made: Made,
+        moment: Moment,
+        failure: &Failure,
+        attempt: Option<&Attempt>,
+    ) {
+        let key = CaseKey { gateway: gateway.clone(), upstream, made };
+        if self.open.len() >= CASES_MAX && !self.open.contains_key(&key) {
+            self.passed_over += 1;
+            return;
+        }
+        let case = self.open.entry(key.clone()).or_insert_with(|| Case::new(key));
+        if case.pool.is_empty() {
+            case.pool.clone_from(&failure.pool);
+        }
+        case.add(Note::new(moment, failure, attempt), failure);
+    }
+
+    /// Takes what a gateway said of an upstream.
+    pub fn notice(&mut self, fleet: &Fleet, host: &str, at_us: i64, notice: &GatewayNotice) {
+        if notice.upstream.is_empty() {
+            return;
+        }
+        let gateway = gateway_ref(fleet, host, &notice.gateway);
+        let upstream = blame::resolve(fleet, &gateway, &notice.pool, &notice.upstream);
+        match notice.signal {
+            Signal::HealthCheckDown | Signal::UpstreamDisabled | Signal::ServerMaint => {
+                self.down.entry((gateway, upstream)).or_insert(at_us);
+            }
+            Signal::HealthCheckUp => {
+                self.down.remove(&(gateway, upstream));
+            }
+            _ => {}
+        }
+        while self.down.len() > CASES_MAX {
+            self.down.pop_first();
+        }
+    }
+
+    /// Takes what a gateway's logs told of an upstream's answers.
+    pub fn answers(&mut self, fleet: &Fleet, host: &str, sample: &UpstreamSample) {
+        let gateway = gateway_ref(fleet, host, &sample.gateway);
+        let upstream = blame::resolve(fleet, &gateway, "", &sample.upstream);
+        for made in [Made::ByGateway, Made::ByApplication] {
+            let key = CaseKey { gateway: gateway.clone(), upstream: Some(upstream.clone()), made };
+            let Some(case) = self.open.get_mut(&key) else { continue };
+            let served = match made {
+                Made::ByGateway => sample.answered,
+                Made::ByApplication => sample.answered - sample.answered_5xx.min(sample.answered),
+            };
+            if sample.last_answered_us > case.total.last_us && served > 0 {
+                case.answers_since += served;
+                case.dirty = true;
+            }
+        }
+    }
+
+    /// A case by its key.
+    pub fn get_mut(&mut self, key: &CaseKey) -> Option<&mut Case> {
+        self.open.get_mut(key)
+    }
+
+    /// All open cases.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Case> {
+        self.open.values_mut()
+    }
+
+    /// All open cases.
+    pub fn iter(&self) -> impl Iterator<Item = &Case> {
+        self.open.values()
+    }
+
+    /// Ends a case.
+    pub fn close(&mut self, key: &CaseKey) {
+        self.open.remove(key);
+    }
+}
+
+impl Case {
+    fn new(key: CaseKey) -> Self {
+        Self {
+            key,
+            pool: String::new(),
+            total: Stretch::default(),
+            current: Stretch::default(),
+            before: None,
+            answers_since: 0,
+            dirty: true,
+        }
+    }
+
+    fn add(&mut self, note: Note, failure: &Failure) {
+        let gap_us = note.at_us - self.total.last_us;
+        if self.total.last_us > 0 && self.answers_since >= RECOVERED_ANSWERS && gap_us >= RECOVERED_GAP_US {
+            if self.before.is_none() {
+                self.before = Some(self.total.clone());
+            }
+            self.current = Stretch::default();
+        }
+        if note.at_us >= self.total.last_us {
+            self.answers_since = 0;
+        }
+        self.total.add(&note, failure);
+        self.current.add(&note, failure);
+        self.dirty = true;
+    }
+
+    /// The stretch before and the present one have one cause.
+    pub fn join_stretches(&mut self) {
+        self.before = None;
+    }
+
+    /// The present stretch has a cause of its own: what was before is given back, and the case is the present stretch.
+    pub fn split(&mut self) -> Option<Stretch> {
+        let before = self.before.take()?;
+        self.total = self.current.clone();
+        Some(before)
+    }
+}
+
+/// The address of an upstream as a gateway's record or notice names it.
+pub fn upstream_address(fleet: &Fleet, gateway: &GatewayRef, pool: &str, named: &str) -> String {
+    blame::resolve(fleet, gateway, pool, named)
+}
+
+/// The gateway's name with its kind, where its configuration or a failure told it.
+fn gateway_ref(fleet: &Fleet, host: &str, name: &str) -> GatewayRef {
+    let state = fleet.host(host).and_then(|entry| entry.state.gateways.get(name));
+    let kind = state.and_then(|state| state.config.as_ref()).map(|config| config.kind.clone()).unwrap_or_default();
+    GatewayRef { host: host.to_owned(), name: name.to_owned(), kind }
+}
+
+/// A log that tells only seconds: the moment the agent read the line is nearer, where it fits the line's own second.
+fn sharpen(at_us: i64, failure: &Failure) -> i64 {
+    let coarse = failure.precision_us >= 1_000_000;
+    let late_us = failure.read_us - at_us;
+    if coarse && (0..=1_500_000).contains(&late_us) { failure.read_us } else { at_us }
+}

@@ -1,0 +1,51 @@
+//! Which upstream a record speaks of, where it gives a name instead of an address or nothing at all: the gateway's own
+//! configuration tells.
+
+use crate::fleet::Fleet;
+use crate::model::{Address, GatewayRef, Pool};
+
+/// The address of an upstream as a record names it.
+pub fn resolve(fleet: &Fleet, gateway: &GatewayRef, pool: &str, named: &str) -> String {
+    let Address::Name(name, _) = Address::parse(named) else { return canonical(named) };
+    let (pool, server) = match named.split_once('/') {
+        Some((pool, server)) => (pool, server),
+        None => (pool, name.as_str()),
+    };
+    let pools = pools(fleet, gateway);
+    let by_name =
+        |pool: &'_ Pool| pool.members.iter().find(|member| member.name == server).map(|member| member.address.clone());
+    let member = pools.iter().filter(|known| known.name == pool).find_map(by_name);
+    match member.or_else(|| if pool.is_empty() { pools.iter().find_map(by_name) } else { None }) {
+        Some(address) => canonical(&address),
+        None => named.to_owned(),
+    }
+}
+
+/// The members' addresses of the pool that a record names, or of the only pool.
+pub fn members(fleet: &Fleet, gateway: &GatewayRef, pool: &str, named: &str) -> Vec<String> {
+    let pools = pools(fleet, gateway);
+    let found = pools.iter().find(|known| known.name == named || known.name == pool);
+    let chosen = found.or(if pools.len() == 1 { pools.first() } else { None });
+    chosen.map(|pool| pool.members.iter().map(|member| canonical(&member.address)).collect()).unwrap_or_default()
+}
+
+/// The one upstream that a gateway or the named pool has; None where there are several.
+pub fn only_member(fleet: &Fleet, gateway: &GatewayRef, pool: &str) -> Option<String> {
+    let mut members = members(fleet, gateway, pool, pool);
+    members.dedup();
+    if members.len() == 1 { members.pop() } else { None }
+}
+
+/// One way to write an address.
+fn canonical(text: &str) -> String {
+    match Address::parse(text) {
+        Address::Ip(address) => address.to_string(),
+        Address::Unix(path) => format!("unix:{path}"),
+        _ => text.to_owned(),
+    }
+}
+
+fn pools<'a>(fleet: &'a Fleet, gateway: &GatewayRef) -> &'a [Pool] {
+    let state = fleet.host(&gateway.host).and_then(|entry| entry.state.gateways.get(&gateway.name));
+    state.and_then(|state| state.config.as_deref()).map_or(&[], |config| &config.pools)
+}

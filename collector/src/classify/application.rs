@@ -1,0 +1,136 @@
+//! Family not_502: the application answered itself, another gateway did, or an instance that works was too slow.
+
+use super::overload;
+use super::scene::Scene;
+use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use crate::model::{Cause, Signal};
+
+pub(super) const RULES: &[Rule] =
+    &[app_not_leader, app_task_timeout, app_cache_failure, app_unavailable, app_error, inner_gateway, gateway_timeout];
+
+/// The application's log may tell the reason a moment before or after its answer, microseconds.
+const LOG_REACH_US: i64 = 5_000_000;
+
+/// Share of the statuses given to clients that fit.
+fn status_share(scene: &Scene, fits: impl Fn(u16) -> bool) -> f64 {
+    let all: u64 = scene.failures.statuses.values().sum();
+    let some: u64 = scene.failures.statuses.iter().filter(|(status, _)| fits(**status)).map(|(_, count)| count).sum();
+    if all == 0 { 0.0 } else { some as f64 / all as f64 }
+}
+
+/// A 503 of the application's own, whose log or health answer tells its kind.
+fn told_503(scene: &Scene, cause: Cause, kind: &str) -> Option<Support> {
+    if !scene.by_application() || status_share(scene, |status| status == 503) < 0.5 {
+        return None;
+    }
+    let (from_us, to_us) = (scene.failures.began_us - LOG_REACH_US, scene.failures.last_us + LOG_REACH_US);
+    let (at_us, found) = scene.log_of(&[kind], from_us, to_us)?;
+    let lines = scene.logs.iter().filter(|(at_us, found)| found.kind == kind && (from_us..=to_us).contains(at_us));
+    let all = scene
+        .logs
+        .iter()
+        .filter(|(at_us, found)| KINDS_503.contains(&found.kind.as_str()) && (from_us..=to_us).contains(at_us));
+    // Where its log tells of several kinds, the commoner one has the better claim.
+    let weight = PROVEN * lines.count() as f64 / all.count().max(1) as f64;
+    let support = Support::new(cause, weight, scene.failures.first_us);
+    Some(support.with([scene.from_host(at_us, "app_log", found.line.clone())]))
+}
+
+/// Kinds of log lines that explain a 503.
+const KINDS_503: &[&str] = &["not_leader", "task_timeout", "cache_failure"];
+
+fn app_not_leader(scene: &Scene) -> Option<Support> {
+    told_503(scene, Cause::AppNotLeader, "not_leader")
+}
+
+fn app_task_timeout(scene: &Scene) -> Option<Support> {
+    told_503(scene, Cause::AppTaskTimeout, "task_timeout")
+}
+
+fn app_cache_failure(scene: &Scene) -> Option<Support> {
+    told_503(scene, Cause::AppCacheFailure, "cache_failure")
+}
+
+fn app_unavailable(scene: &Scene) -> Option<Support> {
+    if !scene.by_application() || status_share(scene, |status| status == 503) < 0.5 {
+        return None;
+    }
+    let told = KINDS_503.iter().any(|kind| {
+        scene.log_of(&[kind], scene.failures.began_us - LOG_REACH_US, scene.failures.last_us + LOG_REACH_US).is_some()
+    });
+    let weight = if told { POSSIBLE / 2.0 } else { LIKELY * 2.0 };
+    Some(
+        Support::new(Cause::AppUnavailable, weight, scene.failures.first_us)
+            .lacking("why it answered 503: its log was not given to the agent, or tells nothing of it"),
+    )
+}
+
+fn app_error(scene: &Scene) -> Option<Support> {
+    if !scene.by_application() {
+        return None;
+    }
+    let own = status_share(scene, |status| !matches!(status, 502..=504));
+    let gateway_like = status_share(scene, |status| matches!(status, 502 | 504));
+    let weight = match (own >= 0.5, gateway_like >= 0.5) {
+        (true, _) => LIKELY * 2.0,
+        (false, true) => POSSIBLE,
+        _ => return None,
+    };
+    let log = scene.log_of(
+        &["uncaught_exception", "error"],
+        scene.failures.began_us - LOG_REACH_US,
+        scene.failures.last_us + LOG_REACH_US,
+    );
+    let support = Support::new(Cause::AppError, weight, scene.failures.first_us);
+    Some(support.with(log.map(|(at_us, found)| scene.from_host(at_us, "app_log", found.line.clone()))))
+}
+
+fn inner_gateway(scene: &Scene) -> Option<Support> {
+    if !scene.by_application() || status_share(scene, |status| matches!(status, 502..=504 | 520..=526)) < 0.5 {
+        return None;
+    }
+    let host = scene.host?;
+    // A gateway on that host whose own upstream fails at the same time made the status.
+    let inner = host.state.gateways.iter().find(|(name, gateway)| {
+        let is_this = **name == scene.case.key.gateway.name && scene.host_name() == scene.case.key.gateway.host;
+        let fails = gateway.upstreams.values().any(|totals| {
+            totals.last_failed_us >= scene.failures.began_us - LOG_REACH_US
+                && totals.last_failed_us <= scene.failures.last_us + LOG_REACH_US
+        });
+        !is_this && fails
+    });
+    let (name, _) = inner?;
+    let says = format!("gateway {name} on {} failed towards its own upstream at that time", scene.host_name());
+    let at_us = scene.failures.first_us;
+    Some(Support::new(Cause::InnerGateway, PROVEN, at_us).with([scene.from_host(at_us, "gateway_log", says)]))
+}
+
+fn gateway_timeout(scene: &Scene) -> Option<Support> {
+    const LATE: &[Signal] = &[Signal::ReadTimeout, Signal::BodyTimeout];
+    if scene.by_application() || scene.share(LATE) < 0.5 || scene.process_alive().no() {
+        return None;
+    }
+    let answered = scene.answered_meanwhile();
+    let healthy = scene.health.iter().any(|(at_us, health)| *at_us >= scene.failures.began_us && health.status > 0);
+    let overloaded = overload::RULES.iter().filter_map(|rule| rule(scene)).any(|support| support.weight >= LIKELY);
+    let weight = match (answered > 0, overloaded) {
+        (true, false) => PROVEN,
+        (true, true) => POSSIBLE,
+        (false, false) if healthy => POSSIBLE * 1.5,
+        _ => super::COMPATIBLE,
+    };
+    let mut support = Support::new(Cause::GatewayTimeout, weight, scene.failures.began_us);
+    if answered > 0 {
+        let says = format!("{answered} other requests to {} were answered meanwhile", scene.upstream());
+        support = support.with([scene.from_gateway(scene.failures.last_us, "gateway_log", says)]);
+    }
+    if let Some(slow) = scene.failures.notes.iter().find(|note| LATE.contains(&note.signal)) {
+        let took = slow.response_us.map_or_else(String::new, |us| format!(" after {:.1} s", us as f64 / 1e6));
+        support = support.with([scene.from_gateway(
+            slow.at_us,
+            "gateway_log",
+            format!("{} was given up{took}", slow.request),
+        )]);
+    }
+    Some(support)
+}

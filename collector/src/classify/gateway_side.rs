@@ -1,0 +1,107 @@
+//! Family gateway: the fault lies on the gateway's own side.
+
+use super::scene::Scene;
+use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use crate::model::{Cause, Evidence, Signal};
+
+pub(super) const RULES: &[Rule] =
+    &[no_live_upstream, wrong_upstream, ephemeral_ports_exhausted, upstream_socket_permission, gateway_resource];
+
+fn no_live_upstream(scene: &Scene) -> Option<Support> {
+    let share = scene.share(&[Signal::NoLiveUpstream]);
+    if share < 0.9 {
+        return None;
+    }
+    // A health check's word, or a host's, tells why it was taken out; those rules weigh more.
+    let weight = if scene.notices.is_empty() { LIKELY } else { POSSIBLE };
+    let pool = if scene.case.pool.is_empty() { "the pool" } else { &scene.case.pool };
+    let says = format!("no member of {pool} was live, and no earlier record tells why");
+    let at_us = scene.failures.first_us;
+    Some(Support::new(Cause::NoLiveUpstream, weight, at_us).with([scene.from_gateway(at_us, "gateway_log", says)]))
+}
+
+fn wrong_upstream(scene: &Scene) -> Option<Support> {
+    const NOBODY: &[Signal] = &[
+        Signal::ConnectRefused,
+        Signal::ConnectTimeout,
+        Signal::ConnectUnreachable,
+        Signal::ConnectFailed,
+        Signal::SocketMissing,
+        Signal::NoLiveUpstream,
+        Signal::UpstreamErrorUnspecified,
+    ];
+    if scene.by_application() || scene.share(NOBODY) < 0.9 || scene.ever_answered() || scene.place.service.is_some() {
+        return None;
+    }
+    let from_us = scene.failures.began_us;
+    let connected =
+        scene.probes.iter().any(|(_, probe)| probe.connects.iter().any(|tried| tried.outcome == "connected"));
+    if connected {
+        return None;
+    }
+    let probed = scene.probes.iter().rev().find(|(_, probe)| !probe.connects.is_empty());
+    let (weight, says) = match scene.host {
+        // The host is watched, and nothing on it has ever listened there.
+        Some(host) if scene.host_reports().yes() => {
+            let others: Vec<String> = host
+                .state
+                .instances
+                .iter()
+                .filter_map(|(name, instance)| {
+                    let sample = instance.sample.as_ref()?;
+                    let addresses: Vec<&str> =
+                        sample.listeners.iter().map(|listener| listener.address.as_str()).collect();
+                    (!addresses.is_empty()).then(|| format!("{name} on {}", addresses.join(", ")))
+                })
+                .take(5)
+                .collect();
+            let there = if others.is_empty() { String::new() } else { format!("; there is {}", others.join("; ")) };
+            let says = format!("nothing on {} has ever listened on {}{there}", scene.host_name(), scene.upstream());
+            (PROVEN, scene.from_host(from_us, "socket", says))
+        }
+        Some(_) => return None,
+        None => {
+            let says =
+                format!("no known host has the address {}, and it has never answered this gateway", scene.upstream());
+            let unknown_host =
+                Evidence { at_us: from_us, host: scene.case.key.gateway.host.clone(), source: "collector", says };
+            (if probed.is_some() { POSSIBLE } else { POSSIBLE / 2.0 }, unknown_host)
+        }
+    };
+    let tried = probed.map(|(at_us, probe)| {
+        let outcomes: Vec<&str> = probe.connects.iter().map(|tried| tried.outcome.as_str()).collect();
+        scene.from_gateway(*at_us, "probe", format!("connecting there from here: {}", outcomes.join(", ")))
+    });
+    let source = scene.pool.map(|pool| {
+        let says = format!("{} is configured at {}", scene.upstream(), pool.source);
+        scene.from_gateway(from_us, "gateway_config", says)
+    });
+    let mut support = Support::new(Cause::WrongUpstream, weight, from_us).with([says]).with(tried).with(source);
+    if scene.host.is_none() {
+        support = support.lacking(format!("an agent on the host of {}", scene.upstream()));
+    }
+    Some(support)
+}
+
+fn ephemeral_ports_exhausted(scene: &Scene) -> Option<Support> {
+    let at_us = scene.failures.first_us;
+    if scene.share(&[Signal::LocalPortExhausted]) >= 0.3 {
+        return Some(Support::new(Cause::EphemeralPortsExhausted, PROVEN, at_us));
+    }
+    let probe = scene
+        .probes
+        .iter()
+        .find(|(_, probe)| probe.connects.iter().any(|tried| tried.outcome == "local_port_exhausted"))?;
+    let says = "connecting from here fails: no local port is free (EADDRNOTAVAIL)".to_owned();
+    Some(Support::new(Cause::EphemeralPortsExhausted, PROVEN, at_us).with([scene.from_gateway(probe.0, "probe", says)]))
+}
+
+fn upstream_socket_permission(scene: &Scene) -> Option<Support> {
+    (scene.share(&[Signal::SocketPermission]) >= 0.3)
+        .then(|| Support::new(Cause::UpstreamSocketPermission, PROVEN, scene.failures.first_us))
+}
+
+fn gateway_resource(scene: &Scene) -> Option<Support> {
+    let share = scene.share(&[Signal::GatewayResource, Signal::GatewayCrash]);
+    (share >= 0.3).then(|| Support::new(Cause::GatewayResource, PROVEN, scene.failures.first_us))
+}

@@ -1,0 +1,130 @@
+//! Family health_check: the gateway's check fails though the application may work.
+
+use super::scene::Scene;
+use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use crate::model::{Cause, Evidence, GatewayNotice, HealthResult, Signal};
+
+pub(super) const RULES: &[Rule] =
+    &[health_endpoint_failing, health_endpoint_slow, health_check_wrong_target, health_check_too_strict];
+
+/// Taken out and back so often within the reach of a case is flapping.
+const FLAPS: usize = 3;
+
+/// The gateway's newest word that a check took the upstream out, before or while requests failed for it.
+fn taken_out<'a>(scene: &Scene<'a>) -> Option<(i64, &'a GatewayNotice)> {
+    if scene.by_application()
+        || !scene.failures.has(&[Signal::NoLiveUpstream, Signal::KilledOnMarkdown, Signal::StatusOnly])
+    {
+        return None;
+    }
+    let down = |(at_us, notice): &&(i64, &GatewayNotice)| {
+        notice.signal == Signal::HealthCheckDown && *at_us <= scene.failures.last_us
+    };
+    scene.notices.iter().rev().find(down).copied()
+}
+
+fn said(scene: &Scene, at_us: i64, notice: &GatewayNotice) -> Evidence {
+    scene.from_gateway(at_us, "gateway_log", notice.says.clone())
+}
+
+/// Health results of its own host before it was taken out.
+fn health_before<'a>(scene: &Scene<'a>, at_us: i64) -> Vec<&'a HealthResult> {
+    let before =
+        scene.health.iter().filter(|(health_us, health)| *health_us < at_us - 5_000_000 && !health.connect_only);
+    before.map(|(_, health)| *health).collect()
+}
+
+fn newest_health<'a>(scene: &Scene<'a>, at_us: i64) -> Option<(i64, &'a HealthResult)> {
+    let near = |(health_us, health): &&(i64, &HealthResult)| *health_us >= at_us - 15_000_000 && !health.connect_only;
+    scene.health.iter().rev().find(near).copied()
+}
+
+fn health_endpoint_failing(scene: &Scene) -> Option<Support> {
+    let (at_us, notice) = taken_out(scene)?;
+    if notice.check_status < 400 && notice.check_signal != "app_status" {
+        return None;
+    }
+    let health = newest_health(scene, at_us);
+    let fails_locally = health.is_some_and(|(_, health)| health.status >= 400);
+    let worked = health_before(scene, at_us).iter().any(|health| (200..400).contains(&health.status));
+    let weight = match (notice.check_status, fails_locally, worked || scene.ever_answered()) {
+        (404 | 405 | 301..=308, ..) if !worked => POSSIBLE / 2.0,
+        (_, true, true) => PROVEN,
+        (500.., false, _) | (_, true, false) => LIKELY,
+        _ => POSSIBLE,
+    };
+    let local = health.filter(|_| fails_locally).map(|(at_us, health)| {
+        let body = if health.body.is_empty() { String::new() } else { format!(": {}", health.body) };
+        scene.from_host(at_us, "health", format!("{} answers {}{body}", health.url, health.status))
+    });
+    Some(Support::new(Cause::HealthEndpointFailing, weight, at_us).with([said(scene, at_us, notice)]).with(local))
+}
+
+/// Whether the check ended for want of an answer in time.
+fn timed_out(notice: &GatewayNotice) -> bool {
+    matches!(notice.check_signal.as_str(), "read_timeout" | "body_timeout")
+}
+
+/// The check's time limit as configured, microseconds.
+fn limit_us(scene: &Scene) -> Option<u64> {
+    scene.pool.and_then(|pool| pool.check.as_ref()).map(|check| check.timeout_us).filter(|limit_us| *limit_us > 0)
+}
+
+/// The ordinary time of the health endpoint before the trouble, microseconds: the median.
+fn ordinary_us(scene: &Scene, at_us: i64) -> Option<u64> {
+    let mut times: Vec<u64> = health_before(scene, at_us).iter().filter_map(|health| health.first_byte_us).collect();
+    times.sort_unstable();
+    times.get(times.len() / 2).copied()
+}
+
+fn health_endpoint_slow(scene: &Scene) -> Option<Support> {
+    let (at_us, notice) = taken_out(scene).filter(|(_, notice)| timed_out(notice))?;
+    let (health_us, health) = newest_health(scene, at_us)?;
+    let limit_us = limit_us(scene).or(notice.check_us).unwrap_or(health.timeout_us);
+    let now_us = health.first_byte_us.unwrap_or(health.timeout_us);
+    let ordinary_us = ordinary_us(scene, at_us);
+    let risen = ordinary_us.is_some_and(|ordinary_us| now_us > ordinary_us * 2 && ordinary_us < limit_us);
+    if now_us < limit_us {
+        return None;
+    }
+    let weight = if risen { PROVEN } else { POSSIBLE };
+    let ordinary = ordinary_us.map_or_else(String::new, |us| format!(", ordinarily {} ms", us / 1000));
+    let says = format!("{} took {} ms{ordinary}; the check allows {} ms", health.url, now_us / 1000, limit_us / 1000);
+    let local = scene.from_host(health_us, "health", says);
+    Some(Support::new(Cause::HealthEndpointSlow, weight, at_us).with([said(scene, at_us, notice), local]))
+}
+
+fn health_check_wrong_target(scene: &Scene) -> Option<Support> {
+    let (at_us, notice) = taken_out(scene)?;
+    let member = scene.member?;
+    let other_port = !member.check_address.is_empty() && member.check_address != member.address;
+    let refused = notice.check_signal == "connect_refused" && other_port && scene.listening().yes();
+    let path = scene.pool.and_then(|pool| pool.check.as_ref()).map_or("", |check| check.path.as_str());
+    let not_there = matches!(notice.check_status, 404 | 405 | 301..=308);
+    let worked = scene.notices.iter().any(|(_, notice)| notice.signal == Signal::HealthCheckUp);
+    let weight = match (refused || not_there, worked) {
+        (true, false) => PROVEN,
+        (true, true) => POSSIBLE,
+        _ => return None,
+    };
+    let target = if refused { member.check_address.clone() } else { format!("{}{path}", scene.upstream()) };
+    let says = format!("the check asks {target}, which the instance does not serve, while {} works", scene.upstream());
+    let evidence = [said(scene, at_us, notice), scene.from_gateway(at_us, "gateway_config", says)];
+    Some(Support::new(Cause::HealthCheckWrongTarget, weight, at_us).with(evidence))
+}
+
+fn health_check_too_strict(scene: &Scene) -> Option<Support> {
+    let (at_us, notice) = taken_out(scene).filter(|(_, notice)| timed_out(notice))?;
+    let limit_us = limit_us(scene)?;
+    let ordinary_us = ordinary_us(scene, at_us).or_else(|| newest_health(scene, at_us)?.1.first_byte_us)?;
+    let downs = scene.notices.iter().filter(|(_, notice)| notice.signal == Signal::HealthCheckDown).count();
+    let weight = match (ordinary_us > limit_us, ordinary_us * 10 > limit_us * 7, downs >= FLAPS) {
+        (true, ..) => PROVEN,
+        (false, true, true) => LIKELY,
+        _ => return None,
+    };
+    let says =
+        format!("the endpoint ordinarily takes {} ms; the check allows {} ms", ordinary_us / 1000, limit_us / 1000);
+    let local = scene.from_host(at_us, "health", says);
+    Some(Support::new(Cause::HealthCheckTooStrict, weight, at_us).with([said(scene, at_us, notice), local]))
+}

@@ -1,0 +1,380 @@
+//! Family instance_down: the instance crashed, was killed, stopped, hangs, or does not listen.
+
+use super::chain::{EndKind, signal_name};
+use super::outage::{GONE, Outage};
+use super::scene::{SAME_MOMENT_US, Scene};
+use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use crate::model::{Address, Cause, EventKind, Evidence, ExitSource, ProcessExited, SamplerState, Signal};
+
+pub(super) const RULES: &[Rule] = &[
+    process_crashed,
+    process_killed,
+    process_stopped,
+    never_started,
+    oom_killed,
+    process_hung,
+    port_not_listening,
+    worker_killed,
+    host_down,
+];
+
+/// Silence of an agent that proves more than a short trouble of its own, microseconds.
+const LONG_SILENCE_US: i64 = 20_000_000;
+/// A stop without a start for so long is no restart any more, microseconds.
+const NOT_AGAIN_US: i64 = 8_000_000;
+/// A process this young may still be starting, microseconds.
+const YOUNG_US: i64 = 15_000_000;
+
+/// The weight that an end gives its cause: less where only a later look saw it.
+fn end_weight(outage: &Outage) -> f64 {
+    if outage.first.exit.source == ExitSource::Inferred { LIKELY } else { PROVEN }
+}
+
+fn process_crashed(scene: &Scene) -> Option<Support> {
+    let outage = Outage::of(scene)?;
+    if outage.first.kind != EndKind::Crash {
+        return None;
+    }
+    // Several faults in a row are a crash loop, of which this is the first turn.
+    let weight = match outage.failed_ends() {
+        0 | 1 => end_weight(&outage),
+        2 => LIKELY,
+        _ => POSSIBLE,
+    };
+    let support = Support::new(Cause::ProcessCrashed, weight, outage.first.at_us);
+    Some(support.with([outage.end_evidence(scene)]).with(outage.last_words(scene)).with(outage.restart_evidence(scene)))
+}
+
+fn process_killed(scene: &Scene) -> Option<Support> {
+    let outage = Outage::of(scene)?;
+    let weight = match outage.first.kind {
+        EndKind::Killed if outage.deployed() && outage.restart.is_some() => POSSIBLE,
+        EndKind::Killed => end_weight(&outage),
+        EndKind::Terminated if outage.deployed() => POSSIBLE / 2.0,
+        // Asked to end and started again at once, unchanged, is a restart; left alone it was killed by somebody.
+        EndKind::Terminated if restarted_at_once(&outage) => POSSIBLE,
+        EndKind::Terminated => end_weight(&outage) / 2.0,
+        EndKind::Untold => POSSIBLE / 2.0,
+        _ => return None,
+    };
+    let mut support = Support::new(Cause::ProcessKilled, weight, outage.first.at_us);
+    let blind = scene
+        .host
+        .is_some_and(|host| host.state.samplers.get("oom").is_some_and(|status| status.state != SamplerState::Active));
+    if blind && outage.first.kind == EndKind::Killed {
+        support.weight /= 3.0;
+        support = support.lacking("neither the kernel log nor the cgroup's counters are readable on this host: an out-of-memory kill can't be told from another SIGKILL");
+    }
+    Some(support.with([outage.end_evidence(scene)]).with(outage.restart_evidence(scene)))
+}
+
+fn restarted_at_once(outage: &Outage) -> bool {
+    outage.restart.is_some_and(|(at_us, _)| at_us - outage.first.at_us < 5_000_000)
+}
+
+fn process_stopped(scene: &Scene) -> Option<Support> {
+    let outage = Outage::of(scene)?;
+    let waited_us = scene.now_us - outage.first.at_us;
+    let weight = match (&outage.first.kind, outage.restart) {
+        (EndKind::Clean, None) if waited_us > NOT_AGAIN_US => end_weight(&outage),
+        (EndKind::Clean, None) => LIKELY,
+        (EndKind::Clean, Some(_)) if outage.deployed() => POSSIBLE / 2.0,
+        (EndKind::Clean, Some(_)) => POSSIBLE,
+        (EndKind::Terminated, None) => POSSIBLE * 2.0,
+        (EndKind::Untold, None) => POSSIBLE / 2.0,
+        _ => return None,
+    };
+    let support = Support::new(Cause::ProcessStopped, weight, outage.first.at_us);
+    Some(support.with([outage.end_evidence(scene)]).with(outage.restart_evidence(scene)))
+}
+
+fn never_started(scene: &Scene) -> Option<Support> {
+    let (host, service) = (scene.host?, scene.place.service.as_deref()?);
+    let newest = host.state.instances.get(service).and_then(|instance| instance.sample.as_deref());
+    let none_runs = scene.process_alive().no() || newest.is_some_and(|sample| sample.process_count == 0);
+    let ran = host.history.first_ran_us(service).is_some() || host.history.last_end(service).is_some();
+    if scene.by_application() || !none_runs || ran || scene.share(GONE) < 0.2 {
+        return None;
+    }
+    let since_us = host.history.agent_started_us();
+    // The gateway got answers earlier: something did run there before this agent looked.
+    let weight = if scene.ever_answered() { POSSIBLE } else { PROVEN };
+    let says = format!("no process of {service} has run since the agent began to look");
+    let support = Support::new(Cause::NeverStarted, weight, since_us);
+    Some(support.with([scene.from_host(since_us, "process", says)]))
+}
+
+fn oom_killed(scene: &Scene) -> Option<Support> {
+    let (end_us, exit, oom_us, oom) = oom_end(scene)?;
+    let rss = if oom.rss_bytes > 0 { oom.rss_bytes } else { exit.map_or(0, |exit| exit.last_rss_bytes) };
+    let mut says = if oom.from_counter {
+        "the cgroup's out-of-memory counter rose".to_owned()
+    } else {
+        format!("oom-kill: process {} ({})", oom.pid, oom.name)
+    };
+    if rss > 0 {
+        says += &format!(", {} MiB resident", rss >> 20);
+    }
+    if oom.limit_bytes > 0 {
+        says += &format!(", limit {} MiB", oom.limit_bytes >> 20);
+    }
+    if !oom.cgroup.is_empty() {
+        says += &format!(", memory cgroup {}", oom.cgroup);
+    }
+    let source = if oom.from_counter { "cgroup" } else { "kernel_log" };
+    let mut support = Support::new(Cause::OomKilled, PROVEN, oom_us.min(end_us));
+    support = support.with([scene.from_host(oom_us, source, says)]);
+    if let Some(exit) = exit {
+        let how =
+            exit.signal.map_or_else(|| "ended".to_owned(), |signal| format!("was ended by {}", signal_name(signal)));
+        let says = format!("process {} ({}) of {} {how}", exit.pid, exit.name, exit.service);
+        support = support.with([scene.from_host(end_us, "process", says)]);
+    }
+    Some(support)
+}
+
+/// An end of the instance or of one of its workers that the kernel brought about for lack of memory.
+fn oom_end<'a>(scene: &Scene<'a>) -> Option<(i64, Option<&'a ProcessExited>, i64, &'a crate::model::OomKill)> {
+    if scene.by_application() {
+        return None;
+    }
+    if let Some(outage) = Outage::of(scene)
+        && let EndKind::OutOfMemory(oom_us, oom) = outage.first.kind
+    {
+        return Some((outage.first.at_us, Some(outage.first.exit), oom_us, oom));
+    }
+    let (host, service) = (scene.host?, scene.place.service.as_deref()?);
+    let (from_us, to_us) = (scene.failures.first_us - SAME_MOMENT_US, scene.failures.last_us + SAME_MOMENT_US);
+    let cut = scene.share(CUT) > 0.2;
+    let mut kills = host.history.lives(from_us, to_us).filter_map(|event| match &event.kind {
+        EventKind::OomKill(oom) if oom.service == service => Some((event.at_us, oom)),
+        _ => None,
+    });
+    kills.next().filter(|_| cut).map(|(at_us, oom)| {
+        let worker = worker_ends(scene).find(|(end_us, _)| (end_us - at_us).abs() < 5_000_000);
+        (worker.map_or(at_us, |(end_us, _)| end_us), worker.map(|(_, exit)| exit), at_us, oom)
+    })
+}
+
+/// Signals of a connection that was cut before a complete answer.
+const CUT: &[Signal] = &[
+    Signal::ResetBeforeHeaders,
+    Signal::ClosedBeforeHeaders,
+    Signal::NoResponseHeaders,
+    Signal::BodyTruncated,
+    Signal::UpstreamErrorUnspecified,
+    Signal::HeaderInvalid,
+    Signal::ResponseInvalid,
+];
+
+/// Ends of processes that left the instance serving.
+fn worker_ends<'a>(scene: &Scene<'a>) -> impl Iterator<Item = (i64, &'a ProcessExited)> {
+    let (from_us, to_us) = (scene.failures.first_us - SAME_MOMENT_US, scene.failures.last_us + SAME_MOMENT_US);
+    let service = scene.place.service.clone().unwrap_or_default();
+    scene.host.into_iter().flat_map(move |host| host.history.lives(from_us, to_us)).filter_map(
+        move |event| match &event.kind {
+            EventKind::ProcessExited(exit) if exit.service == service && !exit.took_down() => Some((event.at_us, exit)),
+            _ => None,
+        },
+    )
+}
+
+fn worker_killed(scene: &Scene) -> Option<Support> {
+    if scene.by_application() || scene.share(CUT) < 0.2 {
+        return None;
+    }
+    let timeout_log = scene.log_of(
+        &["worker_timeout"],
+        scene.failures.began_us - SAME_MOMENT_US,
+        scene.failures.last_us + SAME_MOMENT_US,
+    );
+    let ends: Vec<_> = worker_ends(scene)
+        .filter(|(at_us, _)| scene.failures.notes.iter().any(|note| (note.at_us - at_us).abs() <= SAME_MOMENT_US))
+        .collect();
+    let (end_us, exit) = *ends.first()?;
+    let failed = exit.signal.is_some() || exit.exit_code.is_some_and(|code| code != 0);
+    let weight = match (&timeout_log, failed) {
+        (Some(_), _) | (None, true) => PROVEN,
+        // A worker that leaves in good order does so between requests; the cut may be of another making.
+        (None, false) => POSSIBLE,
+    };
+    let how = match (exit.signal, exit.exit_code) {
+        (Some(signal), _) => format!("was ended by {}", signal_name(signal)),
+        (None, Some(code)) => format!("exited with code {code}"),
+        (None, None) => "ended".to_owned(),
+    };
+    let says = format!(
+        "worker process {} ({}) of {} {how}; its parent {} ({}) and {} others live on",
+        exit.pid,
+        exit.name,
+        exit.service,
+        exit.parent_pid,
+        exit.parent_name,
+        exit.remaining.saturating_sub(1)
+    );
+    let log = timeout_log.map(|(at_us, found)| scene.from_host(at_us, "app_log", found.line.clone()));
+    Some(Support::new(Cause::WorkerKilled, weight, end_us).with([scene.from_host(end_us, "process", says)]).with(log))
+}
+
+/// Signals of something that accepts and does not answer.
+const SILENT: &[Signal] = &[Signal::ReadTimeout, Signal::SendTimeout, Signal::ConnectTimeout, Signal::BodyTimeout];
+
+fn process_hung(scene: &Scene) -> Option<Support> {
+    if scene.by_application() || scene.share(SILENT) < 0.3 || scene.process_alive().no() || scene.listening().no() {
+        return None;
+    }
+    if scene.answered_meanwhile() > 0 {
+        return None;
+    }
+    let stuck = stuck_state(scene);
+    let silent_locally = scene
+        .health
+        .iter()
+        .find(|(at_us, health)| *at_us >= scene.failures.began_us && health.signal == "read_timeout");
+    let silent_probe =
+        scene.probes.iter().find(|(_, probe)| probe.http.as_ref().is_some_and(|http| http.signal == "read_timeout"));
+    let queue = scene.samples.iter().rev().find_map(|sample| {
+        sample.listeners.iter().find(|listener| listener.queue > 0).map(|listener| (sample.at_us, listener))
+    });
+    let connected = scene.share(&[Signal::ReadTimeout, Signal::SendTimeout, Signal::BodyTimeout]) > 0.3;
+    let weight = match (&stuck, silent_locally.is_some() || silent_probe.is_some(), queue.is_some()) {
+        (Some(_), _, _) => PROVEN,
+        (None, true, true) => PROVEN,
+        (None, true, false) if connected => LIKELY * 2.0,
+        (None, false, true) if connected => LIKELY,
+        _ if connected => POSSIBLE,
+        _ => return None,
+    };
+    let mut support = Support::new(Cause::ProcessHung, weight, scene.failures.began_us).with(stuck);
+    if let Some((at_us, health)) = silent_locally {
+        let says =
+            format!("{} did not answer within {} ms, asked from its own host", health.url, health.timeout_us / 1000);
+        support = support.with([scene.from_host(*at_us, "health", says)]);
+    }
+    if let Some((at_us, probe)) = silent_probe {
+        let request = probe.http.as_ref().map_or("", |http| http.request.as_str());
+        support =
+            support.with([scene.from_gateway(*at_us, "probe", format!("connected, and {request} was not answered"))]);
+    }
+    if let Some((at_us, listener)) = queue {
+        let says = format!("{} connections wait to be accepted on {}", listener.queue, listener.address);
+        support = support.with([scene.from_host(at_us, "socket", says)]);
+    }
+    let since_us = scene.failures.began_us;
+    Some(support.with([scene.from_gateway(
+        since_us,
+        "gateway_log",
+        "no request was answered by it since then".to_owned(),
+    )]))
+}
+
+/// A state of its processes in which nothing can be answered.
+fn stuck_state(scene: &Scene) -> Option<Evidence> {
+    scene.samples.iter().find_map(|sample| {
+        let frozen = sample.cgroup.as_ref().and_then(|cgroup| cgroup.frozen) == Some(true);
+        if frozen {
+            return Some(scene.from_host(sample.at_us, "cgroup", "its cgroup is frozen".to_owned()));
+        }
+        let stopped: Vec<_> =
+            sample.processes.iter().filter(|process| matches!(process.state.as_str(), "T" | "t")).collect();
+        let serving = sample.processes.iter().filter(|process| process.state != "Z").count();
+        let leader_stopped = stopped.iter().any(|process| process.leader) && serving == stopped.len();
+        let says = stopped.first().filter(|_| leader_stopped || stopped.len() == serving).map(|process| {
+            let by = if process.state == "t" { "by a debugger" } else { "by SIGSTOP" };
+            format!("process {} ({}) is stopped {by} (state {})", process.pid, process.name, process.state)
+        })?;
+        Some(scene.from_host(sample.at_us, "process", says))
+    })
+}
+
+fn port_not_listening(scene: &Scene) -> Option<Support> {
+    const REFUSED: &[Signal] = &[
+        Signal::ConnectRefused,
+        Signal::ConnectFailed,
+        Signal::SocketMissing,
+        Signal::NoLiveUpstream,
+        Signal::UpstreamErrorUnspecified,
+        Signal::StatusOnly,
+    ];
+    if scene.by_application() || scene.share(REFUSED) < 0.5 || !scene.chain.is_empty() {
+        return None;
+    }
+    let sample =
+        scene.samples.iter().rev().find(|sample| sample.listeners_known).copied().or_else(|| scene.before())?;
+    if sample.process_count == 0 || !sample.listeners_known || !scene.listening().no() {
+        return None;
+    }
+    let elsewhere: Vec<&str> = sample.listeners.iter().map(|listener| listener.address.as_str()).collect();
+    let started_us = sample.processes.iter().map(|process| process.started_us).min().unwrap_or(0);
+    let young = scene.failures.last_us - started_us < YOUNG_US;
+    let weight = match (elsewhere.is_empty(), young) {
+        (false, _) if elsewhere_instead(scene, &elsewhere) => PROVEN,
+        (_, true) => POSSIBLE,
+        (_, false) => PROVEN,
+    };
+    let place = if elsewhere.is_empty() { "on nothing".to_owned() } else { format!("on {}", elsewhere.join(", ")) };
+    let says = format!(
+        "{} runs ({} processes) and does not listen on {}; it listens {place}",
+        sample.service,
+        sample.process_count,
+        scene.upstream()
+    );
+    let began_us = started_us.max(scene.failures.began_us - super::scene::REACH_BACK_US);
+    Some(Support::new(Cause::PortNotListening, weight, began_us).with([scene.from_host(sample.at_us, "socket", says)]))
+}
+
+/// Whether it listens on the same port at another address, or on another port of the same transport.
+fn elsewhere_instead(scene: &Scene, elsewhere: &[&str]) -> bool {
+    elsewhere
+        .iter()
+        .any(|address| matches!(Address::parse(address), Address::Ip(_)) == matches!(scene.address, Address::Ip(_)))
+}
+
+fn host_down(scene: &Scene) -> Option<Support> {
+    const LOST: &[Signal] = &[
+        Signal::ConnectTimeout,
+        Signal::ConnectUnreachable,
+        Signal::ReadTimeout,
+        Signal::ConnectFailed,
+        Signal::NoLiveUpstream,
+        Signal::UpstreamErrorUnspecified,
+        Signal::StatusOnly,
+        Signal::SendTimeout,
+    ];
+    let host = scene.host?;
+    if scene.by_application() || scene.share(LOST) < 0.5 || !scene.host_reports().no() {
+        return None;
+    }
+    let last_us = host.state.last_heard_us;
+    let silent_from_start = last_us <= scene.failures.last_us + scene.silence_limit_us();
+    let answers = scene.probes.iter().any(|(_, probe)| host_answers(probe));
+    if !silent_from_start || answers {
+        return None;
+    }
+    let dead_probe = scene.probes.iter().rev().find(|(_, probe)| !probe.connects.is_empty());
+    let weight = match (dead_probe, scene.silent_for_us() > LONG_SILENCE_US) {
+        (Some(_), _) => LIKELY * 2.0,
+        (None, true) => LIKELY,
+        (None, false) => POSSIBLE,
+    };
+    let says = format!("nothing was heard of {} for {} s", scene.host_name(), scene.silent_for_us() / 1_000_000);
+    let silence = Evidence { at_us: last_us, host: scene.host_name().to_owned(), source: "collector", says };
+    let tried = dead_probe.map(|(at_us, probe)| {
+        let neighbour =
+            if probe.neighbour.is_empty() { String::new() } else { format!(", neighbour entry {}", probe.neighbour) };
+        scene.from_gateway(
+            *at_us,
+            "probe",
+            format!("nothing of {} answers: no connect, no echo{neighbour}", scene.host_name()),
+        )
+    });
+    Some(Support::new(Cause::HostDown, weight, last_us).with([silence]).with(tried))
+}
+
+/// Whether a probe shows that the kernel of the upstream's host is alive and in reach.
+pub(super) fn host_answers(probe: &crate::model::ProbeResult) -> bool {
+    let alive = |tried: &crate::model::ConnectTry| matches!(tried.outcome.as_str(), "connected" | "connect_refused");
+    probe.connects.iter().any(alive)
+        || probe.other_port.as_ref().is_some_and(alive)
+        || probe.echo_answered == Some(true)
+}

@@ -1,0 +1,370 @@
+//! Family network: the gateway can't reach a working instance.
+
+use super::instance_down::host_answers;
+use super::scene::{REACH_BACK_US, SAME_MOMENT_US, Scene, Tri};
+use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use crate::fleet::HostEntry;
+use crate::model::{Cause, ConnectTry, EventKind, Evidence, Signal};
+
+pub(super) const RULES: &[Rule] =
+    &[firewall_reject, firewall_drop, link_down, no_route, packet_loss, dns_failure, conntrack_full, path_unreachable];
+
+/// Signals of a connect that something turned down at once.
+const TURNED_DOWN: &[Signal] = &[Signal::ConnectRefused, Signal::ConnectUnreachable, Signal::ConnectFailed];
+/// Signals of a connect that nothing answered.
+const UNANSWERED: &[Signal] = &[Signal::ConnectTimeout];
+/// Signals of not getting through at all.
+const NO_WAY: &[Signal] = &[
+    Signal::ConnectTimeout,
+    Signal::ConnectUnreachable,
+    Signal::ConnectFailed,
+    Signal::ReadTimeout,
+    Signal::SendTimeout,
+    Signal::NoLiveUpstream,
+    Signal::UpstreamErrorUnspecified,
+    Signal::StatusOnly,
+    Signal::DnsFailure,
+];
+
+/// How the gateway's host fared when it connected itself, over all probes of the case.
+struct Tries {
+    connected: usize,
+    refused: usize,
+    unreachable: usize,
+    timed_out: usize,
+    newest_us: i64,
+}
+
+impl Tries {
+    fn of(scene: &Scene) -> Self {
+        let mut tries = Self { connected: 0, refused: 0, unreachable: 0, timed_out: 0, newest_us: 0 };
+        // A probe after the failures ended tells of the time after.
+        let until_us = scene.failures.last_us + 3_000_000;
+        for (at_us, probe) in scene.probes.iter().filter(|(at_us, _)| *at_us <= until_us) {
+            for tried in &probe.connects {
+                tries.newest_us = *at_us;
+                match tried.outcome.as_str() {
+                    "connected" => tries.connected += 1,
+                    "connect_refused" => tries.refused += 1,
+                    "connect_unreachable" => tries.unreachable += 1,
+                    "connect_timeout" => tries.timed_out += 1,
+                    _ => {}
+                }
+            }
+        }
+        tries
+    }
+
+    fn any(&self) -> bool {
+        self.connected + self.refused + self.unreachable + self.timed_out > 0
+    }
+
+    fn says(&self) -> String {
+        format!(
+            "connects tried from here: {} connected, {} refused, {} unreachable, {} without answer",
+            self.connected, self.refused, self.unreachable, self.timed_out
+        )
+    }
+
+    fn evidence(&self, scene: &Scene) -> Option<Evidence> {
+        self.any().then(|| scene.from_gateway(self.newest_us, "probe", self.says()))
+    }
+}
+
+/// The instance works where it runs: it listens on that very address, and its own host connects.
+fn works_locally(scene: &Scene) -> Tri {
+    match (scene.listening(), scene.local_connect()) {
+        (Tri::Yes, Tri::Yes) => Tri::Yes,
+        (Tri::No, _) | (_, Tri::No) => Tri::No,
+        _ => Tri::Unknown,
+    }
+}
+
+fn locally_evidence(scene: &Scene) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    if scene.listening().yes() {
+        let at_us = scene.samples.first().map_or(scene.failures.first_us, |sample| sample.at_us);
+        let says = format!("{} listens on {} all the while", scene.service_name(), scene.upstream());
+        evidence.push(scene.from_host(at_us, "socket", says));
+    }
+    if let Some((at_us, health)) = scene
+        .health
+        .iter()
+        .rev()
+        .find(|(at_us, health)| *at_us >= scene.failures.first_us - 2_000_000 && health.connect_us.is_some())
+    {
+        let took_us = health.connect_us.unwrap_or(0);
+        evidence.push(scene.from_host(
+            *at_us,
+            "health",
+            format!("connecting to {} from its own host works ({took_us} us)", health.url),
+        ));
+    }
+    evidence
+}
+
+fn firewall_reject(scene: &Scene) -> Option<Support> {
+    let turned_down = scene.share(TURNED_DOWN);
+    if scene.by_application() || turned_down < 0.3 || scene.listening().no() || !scene.chain.is_empty() {
+        return None;
+    }
+    let tries = Tries::of(scene);
+    if tries.connected > 0 && tries.refused + tries.unreachable == 0 {
+        return None;
+    }
+    let rejected = tries.refused + tries.unreachable > 0;
+    let unreachable_by_neighbour =
+        scene.probes.iter().any(|(_, probe)| matches!(probe.neighbour.as_str(), "failed" | "incomplete"));
+    if unreachable_by_neighbour || no_route_found(scene) {
+        return None;
+    }
+    let weight = match (scene.listening(), works_locally(scene), rejected) {
+        (Tri::Yes, Tri::Yes, true) => PROVEN,
+        (Tri::Yes, Tri::Yes, false) | (Tri::Yes, _, true) => LIKELY,
+        (Tri::Yes, _, false) => POSSIBLE,
+        _ => COMPATIBLE / 2.0,
+    };
+    let mut support = Support::new(Cause::FirewallReject, weight, scene.failures.first_us);
+    support = support.with(locally_evidence(scene)).with(tries.evidence(scene));
+    if !tries.any() {
+        support = support.lacking("a connect from the gateway's host to see what it meets there");
+    }
+    Some(support)
+}
+
+fn firewall_drop(scene: &Scene) -> Option<Support> {
+    let unanswered = scene.share(UNANSWERED)
+        + 0.5 * scene.share(&[Signal::ConnectFailed, Signal::UpstreamErrorUnspecified, Signal::ReadTimeout]);
+    let tries = Tries::of(scene);
+    if scene.by_application() || unanswered < 0.3 || scene.listening().no() || scene.host_reports().no() {
+        return None;
+    }
+    if queue_full(scene) || (tries.any() && tries.timed_out == 0) || tries.connected > 0 {
+        return None;
+    }
+    let host_in_reach = in_reach(scene);
+    let weight = match (works_locally(scene), tries.timed_out > 0, host_in_reach) {
+        (Tri::Yes, true, Tri::Yes) => PROVEN,
+        (Tri::Yes, true, Tri::Unknown) => LIKELY,
+        (Tri::Yes, true, Tri::No) => POSSIBLE,
+        (Tri::Unknown, true, Tri::Yes) => LIKELY,
+        (Tri::Yes, false, _) => POSSIBLE * 1.5,
+        _ => COMPATIBLE,
+    };
+    let mut support = Support::new(Cause::FirewallDrop, weight, scene.failures.began_us);
+    support = support.with(locally_evidence(scene)).with(tries.evidence(scene)).with(reach_evidence(scene));
+    if !tries.any() {
+        support = support.lacking("a connect from the gateway's host to the same and to another port");
+    }
+    Some(support)
+}
+
+/// Whether anything of the instance's host answers the gateway's host.
+fn in_reach(scene: &Scene) -> Tri {
+    let mut asked =
+        scene.probes.iter().filter(|(_, probe)| probe.other_port.is_some() || probe.echo_answered.is_some()).peekable();
+    if asked.peek().is_none() {
+        return Tri::Unknown;
+    }
+    if asked.any(|(_, probe)| host_answers(probe)) { Tri::Yes } else { Tri::No }
+}
+
+fn reach_evidence(scene: &Scene) -> Option<Evidence> {
+    let (at_us, probe) = scene.probes.iter().rev().find(|(_, probe)| host_answers(probe))?;
+    let alive = |tried: &&ConnectTry| matches!(tried.outcome.as_str(), "connected" | "connect_refused");
+    let by = match probe.other_port.as_ref().filter(alive) {
+        Some(tried) => format!("{} answers ({})", tried.address, tried.outcome),
+        None => "it answers an echo request".to_owned(),
+    };
+    Some(scene.from_gateway(*at_us, "probe", format!("the host itself is in reach from here: {by}")))
+}
+
+/// Whether the instance's accept queue was at its limit while it failed.
+fn queue_full(scene: &Scene) -> bool {
+    let full = scene.samples.iter().any(|sample| {
+        sample.listeners.iter().any(|listener| listener.queue_limit > 0 && listener.queue >= listener.queue_limit)
+    });
+    full || overflows(scene) > 0
+}
+
+/// Connections that found an accept queue full on the instance's host while it failed.
+pub(super) fn overflows(scene: &Scene) -> u64 {
+    let Some(host) = scene.host else { return 0 };
+    let interval_us = i64::try_from(host.state.interval_us).unwrap_or(0);
+    let samples = host.history.host_samples(scene.failures.began_us, scene.failures.last_us + interval_us + 1_000_000);
+    samples.filter_map(|sample| sample.net.as_ref()).map(|net| net.listen_overflows).sum()
+}
+
+fn link_down(scene: &Scene) -> Option<Support> {
+    if scene.by_application() || scene.share(NO_WAY) < 0.3 {
+        return None;
+    }
+    let own = scene.host.map(|host| (host, scene.host_name().to_owned()));
+    let gateway = scene.gateway.map(|host| (host, scene.case.key.gateway.host.clone()));
+    let (at_us, host, says) = own
+        .into_iter()
+        .chain(gateway)
+        .find_map(|(entry, name)| link_lost(scene, entry).map(|(at_us, says)| (at_us, name, says)))?;
+    Some(Support::new(Cause::LinkDown, PROVEN * 1.5, at_us).with([Evidence { at_us, host, source: "link", says }]))
+}
+
+/// An interface of a host that went down before the failures and did not come back before them.
+fn link_lost(scene: &Scene, entry: &HostEntry) -> Option<(i64, String)> {
+    let first_us = scene.failures.first_us;
+    let mut lost: Option<(i64, &str, &str)> = None;
+    for event in entry.history.lives(scene.failures.began_us - REACH_BACK_US, scene.failures.last_us) {
+        if let EventKind::LinkChanged(link) = &event.kind {
+            match (link.up, lost) {
+                (false, None) if event.at_us <= first_us + SAME_MOMENT_US => {
+                    lost = Some((event.at_us, &link.interface, &link.what));
+                }
+                (true, Some((_, interface, _)))
+                    if link.interface == interface && event.at_us < first_us - SAME_MOMENT_US =>
+                {
+                    lost = None;
+                }
+                _ => {}
+            }
+        }
+    }
+    let (at_us, interface, what) = lost?;
+    let how = if what == "admin" { "was taken down" } else { "lost its carrier" };
+    Some((at_us, format!("interface {interface} {how}")))
+}
+
+/// Whether a probe found no route at all.
+fn no_route_found(scene: &Scene) -> bool {
+    scene.probes.iter().any(|(_, probe)| probe.route.as_ref().is_some_and(|route| !route.found))
+}
+
+fn no_route(scene: &Scene) -> Option<Support> {
+    if scene.by_application() || scene.share(NO_WAY) < 0.3 {
+        return None;
+    }
+    if let Some((at_us, probe)) =
+        scene.probes.iter().find(|(_, probe)| probe.route.as_ref().is_some_and(|route| !route.found))
+    {
+        let error = probe.route.as_ref().map_or("", |route| route.error.as_str());
+        let says = format!("the kernel here has no route to {} ({error})", scene.upstream());
+        let support = Support::new(Cause::NoRoute, PROVEN, scene.failures.began_us);
+        return Some(support.with([scene.from_gateway(*at_us, "probe", says)]));
+    }
+    let errno_101 = scene
+        .failures
+        .notes
+        .iter()
+        .find(|note| note.reason.contains("(101:") || note.reason.contains("Network is unreachable"))?;
+    let says = format!("the gateway was told ENETUNREACH: {}", errno_101.reason);
+    Some(Support::new(Cause::NoRoute, LIKELY, scene.failures.began_us).with([scene.from_gateway(
+        errno_101.at_us,
+        "gateway_log",
+        says,
+    )]))
+}
+
+fn packet_loss(scene: &Scene) -> Option<Support> {
+    const LOSSY: &[Signal] = &[
+        Signal::ConnectTimeout,
+        Signal::ReadTimeout,
+        Signal::SendTimeout,
+        Signal::BodyTimeout,
+        Signal::BodyTruncated,
+        Signal::UpstreamErrorUnspecified,
+    ];
+    let tries = Tries::of(scene);
+    if scene.by_application() || scene.share(LOSSY) < 0.3 || queue_full(scene) {
+        return None;
+    }
+    // A connect that took one, two, three seconds was answered only to a SYN sent again.
+    let late = scene
+        .probes
+        .iter()
+        .flat_map(|(_, probe)| &probe.connects)
+        .filter(|tried| tried.outcome == "connected" && tried.took_us > 900_000);
+    let some_lost = tries.timed_out + late.count();
+    let mixed = tries.connected > 0 && some_lost > 0;
+    let resent = retransmit_share(scene);
+    let weight = match (mixed, resent) {
+        (true, share) if share > 0.02 => PROVEN,
+        (true, _) => LIKELY,
+        (false, share) if share > 0.10 && tries.connected > 0 => LIKELY,
+        _ => return None,
+    };
+    let says = format!("{:.0} % of the segments were sent again", resent * 100.0);
+    let mut support = Support::new(Cause::PacketLoss, weight, scene.failures.began_us).with(tries.evidence(scene));
+    if resent > 0.0 {
+        support = support.with([scene.from_gateway(scene.failures.first_us, "kernel", says)]);
+    }
+    Some(support)
+}
+
+/// The larger share of segments sent again of both hosts while it failed.
+fn retransmit_share(scene: &Scene) -> f64 {
+    let share = |entry: &HostEntry| {
+        let samples = entry.history.host_samples(scene.failures.began_us, scene.failures.last_us + 5_000_000);
+        let (again, all) = samples
+            .filter_map(|sample| sample.net.as_ref())
+            .fold((0, 0), |(again, all), net| (again + net.retransmits, all + net.segments_out));
+        if all > 50 { again as f64 / all as f64 } else { 0.0 }
+    };
+    scene.host.map_or(0.0, share).max(scene.gateway.map_or(0.0, share))
+}
+
+fn dns_failure(scene: &Scene) -> Option<Support> {
+    let lookup = scene.probes.iter().rev().find_map(|(at_us, probe)| Some((*at_us, probe.lookup.as_ref()?)));
+    let failed = lookup.filter(|(_, lookup)| !lookup.error.is_empty());
+    let weight = match (scene.share(&[Signal::DnsFailure]) > 0.5, &failed) {
+        (true, _) => PROVEN,
+        (false, Some(_)) if scene.share(NO_WAY) > 0.3 => LIKELY,
+        _ => return None,
+    };
+    let evidence = failed.map(|(at_us, lookup)| {
+        scene.from_gateway(at_us, "probe", format!("{} does not resolve here: {}", lookup.name, lookup.error))
+    });
+    Some(Support::new(Cause::DnsFailure, weight, scene.failures.began_us).with(evidence))
+}
+
+fn conntrack_full(scene: &Scene) -> Option<Support> {
+    if scene.by_application() || scene.share(NO_WAY) < 0.3 {
+        return None;
+    }
+    let own = scene.host.map(|host| (host, scene.host_name().to_owned()));
+    let gateway = scene.gateway.map(|host| (host, scene.case.key.gateway.host.clone()));
+    own.into_iter().chain(gateway).find_map(|(entry, name)| {
+        let (from_us, to_us) = (scene.failures.began_us - 10_000_000, scene.failures.last_us + 10_000_000);
+        let note = entry.history.lives(from_us, to_us).find_map(|event| match &event.kind {
+            EventKind::KernelNote(note) if note.kind == "conntrack_full" => Some((event.at_us, note.line.clone())),
+            _ => None,
+        });
+        let full = entry.history.host_samples(from_us, to_us).find_map(|sample| {
+            let (count, max) = (sample.conntrack_count?, sample.conntrack_max?);
+            let says = format!("connection tracking holds {count} of {max} connections");
+            (max > 0 && count * 100 >= max * 98).then_some((sample.at_us, says))
+        });
+        let weight = if note.is_some() { PROVEN * 1.5 } else { LIKELY * 2.0 };
+        let (at_us, says) = note.or(full)?;
+        let evidence = Evidence { at_us, host: name, source: "kernel", says };
+        Some(Support::new(Cause::ConntrackFull, weight, scene.failures.began_us).with([evidence]))
+    })
+}
+
+fn path_unreachable(scene: &Scene) -> Option<Support> {
+    if scene.by_application() || scene.share(NO_WAY) < 0.5 || !scene.host_reports().yes() || scene.listening().no() {
+        return None;
+    }
+    let tries = Tries::of(scene);
+    let nothing = tries.any() && tries.connected + tries.refused == 0 && in_reach(scene).no() && !no_route_found(scene);
+    let weight = match (nothing, works_locally(scene)) {
+        (true, Tri::Yes) => LIKELY * 2.0,
+        (true, _) => LIKELY,
+        (false, _) if !tries.any() && !queue_full(scene) => COMPATIBLE,
+        _ => return None,
+    };
+    let says = format!(
+        "nothing of {} answers here, no port and no echo, while it reports to the collector",
+        scene.host_name()
+    );
+    let probed = nothing.then(|| scene.from_gateway(tries.newest_us, "probe", says));
+    let support = Support::new(Cause::PathUnreachable, weight, scene.failures.began_us);
+    Some(support.with(probed).with(locally_evidence(scene)))
+}

@@ -1,0 +1,341 @@
+//! Family overload: too much for the instance, or too little of something it needs.
+
+use super::network::overflows;
+use super::scene::Scene;
+use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use crate::model::{Cause, Evidence, HostSample, InstanceSample, Signal};
+
+pub(super) const RULES: &[Rule] = &[
+    cpu_saturated,
+    cpu_throttled,
+    memory_pressure,
+    accept_queue_overflow,
+    fd_exhausted,
+    worker_pool_exhausted,
+    disk_full,
+    io_stalled,
+];
+
+/// Signals of an instance that is too slow.
+const SLOW: &[Signal] = &[
+    Signal::ReadTimeout,
+    Signal::SendTimeout,
+    Signal::BodyTimeout,
+    Signal::ConnectTimeout,
+    Signal::QueueTimeout,
+    Signal::UpstreamErrorUnspecified,
+    Signal::StatusOnly,
+    Signal::SocketBacklogFull,
+    Signal::UpstreamOverflow,
+];
+/// Signals of an instance that fails in the middle of its work.
+const BROKEN: &[Signal] = &[
+    Signal::ReadTimeout,
+    Signal::ConnectTimeout,
+    Signal::ResetBeforeHeaders,
+    Signal::ClosedBeforeHeaders,
+    Signal::NoResponseHeaders,
+    Signal::ConnectRefused,
+    Signal::ConnectFailed,
+    Signal::NoLiveUpstream,
+    Signal::UpstreamErrorUnspecified,
+    Signal::StatusOnly,
+    Signal::AppStatus,
+    Signal::BodyTruncated,
+];
+
+/// The host's readings while it failed.
+fn host_samples<'a>(scene: &Scene<'a>) -> Vec<&'a HostSample> {
+    let Some(host) = scene.host else { return Vec::new() };
+    let interval_us = i64::try_from(host.state.interval_us).unwrap_or(0);
+    let (from_us, to_us) = (scene.failures.began_us - interval_us, scene.failures.last_us + interval_us + 1_000_000);
+    host.history.host_samples(from_us, to_us).map(|sample| &**sample).collect()
+}
+
+/// Readings just before, too: what a fast end cut short was seen only there.
+fn samples_around<'a>(scene: &Scene<'a>) -> Vec<&'a InstanceSample> {
+    scene.before().into_iter().chain(scene.samples.iter().copied()).collect()
+}
+
+/// The greatest of a reading, with its sample.
+fn peak<'a, S>(samples: &[&'a S], value: impl Fn(&S) -> Option<f64>) -> Option<(&'a S, f64)> {
+    let readings = samples.iter().filter_map(|sample| Some((*sample, value(sample)?)));
+    readings.max_by(|one, other| one.1.total_cmp(&other.1))
+}
+
+fn cpu_saturated(scene: &Scene) -> Option<Support> {
+    if scene.by_application() || scene.share(SLOW) < 0.3 {
+        return None;
+    }
+    let samples = host_samples(scene);
+    let (busy_sample, busy) = peak(&samples, |sample| sample.cpu_busy_ratio)?;
+    let waits = peak(&scene.samples, |sample| {
+        sample.processes.iter().filter_map(|process| process.run_delay_ratio).max_by(f64::total_cmp)
+    });
+    let delay = waits.map_or(0.0, |(_, delay)| delay);
+    if busy < 0.9 || delay < 0.2 || throttled(scene).is_some_and(|(_, share)| share > 0.25) {
+        return None;
+    }
+    let weight = match (scene.answered_meanwhile() > 0, delay > 0.5) {
+        (true, true) => PROVEN,
+        (true, false) | (false, true) => LIKELY,
+        (false, false) => POSSIBLE,
+    };
+    let host = format!("CPUs {:.0} % busy", busy * 100.0);
+    let process = format!("{} waits for a CPU {:.0} % of the time", scene.service_name(), delay * 100.0);
+    let at_us = waits.map_or(busy_sample.at_us, |(sample, _)| sample.at_us);
+    Some(
+        Support::new(Cause::CpuSaturated, weight, began_at(scene, busy_sample.at_us))
+            .with([scene.from_host(busy_sample.at_us, "host", host), scene.from_host(at_us, "process", process)]),
+    )
+}
+
+/// A reading during the failures speaks of a state that began before them, as far as anybody can tell.
+fn began_at(scene: &Scene, sample_us: i64) -> i64 {
+    sample_us.min(scene.failures.began_us)
+}
+
+fn throttled<'a>(scene: &Scene<'a>) -> Option<(&'a InstanceSample, f64)> {
+    peak(&scene.samples, |sample| {
+        let cgroup = sample.cgroup.as_ref()?;
+        cgroup.throttled_periods_ratio
+    })
+}
+
+fn cpu_throttled(scene: &Scene) -> Option<Support> {
+    if scene.by_application() || scene.share(SLOW) < 0.3 {
+        return None;
+    }
+    let (sample, share) = throttled(scene).filter(|(_, share)| *share >= 0.25)?;
+    let weight = if share >= 0.5 { PROVEN } else { LIKELY };
+    let quota = sample.cgroup.as_ref().and_then(|cgroup| cgroup.cpu_quota);
+    let quota = quota.map_or_else(String::new, |quota| format!(", quota {quota:.2} CPUs"));
+    let says = format!("its cgroup was throttled in {:.0} % of the periods{quota}", share * 100.0);
+    let support = Support::new(Cause::CpuThrottled, weight, began_at(scene, sample.at_us));
+    Some(support.with([scene.from_host(sample.at_us, "cgroup", says)]))
+}
+
+fn memory_pressure(scene: &Scene) -> Option<Support> {
+    if scene.by_application() || scene.share(SLOW) < 0.3 {
+        return None;
+    }
+    let group = peak(&scene.samples, |sample| sample.cgroup.as_ref()?.pressure.as_ref()?.memory_full_ratio);
+    let samples = host_samples(scene);
+    let host = peak(&samples, |sample| sample.pressure.as_ref()?.memory_full_ratio);
+    let group = group.map(|(sample, share)| (sample.at_us, share));
+    let (at_us, share) = group
+        .into_iter()
+        .chain(host.map(|(sample, share)| (sample.at_us, share)))
+        .max_by(|one, other| one.1.total_cmp(&other.1))?;
+    let weight = match share {
+        share if share >= 0.3 => PROVEN,
+        share if share >= 0.1 => LIKELY,
+        _ => return None,
+    };
+    let says = format!("everything waited for memory {:.0} % of the time", share * 100.0);
+    Some(
+        Support::new(Cause::MemoryPressure, weight, began_at(scene, at_us))
+            .with([scene.from_host(at_us, "pressure", says)]),
+    )
+}
+
+fn accept_queue_overflow(scene: &Scene) -> Option<Support> {
+    const QUEUED: &[Signal] = &[
+        Signal::ConnectTimeout,
+        Signal::ReadTimeout,
+        Signal::SocketBacklogFull,
+        Signal::ConnectRefused,
+        Signal::ConnectFailed,
+        Signal::UpstreamErrorUnspecified,
+        Signal::StatusOnly,
+        Signal::ResetBeforeHeaders,
+    ];
+    if scene.by_application() || scene.share(QUEUED) < 0.3 || scene.listening().no() {
+        return None;
+    }
+    let full = scene.samples.iter().find_map(|sample| {
+        let listener = sample.listeners.iter().find(|listener| {
+            listener.queue_limit > 0
+                && listener.queue >= listener.queue_limit
+                && crate::model::Address::parse(&listener.address).covers(&scene.address)
+        })?;
+        let says = format!(
+            "accept queue of {} holds {} of {} connections",
+            listener.address, listener.queue, listener.queue_limit
+        );
+        Some((sample.at_us, says))
+    });
+    let dropped = overflows(scene);
+    let answered = scene.answered_meanwhile() > 0;
+    let weight = match (&full, dropped > 0, answered) {
+        (Some(_), true, true) => PROVEN * 1.5,
+        // Nothing is answered at all: the queue is full because the process takes nothing from it.
+        (Some(_), true, false) => POSSIBLE,
+        (Some(_), false, true) => LIKELY,
+        (None, true, true) => LIKELY,
+        (None, true, false) => POSSIBLE,
+        _ => return None,
+    };
+    let backlog = scene.share(&[Signal::SocketBacklogFull]) > 0.5;
+    let weight = if backlog { weight.max(LIKELY * 2.0) } else { weight };
+    let mut support = Support::new(Cause::AcceptQueueOverflow, weight, scene.failures.began_us);
+    if let Some((at_us, says)) = full {
+        support = support.with([scene.from_host(at_us, "socket", says)]);
+    }
+    if dropped > 0 {
+        let says = format!("the kernel counted {dropped} connections that found an accept queue full");
+        support = support.with([scene.from_host(scene.failures.first_us, "kernel", says)]);
+    }
+    Some(support)
+}
+
+fn fd_exhausted(scene: &Scene) -> Option<Support> {
+    if scene.share(BROKEN) < 0.3 && !scene.by_application() {
+        return None;
+    }
+    let samples = samples_around(scene);
+    let used = peak(&samples, |sample| {
+        let ratio = |process: &crate::model::ProcessSample| Some(f64::from(process.fds?) / process.fd_limit? as f64);
+        sample.processes.iter().filter_map(ratio).max_by(f64::total_cmp)
+    });
+    let at_limit = used.filter(|(_, share)| *share >= 0.98);
+    let log = scene.log_of(
+        &["too_many_open_files"],
+        scene.failures.began_us - 15_000_000,
+        scene.failures.last_us + 5_000_000,
+    );
+    let weight = match (&at_limit, &log) {
+        (Some(_), Some(_)) => PROVEN * 1.5,
+        (Some(_), None) | (None, Some(_)) => PROVEN,
+        (None, None) => return None,
+    };
+    let mut support =
+        Support::new(Cause::FdExhausted, weight, scene.failures.began_us.min(log.map_or(i64::MAX, |(at_us, _)| at_us)));
+    if let Some((sample, _)) = at_limit {
+        let process = sample.processes.iter().max_by_key(|process| process.fds.unwrap_or(0));
+        let says = process.map_or_else(String::new, |process| {
+            let (fds, limit) = (process.fds.unwrap_or(0), process.fd_limit.unwrap_or(0));
+            format!("process {} ({}) has {fds} of {limit} descriptors open", process.pid, process.name)
+        });
+        support.began_us = support.began_us.min(sample.at_us);
+        support = support.with([scene.from_host(sample.at_us, "process", says)]);
+    }
+    Some(support.with(log.map(|(at_us, found)| scene.from_host(at_us, "app_log", found.line.clone()))))
+}
+
+fn worker_pool_exhausted(scene: &Scene) -> Option<Support> {
+    if scene.by_application() || scene.share(SLOW) < 0.3 || scene.listening().no() {
+        return None;
+    }
+    let log =
+        scene.log_of(&["pool_exhausted"], scene.failures.began_us - 10_000_000, scene.failures.last_us + 5_000_000);
+    let waiting = scene.samples.iter().find_map(|sample| {
+        let listener = sample.listeners.iter().find(|listener| {
+            listener.queue > 0 && (listener.queue_limit == 0 || listener.queue < listener.queue_limit)
+        })?;
+        Some((
+            sample.at_us,
+            format!(
+                "{} connections wait to be accepted on {} (limit {})",
+                listener.queue, listener.address, listener.queue_limit
+            ),
+        ))
+    });
+    let answered = scene.answered_meanwhile();
+    let idle = peak(&scene.samples, |sample| {
+        sample.processes.iter().filter_map(|process| process.cpu_ratio).max_by(f64::total_cmp)
+    })
+    .is_none_or(|(_, cpu)| cpu < 0.7);
+    let full = overflows(scene) > 0;
+    let weight = match (&log, &waiting, answered > 0, idle) {
+        (Some(_), _, _, _) => PROVEN,
+        (None, Some(_), true, true) if !full => PROVEN,
+        (None, Some(_), true, _) => LIKELY,
+        (None, Some(_), false, true) if !full => POSSIBLE,
+        _ => return None,
+    };
+    let mut support = Support::new(Cause::WorkerPoolExhausted, weight, scene.failures.began_us);
+    if let Some((at_us, says)) = waiting {
+        support = support.with([scene.from_host(at_us, "socket", says)]);
+    }
+    if answered > 0 {
+        let says = format!("{answered} other requests to it were answered meanwhile");
+        support = support.with([scene.from_gateway(scene.failures.last_us, "gateway_log", says)]);
+    }
+    Some(support.with(log.map(|(at_us, found)| scene.from_host(at_us, "app_log", found.line.clone()))))
+}
+
+fn disk_full(scene: &Scene) -> Option<Support> {
+    if scene.share(BROKEN) < 0.3 && !scene.by_application() {
+        return None;
+    }
+    let (from_us, to_us) = (scene.failures.began_us - 60_000_000, scene.failures.last_us + 5_000_000);
+    let log = scene.log_of(&["disk_full"], from_us, to_us);
+    let full = host_samples(scene).into_iter().find_map(|sample| {
+        let own = |mount: &&crate::model::MountSample| mount.services.iter().any(|name| name == scene.service_name());
+        let mount = sample.mounts.iter().filter(own).find(|mount| {
+            let no_space = mount.total_bytes > 0
+                && mount.available_bytes * 1000 < mount.total_bytes
+                && mount.available_bytes < 4 << 20;
+            let no_inodes = mount.total_inodes > 0 && mount.available_inodes == 0;
+            !mount.read_only && (no_space || no_inodes)
+        })?;
+        let what = if mount.available_inodes == 0 && mount.total_inodes > 0 { "no inodes" } else { "no space" };
+        Some((
+            sample.at_us,
+            format!(
+                "{what} left on {} ({} of {} MiB free)",
+                mount.path,
+                mount.available_bytes >> 20,
+                mount.total_bytes >> 20
+            ),
+        ))
+    });
+    let weight = match (&full, &log) {
+        (Some(_), Some(_)) => PROVEN * 3.0,
+        (None, Some(_)) => PROVEN * 1.5,
+        (Some(_), None) => LIKELY * 2.0,
+        (None, None) => return None,
+    };
+    let began_us = scene.chain.first().map_or(i64::MAX, |end| end.at_us).min(scene.failures.began_us);
+    let evidence: Vec<Evidence> = full
+        .map(|(at_us, says)| scene.from_host(at_us, "disk", says))
+        .into_iter()
+        .chain(log.map(|(at_us, found)| scene.from_host(at_us, "app_log", found.line.clone())))
+        .collect();
+    let began_us = evidence.iter().map(|evidence| evidence.at_us).fold(began_us, i64::min);
+    Some(Support::new(Cause::DiskFull, weight, began_us).with(evidence))
+}
+
+fn io_stalled(scene: &Scene) -> Option<Support> {
+    if scene.by_application() || scene.share(SLOW) < 0.3 {
+        return None;
+    }
+    let samples = host_samples(scene);
+    let pressure =
+        peak(&samples, |sample| sample.pressure.as_ref()?.io_full_ratio.or(sample.pressure.as_ref()?.io_some_ratio));
+    let waits = scene.samples.iter().find_map(|sample| {
+        let process =
+            sample.processes.iter().find(|process| process.state == "D" || process.thread_states.contains("D:"))?;
+        Some((
+            sample.at_us,
+            format!("process {} ({}) waits for a device (state D) {}", process.pid, process.name, process.waits_in),
+        ))
+    });
+    let share = pressure.map_or(0.0, |(_, share)| share);
+    let weight = match (&waits, share) {
+        (Some(_), share) if share > 0.2 => PROVEN * 1.5,
+        (Some(_), share) if share > 0.05 => LIKELY,
+        (None, share) if share > 0.5 => POSSIBLE,
+        _ => return None,
+    };
+    let mut support = Support::new(Cause::IoStalled, weight, scene.failures.began_us);
+    if let Some((at_us, says)) = waits {
+        support = support.with([scene.from_host(at_us, "process", says)]);
+    }
+    if let Some((sample, share)) = pressure {
+        let says = format!("tasks waited for a device {:.0} % of the time", share * 100.0);
+        support = support.with([scene.from_host(sample.at_us, "pressure", says)]);
+    }
+    Some(support)
+}

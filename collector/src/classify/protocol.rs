@@ -1,0 +1,238 @@
+//! Family protocol: both are alive and disagree.
+
+use super::scene::Scene;
+use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use crate::case::Note;
+use crate::model::{Cause, Evidence, Signal};
+
+pub(super) const RULES: &[Rule] =
+    &[keepalive_race, premature_close, header_too_big, header_invalid, tls_handshake_failed, wrong_protocol];
+
+/// Signals of a connection that was cut before a complete header.
+const CUT: &[Signal] = &[Signal::ResetBeforeHeaders, Signal::ClosedBeforeHeaders, Signal::NoResponseHeaders];
+/// A reused connection that was closed already fails within a round trip, microseconds.
+const AT_ONCE_US: u64 = 20_000;
+
+/// What is known of idle connections between the gateway and the instance.
+struct Idle {
+    /// The gateway keeps them so long. None: not known; zero: it keeps none.
+    gateway_us: Option<u64>,
+    /// The instance closes them after so long. None: not measured.
+    instance_us: Option<(i64, u64)>,
+    /// The instance kept one at least so long.
+    kept_us: u64,
+}
+
+impl Idle {
+    fn of(scene: &Scene) -> Self {
+        let measured = scene.probes.iter().rev().find_map(|(at_us, probe)| Some((*at_us, probe.idle_close_us?)));
+        let kept_us = scene.probes.iter().filter_map(|(_, probe)| probe.idle_kept_us).max().unwrap_or(0);
+        Self { gateway_us: scene.pool.and_then(|pool| pool.keepalive_idle_us), instance_us: measured, kept_us }
+    }
+
+    /// Whether the instance closes sooner than the gateway: then the two can race.
+    fn can_race(&self) -> Option<bool> {
+        match (self.gateway_us, self.instance_us) {
+            (Some(0), _) => Some(false),
+            (Some(gateway_us), Some((_, instance_us))) => Some(instance_us <= gateway_us),
+            (Some(gateway_us), None) if self.kept_us > gateway_us => Some(false),
+            _ => None,
+        }
+    }
+}
+
+/// The cut failures of an instance that lived on; None where they are not what this case is about.
+fn cut_while_alive<'s>(scene: &'s Scene) -> Option<Vec<&'s Note>> {
+    let alive = !scene.process_alive().no() && scene.chain.is_empty();
+    if scene.by_application() || scene.share(CUT) < 0.5 || !alive || worker_ended(scene) {
+        return None;
+    }
+    Some(scene.failures.notes.iter().filter(|note| CUT.contains(&note.signal)).collect())
+}
+
+/// Whether an end of one of its workers stands beside most of the failures.
+fn worker_ended(scene: &Scene) -> bool {
+    super::instance_down::RULES
+        .iter()
+        .filter_map(|rule| rule(scene))
+        .any(|support| matches!(support.cause, Cause::WorkerKilled | Cause::OomKilled) && support.weight >= PROVEN)
+}
+
+/// A request that the gateway would have sent again if a kept connection had failed it: its failure was on a fresh one.
+/// nginx, Caddy and Traefik do so for idempotent methods.
+fn failed_fresh(scene: &Scene, note: &Note) -> bool {
+    let resends = matches!(scene.case.key.gateway.kind.as_str(), "nginx" | "ingress_nginx" | "caddy" | "traefik");
+    let idempotent = ["GET ", "HEAD ", "OPTIONS "].iter().any(|method| note.request.starts_with(method));
+    note.reused == Some(false) || (resends && idempotent && note.last_try)
+}
+
+fn probe_http<'a>(scene: &Scene<'a>) -> Option<(i64, &'a crate::model::HttpTry)> {
+    scene.probes.iter().rev().find_map(|(at_us, probe)| Some((*at_us, probe.http.as_ref()?)))
+}
+
+fn fresh_works(scene: &Scene) -> Option<Evidence> {
+    let (at_us, http) = probe_http(scene).filter(|(_, http)| http.status > 0)?;
+    Some(scene.from_gateway(
+        at_us,
+        "probe",
+        format!("{} on a fresh connection is answered with {}", http.request, http.status),
+    ))
+}
+
+fn keepalive_race(scene: &Scene) -> Option<Support> {
+    let cut = cut_while_alive(scene)?;
+    let idle = Idle::of(scene);
+    let fresh_share = share(&cut, |note| failed_fresh(scene, note));
+    let at_once = share(&cut, |note| note.response_us.is_none_or(|took_us| took_us <= AT_ONCE_US));
+    let reused = share(&cut, |note| note.reused == Some(true));
+    if idle.can_race() == Some(false) || fresh_share > 0.5 || at_once < 0.5 {
+        return None;
+    }
+    let fresh = fresh_works(scene);
+    let known_alive = scene.process_alive().yes();
+    let weight = match (idle.can_race(), fresh.is_some(), reused > 0.5) {
+        (Some(true), true, _) => PROVEN,
+        (Some(true), false, _) | (None, true, true) => LIKELY,
+        (None, _, true) => POSSIBLE * 1.5,
+        (None, _, false) if idle.gateway_us.is_some() && known_alive => POSSIBLE,
+        _ => COMPATIBLE,
+    };
+    let mut support = Support::new(Cause::KeepaliveRace, weight, scene.failures.first_us).with(fresh);
+    if let Some((at_us, instance_us)) = idle.instance_us {
+        let gateway =
+            idle.gateway_us.map_or_else(String::new, |us| format!("; the gateway keeps them {:.0} s", us as f64 / 1e6));
+        let says = format!(
+            "{} closes idle connections after {:.1} s{gateway}",
+            scene.service_name(),
+            instance_us as f64 / 1e6
+        );
+        support = support.with([scene.from_gateway(at_us, "probe", says)]);
+    } else {
+        support = support.lacking(
+            "how soon the instance closes idle connections: the measurement is still under way or could not be made",
+        );
+    }
+    if idle.gateway_us.is_none() {
+        support = support.lacking("how long the gateway keeps idle connections: give the agent its configuration file");
+    }
+    Some(support)
+}
+
+fn premature_close(scene: &Scene) -> Option<Support> {
+    let cut = cut_while_alive(scene)?;
+    let idle = Idle::of(scene);
+    let probe_cut = probe_http(scene).filter(|(_, http)| CUT.iter().any(|signal| signal.id() == http.signal));
+    let fresh_share = share(&cut, |note| failed_fresh(scene, note));
+    let slow = share(&cut, |note| note.response_us.is_some_and(|took_us| took_us > AT_ONCE_US));
+    let alive = scene.process_alive().yes();
+    let weight = match (probe_cut.is_some() || fresh_share > 0.5, idle.can_race()) {
+        _ if !alive => COMPATIBLE,
+        (true, _) => PROVEN,
+        (false, Some(false)) => PROVEN,
+        _ if slow > 0.5 => LIKELY,
+        (false, Some(true)) => POSSIBLE,
+        (false, None) => POSSIBLE,
+    };
+    let mut support = Support::new(Cause::PrematureClose, weight, scene.failures.first_us);
+    if alive {
+        let at_us = scene.samples.first().map_or(scene.failures.first_us, |sample| sample.at_us);
+        let says = format!("no process of {} ended while it closed the connections", scene.service_name());
+        support = support.with([scene.from_host(at_us, "process", says)]);
+    }
+    if fresh_share > 0.5 {
+        let says = "the closed connections were fresh ones: a kept one would have been tried again".to_owned();
+        support = support.with([scene.from_gateway(scene.failures.first_us, "gateway_log", says)]);
+    }
+    if let Some((at_us, http)) = probe_cut {
+        let says = format!("{} on a fresh connection is cut as well ({})", http.request, http.signal);
+        support = support.with([scene.from_gateway(at_us, "probe", says)]);
+    }
+    let log = scene.log_of(
+        &["error", "uncaught_exception"],
+        scene.failures.began_us - 1_000_000,
+        scene.failures.last_us + 2_000_000,
+    );
+    Some(support.with(log.map(|(at_us, found)| scene.from_host(at_us, "app_log", found.line.clone()))))
+}
+
+fn share(notes: &[&Note], fits: impl Fn(&Note) -> bool) -> f64 {
+    notes.iter().filter(|note| fits(note)).count() as f64 / notes.len().max(1) as f64
+}
+
+fn header_too_big(scene: &Scene) -> Option<Support> {
+    let told = scene.share(&[Signal::HeaderTooBig]);
+    let limit = scene.pool.map_or(0, |pool| pool.header_limit_bytes);
+    let seen = probe_http(scene).filter(|(_, http)| limit > 0 && http.header_bytes > limit);
+    let weight = match (told >= 0.3, scene.share(&[Signal::ResponseInvalid]) >= 0.3, seen) {
+        (true, ..) => PROVEN,
+        (false, true, Some(_)) => PROVEN,
+        (false, true, None) => COMPATIBLE,
+        _ => return None,
+    };
+    let evidence = seen.map(|(at_us, http)| {
+        let says =
+            format!("the header of {} has {} bytes, the gateway's limit is {limit}", http.request, http.header_bytes);
+        scene.from_gateway(at_us, "probe", says)
+    });
+    Some(Support::new(Cause::HeaderTooBig, weight, scene.failures.first_us).with(evidence))
+}
+
+fn header_invalid(scene: &Scene) -> Option<Support> {
+    let weight = if scene.share(&[Signal::HeaderInvalid]) >= 0.3 {
+        // Where the process ended then, the header was cut off, not wrong.
+        if scene.chain.is_empty() { PROVEN } else { POSSIBLE }
+    } else if scene.share(&[Signal::ResponseInvalid]) >= 0.3 {
+        POSSIBLE
+    } else {
+        return None;
+    };
+    Some(Support::new(Cause::HeaderInvalid, weight, scene.failures.first_us))
+}
+
+fn tls_handshake_failed(scene: &Scene) -> Option<Support> {
+    if scene.share(&[Signal::TlsHandshake, Signal::TlsVerify]) < 0.3 {
+        return None;
+    }
+    let tried = scene.probes.iter().rev().find_map(|(at_us, probe)| Some((*at_us, probe.tls.as_ref()?)));
+    let plain = tried.is_some_and(|(_, tls)| tls.plain_answer) || says_plain(scene);
+    let weight = if plain { POSSIBLE } else { PROVEN };
+    let evidence = tried.filter(|(_, tls)| !tls.ok).map(|(at_us, tls)| {
+        scene.from_gateway(at_us, "probe", format!("the handshake repeated from here fails: {}", tls.error))
+    });
+    Some(Support::new(Cause::TlsHandshakeFailed, weight, scene.failures.first_us).with(evidence))
+}
+
+/// The gateway's own words say that the peer spoke plain text.
+fn says_plain(scene: &Scene) -> bool {
+    const PLAIN: &[&str] =
+        &["wrong version number", "WRONG_VERSION_NUMBER", "first record does not look like a TLS", "http request"];
+    scene.failures.notes.iter().any(|note| PLAIN.iter().any(|words| note.reason.contains(words)))
+}
+
+fn wrong_protocol(scene: &Scene) -> Option<Support> {
+    let tls = scene.share(&[Signal::TlsHandshake, Signal::TlsVerify]) >= 0.3;
+    let invalid = scene.share(&[Signal::ResponseInvalid, Signal::HeaderInvalid]) >= 0.3;
+    let cut = scene.share(CUT) >= 0.5;
+    let probed = scene.probes.iter().rev().find_map(|(at_us, probe)| Some((*at_us, probe.tls.as_ref()?)));
+    let plain = probed.is_some_and(|(_, tls)| tls.plain_answer) || says_plain(scene);
+    let instance_speaks_tls =
+        scene.health.iter().any(|(_, health)| health.url.starts_with("https:") && health.status > 0);
+    let gateway_plain = scene.pool.is_some_and(|pool| pool.scheme == "http");
+    let weight = match (tls && plain, instance_speaks_tls && gateway_plain && cut) {
+        (true, _) => PROVEN,
+        (false, true) => PROVEN,
+        _ if invalid && !scene.ever_answered() => POSSIBLE,
+        _ => return None,
+    };
+    let says = if tls {
+        "the gateway speaks TLS, the instance plain text"
+    } else {
+        "the gateway speaks plain text, the instance does not"
+    };
+    let at_us = scene.failures.first_us;
+    Some(Support::new(Cause::WrongProtocol, weight, at_us).with([scene.from_gateway(
+        at_us,
+        "gateway_log",
+        says.to_owned(),
+    )]))
+}

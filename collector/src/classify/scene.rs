@@ -1,0 +1,352 @@
+//! Everything that is known about one case, gathered once so that each rule stays a few lines: whose instance it is, what
+//! its host saw, what the gateway's host found, what was answered meanwhile.
+//! A fact is three-valued: yes, no, or not known. Missing is not zero, and silent is not down.
+
+use std::sync::Arc;
+
+use super::chain::{self, End};
+use crate::case::{Case, Made, Stretch, upstream_address};
+use crate::fleet::{Fleet, HostEntry, Place};
+use crate::model::{
+    Address, EventKind, Evidence, GatewayConfig, GatewayNotice, HealthResult, InstanceSample, LogMatch, Pool,
+    PoolMember, ProbeResult, ProcessStarted, Signal,
+};
+
+/// How far before the first failure a cause may begin, microseconds.
+pub const REACH_BACK_US: i64 = 120_000_000;
+/// Times of two hosts, and of a log that tells whole seconds, may differ so much and still be the same moment.
+pub const SAME_MOMENT_US: i64 = 1_500_000;
+/// Evidence this long after the newest failure still speaks of it.
+const REACH_ON_US: i64 = 15_000_000;
+
+/// A three-valued fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tri {
+    /// It is so.
+    Yes,
+    /// It is not so.
+    No,
+    /// Nothing tells.
+    Unknown,
+}
+
+impl Tri {
+    /// It is so.
+    pub fn yes(self) -> bool {
+        self == Self::Yes
+    }
+
+    /// It is not so.
+    pub fn no(self) -> bool {
+        self == Self::No
+    }
+
+    fn of(fact: bool) -> Self {
+        if fact { Self::Yes } else { Self::No }
+    }
+}
+
+/// What is known about a case.
+pub struct Scene<'a> {
+    /// The collector's time now.
+    pub now_us: i64,
+    /// The case.
+    pub case: &'a Case,
+    /// Its present stretch of failures.
+    pub failures: &'a Stretch,
+    /// All hosts, to look elsewhere.
+    pub fleet: &'a Fleet,
+    /// The instance behind the upstream.
+    pub place: Place,
+    /// The upstream's address.
+    pub address: Address,
+    /// The instance's host.
+    pub host: Option<&'a HostEntry>,
+    /// The gateway's host.
+    pub gateway: Option<&'a HostEntry>,
+    /// The gateway's configuration.
+    pub config: Option<&'a Arc<GatewayConfig>>,
+    /// The pool that the upstream is a member of.
+    pub pool: Option<&'a Pool>,
+    /// The upstream as configured.
+    pub member: Option<&'a PoolMember>,
+    /// Ends of the instance that explain the failures, oldest first.
+    pub chain: Vec<End<'a>>,
+    /// Starts of the instance, oldest first, with those that its agent only found.
+    pub starts: Vec<(i64, &'a ProcessStarted)>,
+    /// The instance's readings while it failed, oldest first.
+    pub samples: Vec<&'a InstanceSample>,
+    /// Its health as its own host found it while it failed.
+    pub health: Vec<(i64, &'a HealthResult)>,
+    /// Trouble in its logs while it failed and shortly before.
+    pub logs: Vec<(i64, &'a LogMatch)>,
+    /// What the gateway's host found when it tried the upstream.
+    pub probes: Vec<(i64, &'a ProbeResult)>,
+    /// What the gateway itself said of the upstream, oldest first.
+    pub notices: Vec<(i64, &'a GatewayNotice)>,
+}
+
+impl<'a> Scene<'a> {
+    /// Gathers what is known about a case.
+    pub fn new(fleet: &'a Fleet, case: &'a Case, now_us: i64) -> Self {
+        let failures = &case.current;
+        let named = case.key.upstream.as_deref().unwrap_or("");
+        let address = Address::parse(named);
+        let gateway = fleet.host(&case.key.gateway.host);
+        let place = fleet.locate(&case.key.gateway.host, &address);
+        let host = place.host.as_deref().and_then(|name| fleet.host(name));
+        let state = gateway.and_then(|entry| entry.state.gateways.get(&case.key.gateway.name));
+        let config = state.and_then(|state| state.config.as_ref());
+        let (pool, member) = member_of(config, &address, &case.pool);
+        let mut scene = Self {
+            now_us,
+            case,
+            failures,
+            fleet,
+            place,
+            address,
+            host,
+            gateway,
+            config,
+            pool,
+            member,
+            chain: Vec::new(),
+            starts: Vec::new(),
+            samples: Vec::new(),
+            health: Vec::new(),
+            logs: Vec::new(),
+            probes: Vec::new(),
+            notices: Vec::new(),
+        };
+        scene.gather_instance();
+        scene.gather_views(named);
+        scene
+    }
+
+    fn gather_instance(&mut self) {
+        let (Some(host), Some(service)) = (self.host, self.place.service.clone()) else { return };
+        let from_us = self.failures.began_us - REACH_BACK_US;
+        let to_us = self.failures.last_us + REACH_ON_US;
+        let history = &host.history;
+        for event in history.lives(from_us - REACH_BACK_US, to_us + REACH_BACK_US) {
+            match &event.kind {
+                EventKind::ProcessStarted(start) if start.service == service => {
+                    self.starts.push((start.started_us, start));
+                }
+                _ => {}
+            }
+        }
+        for event in history.chatter(from_us, to_us) {
+            match &event.kind {
+                EventKind::Health(health) if health.service == service => self.health.push((event.at_us, health)),
+                EventKind::LogMatch(found) if found.service == service => self.logs.push((event.at_us, found)),
+                _ => {}
+            }
+        }
+        let interval_us = i64::try_from(host.state.interval_us).unwrap_or(0);
+        let samples = history.instance_samples(&service, self.failures.began_us - 500_000, to_us.max(interval_us));
+        self.samples = samples
+            .filter(|sample| sample.at_us <= self.failures.last_us + interval_us + 2_000_000)
+            .map(|sample| &**sample)
+            .collect();
+        self.chain = chain::explaining(self, &service);
+    }
+
+    fn gather_views(&mut self, named: &str) {
+        let Some(entry) = self.gateway else { return };
+        let gateway = &self.case.key.gateway;
+        let from_us = self.failures.first_us - REACH_BACK_US;
+        for event in entry.history.views(from_us, self.failures.last_us + REACH_BACK_US) {
+            match &event.kind {
+                EventKind::Probe(probe)
+                    if probe.gateway == gateway.name
+                        && event.at_us >= self.failures.first_us - 10_000_000
+                        && Address::parse(&probe.upstream) == Address::parse(named) =>
+                {
+                    self.probes.push((event.at_us, probe));
+                }
+                EventKind::Notice(notice)
+                    if notice.gateway == gateway.name
+                        && upstream_address(self.fleet, gateway, &notice.pool, &notice.upstream) == named =>
+                {
+                    self.notices.push((event.at_us, notice));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Share of the failures with one of these signals, 0 to 1.
+    pub fn share(&self, signals: &[Signal]) -> f64 {
+        self.failures.share(signals)
+    }
+
+    /// Whether the application made the statuses.
+    pub fn by_application(&self) -> bool {
+        self.case.key.made == Made::ByApplication
+    }
+
+    /// Whether the instance's host reports: yes, no (it is silent), or no agent is known there.
+    pub fn host_reports(&self) -> Tri {
+        let Some(host) = self.host else { return Tri::Unknown };
+        if host.state.stopped {
+            return Tri::Unknown;
+        }
+        Tri::of(self.silent_for_us() <= self.silence_limit_us())
+    }
+
+    /// How long nothing was heard of the instance's host.
+    pub fn silent_for_us(&self) -> i64 {
+        self.host.map_or(0, |host| self.now_us - host.state.last_heard_us)
+    }
+
+    /// Silence beyond this is more than a late report.
+    pub fn silence_limit_us(&self) -> i64 {
+        let interval_us = self.host.map_or(0, |host| i64::try_from(host.state.interval_us).unwrap_or(i64::MAX / 4));
+        (interval_us * 5 / 2).max(3_000_000)
+    }
+
+    /// Whether the instance had a process while the failures went on.
+    pub fn process_alive(&self) -> Tri {
+        if let Some(sample) = self.samples.first() {
+            return Tri::of(self.samples.iter().all(|sample| sample.process_count > 0) && sample.process_count > 0);
+        }
+        match self.before() {
+            Some(sample) if self.host_reports().yes() && self.chain.is_empty() => Tri::of(sample.process_count > 0),
+            _ => Tri::Unknown,
+        }
+    }
+
+    /// The instance's newest reading from before the failures.
+    pub fn before(&self) -> Option<&'a InstanceSample> {
+        let (host, service) = (self.host?, self.place.service.as_deref()?);
+        let from_us = self.failures.began_us - REACH_BACK_US;
+        host.history.instance_samples(service, from_us, self.failures.began_us).next_back().map(|sample| &**sample)
+    }
+
+    /// Whether the instance listened on the upstream's address while the failures went on.
+    pub fn listening(&self) -> Tri {
+        let (Some(host), Some(service)) = (self.host, self.place.service.as_deref()) else { return Tri::Unknown };
+        let first_us = self.failures.first_us;
+        let changes = host.history.lives(first_us - REACH_BACK_US, self.failures.last_us + 500_000);
+        let changed: Vec<(i64, bool)> = changes
+            .filter_map(|event| match &event.kind {
+                EventKind::ListenChanged(change) if change.service == service => {
+                    Address::parse(&change.address).covers(&self.address).then_some((event.at_us, change.listening))
+                }
+                _ => None,
+            })
+            .collect();
+        // What changed while it failed: a listener that was away at any failure is what matters.
+        let away = changed.iter().any(|(at_us, listening)| !listening && *at_us >= first_us - SAME_MOMENT_US);
+        let last_before = changed.iter().rev().find(|(at_us, _)| *at_us < first_us);
+        let seen: Vec<bool> =
+            self.samples.iter().filter(|sample| sample.listeners_known).map(|sample| self.listens(sample)).collect();
+        match (seen.is_empty(), seen.iter().all(|listens| *listens)) {
+            (false, true) => Tri::of(!away),
+            (false, false) => Tri::No,
+            (true, _) => match last_before {
+                Some((_, listening)) => Tri::of(*listening && !away),
+                None => match self.before().filter(|sample| sample.listeners_known) {
+                    Some(sample) if self.host_reports().yes() => Tri::of(self.listens(sample) && !away),
+                    _ => Tri::Unknown,
+                },
+            },
+        }
+    }
+
+    /// Whether a reading shows a listener at the upstream's address.
+    pub fn listens(&self, sample: &InstanceSample) -> bool {
+        sample.listeners.iter().any(|listener| Address::parse(&listener.address).covers(&self.address))
+    }
+
+    /// Whether the instance's own host could connect to it while the failures went on.
+    pub fn local_connect(&self) -> Tri {
+        let (from_us, to_us) = (self.failures.first_us - 2_000_000, self.failures.last_us + 5_000_000);
+        let mut during = self.health.iter().filter(|(at_us, _)| (from_us..=to_us).contains(at_us)).peekable();
+        if during.peek().is_none() {
+            return Tri::Unknown;
+        }
+        Tri::of(during.all(|(_, health)| health.connect_us.is_some()))
+    }
+
+    /// Attempts that the upstream answered for requests that came while others failed.
+    pub fn answered_meanwhile(&self) -> u64 {
+        // A request that was under way when the trouble began may still be answered a moment later.
+        self.answered(
+            self.failures.began_us + 500_000,
+            self.failures.last_began_us.max(self.failures.last_us - 500_000),
+        )
+    }
+
+    /// Attempts of this gateway that the upstream answered in a stretch of time, as far as the logs' stretches tell.
+    pub fn answered(&self, from_us: i64, to_us: i64) -> u64 {
+        let (Some(gateway), Some(upstream)) = (self.gateway, self.case.key.upstream.as_deref()) else { return 0 };
+        let name = &self.case.key.gateway.name;
+        let samples = gateway.history.upstream_samples(name, upstream, from_us, to_us);
+        let within = |sample: &crate::model::UpstreamSample| {
+            if sample.from_us >= from_us && sample.to_us <= to_us {
+                sample.answered
+            } else {
+                u64::from((from_us..=to_us).contains(&sample.last_answered_us))
+                    + u64::from(sample.answered > 1 && (from_us..=to_us).contains(&sample.first_answered_us))
+            }
+        };
+        samples.map(within).sum()
+    }
+
+    /// Whether this gateway ever got an answer from the upstream while the collector watched.
+    pub fn ever_answered(&self) -> bool {
+        let state = self.gateway.and_then(|entry| entry.state.gateways.get(&self.case.key.gateway.name));
+        let totals = state.zip(self.case.key.upstream.as_ref()).and_then(|(state, named)| state.upstreams.get(named));
+        totals.is_some_and(|totals| totals.answered > 0)
+    }
+
+    /// The newest log line of one of these kinds between two times.
+    pub fn log_of(&self, kinds: &[&str], from_us: i64, to_us: i64) -> Option<(i64, &'a LogMatch)> {
+        let fits = |(at_us, found): &&(i64, &LogMatch)| {
+            (from_us..=to_us).contains(at_us) && kinds.contains(&found.kind.as_str())
+        };
+        self.logs.iter().rev().find(fits).copied()
+    }
+
+    /// The name of the instance's host, for sentences.
+    pub fn host_name(&self) -> &str {
+        self.place.host.as_deref().unwrap_or("")
+    }
+
+    /// The service's name, for sentences.
+    pub fn service_name(&self) -> &str {
+        self.place.service.as_deref().unwrap_or("the service")
+    }
+
+    /// The upstream as the gateway names it.
+    pub fn upstream(&self) -> &str {
+        self.case.key.upstream.as_deref().unwrap_or("(no upstream named)")
+    }
+
+    /// Evidence from the instance's host.
+    pub fn from_host(&self, at_us: i64, source: &'static str, says: String) -> Evidence {
+        Evidence { at_us, host: self.host_name().to_owned(), source, says }
+    }
+
+    /// Evidence from the gateway's host.
+    pub fn from_gateway(&self, at_us: i64, source: &'static str, says: String) -> Evidence {
+        Evidence { at_us, host: self.case.key.gateway.host.clone(), source, says }
+    }
+}
+
+fn member_of<'a>(
+    config: Option<&'a Arc<GatewayConfig>>,
+    address: &Address,
+    pool: &str,
+) -> (Option<&'a Pool>, Option<&'a PoolMember>) {
+    let Some(config) = config else { return (None, None) };
+    let named = config.pools.iter().filter(|known| pool.is_empty() || known.name == pool);
+    for known in named.chain(&config.pools) {
+        if let Some(member) = known.members.iter().find(|member| Address::parse(&member.address) == *address) {
+            return (Some(known), Some(member));
+        }
+    }
+    (config.pools.iter().find(|known| known.name == pool && !pool.is_empty()), None)
+}

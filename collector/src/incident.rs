@@ -1,0 +1,211 @@
+//! Incidents: the life of cases. Opens one when a case has its first verdict, revises it as evidence comes, splits it where
+//! an upstream that had recovered fails again for another reason, and resolves it when it is over.
+//! Keeps open incidents and a bounded number of resolved ones, in the order of their opening.
+
+mod identity;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::case::{Case, CaseKey, Stretch};
+use crate::fleet::Place;
+use crate::model::{Cause, Family, Incident, IncidentState, Verdict};
+
+/// Resolved incidents kept.
+const RESOLVED_MAX: usize = 10_000;
+/// A first verdict below this confidence waits a little for more evidence.
+const SURE: f64 = 0.8;
+/// How long it waits at the most, microseconds.
+const PATIENCE_US: i64 = 1_500_000;
+/// A recovered upstream that fails again gets so long to show whether the cause is another, microseconds.
+const SPLIT_AFTER_US: i64 = 3_000_000;
+/// Quiet after which a case whose upstream answers again is over, microseconds.
+const QUIET_US: i64 = 30_000_000;
+/// Quiet after which any case is over, microseconds.
+const LONG_QUIET_US: i64 = 120_000_000;
+
+/// All incidents.
+#[derive(Debug, Default)]
+pub struct Incidents {
+    kept: VecDeque<Arc<Incident>>,
+    /// Where the open incident of a case stands: its id.
+    open: BTreeMap<CaseKey, String>,
+    /// The newest incident of each cause and subject, to group by.
+    groups: BTreeMap<String, (String, i64)>,
+    revision: u64,
+}
+
+/// What becomes of a case after it was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It goes on.
+    Goes,
+    /// Its present stretch has a cause of its own and must be split off.
+    Splits,
+}
+
+impl Incidents {
+    /// Takes a case's newest verdict.
+    pub fn judged(&mut self, case: &mut Case, place: &Place, verdict: Verdict, now_us: i64) -> Outcome {
+        let Some(id) = self.open.get(&case.key).cloned() else {
+            let waited = now_us - case.current.opened_us >= PATIENCE_US;
+            if opens(case, &verdict) && (verdict.confidence >= SURE && verdict.cause != Cause::Unknown || waited) {
+                self.opened(case, place, verdict, now_us);
+            }
+            return Outcome::Goes;
+        };
+        let Some(incident) = self.get_mut(&id) else { return Outcome::Goes };
+        let mut next = (**incident).clone();
+        if case.before.is_some() {
+            let settled = verdict.confidence >= SURE || now_us - case.current.opened_us >= SPLIT_AFTER_US;
+            if settled && verdict.cause != next.verdict.cause {
+                return Outcome::Splits;
+            }
+            if settled {
+                case.join_stretches();
+                next.verdict = verdict;
+            }
+        } else {
+            next.verdict = verdict;
+        }
+        fill(&mut next, case, &case.total, place);
+        if next.verdict.cause != incident.verdict.cause {
+            next.verdict_at_us = now_us;
+        }
+        self.replace(&id, next, now_us);
+        Outcome::Goes
+    }
+
+    /// Gives the incident of a split case back to what was before, and resolves it.
+    pub fn split_off(&mut self, key: &CaseKey, before: &Stretch, now_us: i64) {
+        let Some(id) = self.open.remove(key) else { return };
+        let Some(incident) = self.get_mut(&id) else { return };
+        let mut next = (**incident).clone();
+        count(&mut next, before);
+        next.state = IncidentState::Resolved;
+        next.resolved_us = Some(now_us);
+        self.replace(&id, next, now_us);
+    }
+
+    /// Whether a case is over; resolves its incident if so.
+    pub fn ends(&mut self, case: &Case, now_us: i64) -> bool {
+        let quiet_us = now_us - case.total.heard_us;
+        let over = quiet_us >= LONG_QUIET_US || (quiet_us >= QUIET_US && case.answers_since > 0);
+        if over
+            && let Some(id) = self.open.remove(&case.key)
+            && let Some(incident) = self.get_mut(&id)
+        {
+            let mut next = (**incident).clone();
+            next.state = IncidentState::Resolved;
+            next.resolved_us = Some(now_us);
+            self.replace(&id, next, now_us);
+        }
+        over
+    }
+
+    /// Whether the open incident of a case is on a host.
+    pub fn open_on(&self, key: &CaseKey, host: &str) -> bool {
+        let incident = self.open.get(key).and_then(|id| self.kept.iter().rev().find(|incident| incident.id == *id));
+        incident.is_some_and(|incident| incident.host.as_deref() == Some(host))
+    }
+
+    /// Open incidents and the resolved ones kept, in the order of their opening.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Incident>> {
+        self.kept.iter()
+    }
+
+    /// Rises whenever an incident is opened or changed.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn opened(&mut self, case: &Case, place: &Place, verdict: Verdict, now_us: i64) {
+        let id = identity::incident_id(&case.key, case.current.first_us);
+        let mut incident = Incident {
+            id: id.clone(),
+            state: IncidentState::Open,
+            gateway: case.key.gateway.clone(),
+            upstream: case.key.upstream.clone(),
+            service: None,
+            host: None,
+            first_seen_us: 0,
+            last_seen_us: 0,
+            resolved_us: None,
+            count: 0,
+            retried: 0,
+            statuses: BTreeMap::new(),
+            signals: BTreeMap::new(),
+            verdict,
+            group: None,
+            verdict_at_us: now_us,
+            changed_us: now_us,
+        };
+        fill(&mut incident, case, &case.total, place);
+        incident.group = self.group(&incident);
+        self.open.insert(case.key.clone(), id);
+        self.kept.push_back(Arc::new(incident));
+        self.revision += 1;
+        self.forget();
+    }
+
+    fn get_mut(&mut self, id: &str) -> Option<&mut Arc<Incident>> {
+        self.kept.iter_mut().rev().find(|incident| incident.id == id)
+    }
+
+    fn replace(&mut self, id: &str, mut next: Incident, now_us: i64) {
+        let Some(old) = self.get_mut(id).cloned() else { return };
+        if next.verdict.cause != old.verdict.cause || next.host != old.host {
+            next.group = self.group(&next);
+        }
+        if next == *old {
+            return;
+        }
+        next.changed_us = now_us;
+        if let Some(place) = self.get_mut(id) {
+            *place = Arc::new(next);
+        }
+        self.revision += 1;
+    }
+
+    /// The group of incidents that the same cause explains: the id of its first incident.
+    fn group(&mut self, incident: &Incident) -> Option<String> {
+        let subject = identity::subject(incident)?;
+        let known = self.groups.get(&subject).filter(|(_, at_us)| incident.first_seen_us - at_us < LONG_QUIET_US * 2);
+        let group = known.map_or_else(|| incident.id.clone(), |(group, _)| group.clone());
+        self.groups.insert(subject, (group.clone(), incident.last_seen_us));
+        if self.groups.len() > RESOLVED_MAX {
+            self.groups.pop_first();
+        }
+        Some(group)
+    }
+
+    fn forget(&mut self) {
+        while self.kept.len() - self.open.len().min(self.kept.len()) > RESOLVED_MAX {
+            let Some(index) = self.kept.iter().position(|incident| incident.state == IncidentState::Resolved) else {
+                return;
+            };
+            self.kept.remove(index);
+        }
+    }
+}
+
+/// Whether a case is worth an incident: an error log's word alone, which a client can forge, needs a host's beside it.
+fn opens(case: &Case, verdict: &Verdict) -> bool {
+    !case.current.is_unconfirmed() || (verdict.cause.family() != Family::Unknown && verdict.confidence >= SURE)
+}
+
+fn fill(incident: &mut Incident, case: &Case, stretch: &Stretch, place: &Place) {
+    incident.gateway.clone_from(&case.key.gateway);
+    incident.service.clone_from(&place.service);
+    incident.host.clone_from(&place.host);
+    count(incident, stretch);
+}
+
+fn count(incident: &mut Incident, stretch: &Stretch) {
+    incident.first_seen_us = stretch.first_us;
+    incident.last_seen_us = stretch.last_us;
+    incident.count = if stretch.is_unconfirmed() { stretch.unconfirmed } else { stretch.count };
+    incident.retried = stretch.retried;
+    incident.statuses.clone_from(&stretch.statuses);
+    incident.signals.clone_from(&stretch.signals);
+}
