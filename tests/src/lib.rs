@@ -1,1 +1,5 @@
-//! The harness that the end-to-end tests, the lab and the benches share.
+//! The harness of why502: hosts made of namespaces, real gateways and applications on them, faults, and a judge that
+//! compares what the collector says with what was done. The lab and the demo are made of it.
+
+pub mod lab;
+pub mod stories;

@@ -184,13 +184,8 @@ const TABLE: &[Rule] = &[
 ];
 
 /// Samplers, watchers and rules are siblings that never name each other.
-const SIBLINGS: &[(&str, &str)] = &[
-    ("agent", "sampler"),
-    ("agent", "watch"),
-    ("agent", "gateway"),
-    ("collector", "classify"),
-    ("collector", "alert"),
-];
+const SIBLINGS: &[(&str, &str)] =
+    &[("agent", "sampler"), ("agent", "watch"), ("collector", "classify"), ("collector", "alert")];
 
 /// Where a file names what it may not.
 pub fn faults(source: &Source) -> Vec<String> {

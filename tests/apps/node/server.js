@@ -1,0 +1,134 @@
+'use strict';
+// A small shop of an application: items, orders, health. It works; and it breaks on purpose when the file named by FAULTS
+// says so, so that each fault is one that real applications have. The file is JSON and is read again when it changes:
+//   {"hang": true}                        accepts, never answers (its health neither, unless health is given)
+//   {"spin": true}                        a busy loop: the event loop is gone
+//   {"slow": {"path": "/report", "ms": 9000}}   one path is slow
+//   {"blips": {"every_ms": 200, "ms": 80}}      the event loop stalls again and again, as by garbage collection
+//   {"leak_mb_s": 200}                    memory grows
+//   {"leak_fds": true}                    descriptors are opened and never closed
+//   {"exit": 3} {"throw": "text"} {"signal": "SIGSEGV"}   it ends so
+//   {"answer": {"status": 503, "body": "...", "log": "..."}}   answers so, /health aside
+//   {"health": {"status": 503, "body": "...", "ms": 0}}    only its health
+//   {"header_bytes": 65536}               an answer's header of that size
+//   {"close": "before" | "half" | "reset"}   closes the connection instead of an answer, in the middle, or abruptly
+//   {"log": ["line", ...]}                only writes these lines into its log
+// Settings by environment: PORT, BIND, LISTEN_DELAY_MS, KEEP_ALIVE_MS, BACKLOG, LOG, FAULTS, CRASH_AFTER_MS, NAME.
+
+const fs = require('fs');
+const http = require('http');
+
+const env = process.env;
+const name = env.NAME || 'app';
+const logFile = env.LOG ? fs.openSync(env.LOG, 'a') : 1;
+let faults = {};
+const kept = [];
+
+function log(level, text) {
+  fs.writeSync(logFile, `${new Date().toISOString()} ${level} ${name}[${process.pid}]: ${text}\n`);
+}
+
+function busy(ms) {
+  const until = Date.now() + ms;
+  while (Date.now() < until) ;
+}
+
+function leak(mib) {
+  for (let i = 0; i < mib; i++) kept.push(Buffer.alloc(1 << 20, kept.length % 251));
+}
+
+function leakDescriptors() {
+  try {
+    for (;;) kept.push(fs.openSync('/dev/null', 'r'));
+  } catch (fault) {
+    log('ERROR', `${fault.code}: too many open files, open '/dev/null'`);
+  }
+}
+
+let leaking;
+let blipping;
+function apply(next) {
+  faults = next;
+  if (next.log) next.log.forEach((line) => fs.writeSync(logFile, line + '\n'));
+  clearInterval(leaking);
+  clearInterval(blipping);
+  if (next.leak_mb_s) leaking = setInterval(() => leak(next.leak_mb_s / 10), 100);
+  if (next.blips) blipping = setInterval(() => busy(next.blips.ms), next.blips.every_ms);
+  if (next.leak_fds) leakDescriptors();
+  if (!next.leak_fds && kept.length) while (typeof kept[kept.length - 1] === 'number') fs.closeSync(kept.pop());
+  if (next.exit !== undefined) {
+    log('FATAL', `giving up: exit code ${next.exit}`);
+    process.exit(next.exit);
+  }
+  if (next.throw) setImmediate(() => { throw new Error(next.throw); });
+  if (next.signal) process.kill(process.pid, next.signal);
+  if (next.spin) for (;;) ;
+}
+
+let seen = '';
+function look() {
+  let text = '';
+  try { text = fs.readFileSync(env.FAULTS, 'utf8'); } catch (fault) { if (fault.code === 'EMFILE') return; }
+  if (text === seen) return;
+  seen = text;
+  apply(text ? JSON.parse(text) : {});
+}
+
+function answer(res, status, body, headers) {
+  res.writeHead(status, { 'content-type': 'application/json', ...headers });
+  res.end(body + '\n');
+}
+
+function health(req, res) {
+  const fault = faults.health || {};
+  setTimeout(() => {
+    const status = fault.status || 200;
+    if (status >= 500) log('ERROR', `health: ${fault.body}`);
+    answer(res, status, fault.body || '{"status":"ok"}');
+  }, fault.ms || 0);
+}
+
+function close(req, res, how) {
+  log('ERROR', `handler of ${req.method} ${req.url.split('?')[0]}: connection given up`);
+  if (how === 'reset') return req.socket.resetAndDestroy();
+  if (how === 'half') {
+    res.writeHead(200, { 'content-length': '100000' });
+    return res.write('half', () => req.socket.destroy());
+  }
+  req.socket.end();
+}
+
+function handle(req, res) {
+  const path = req.url.split('?')[0];
+  req.resume();
+  if (path === '/health' && (faults.health || !faults.hang)) return health(req, res);
+  if (faults.hang) return;
+  if (faults.close && path !== '/health') return close(req, res, faults.close);
+  if (faults.header_bytes && path !== '/health') return answer(res, 200, '{}', { 'set-cookie': 'basket=' + 'x'.repeat(faults.header_bytes) });
+  if (faults.answer) {
+    if (faults.answer.log) log('ERROR', faults.answer.log);
+    return answer(res, faults.answer.status, faults.answer.body || '{}');
+  }
+  const slow = faults.slow && path.startsWith(faults.slow.path) ? faults.slow.ms : 0;
+  if (env.WORK_MS) busy(Number(env.WORK_MS));
+  req.on('end', () => setTimeout(() => answer(res, 200, JSON.stringify({ from: name, path })), slow));
+}
+
+process.on('SIGTERM', () => {
+  log('INFO', 'SIGTERM: closing');
+  server.close(() => process.exit(0));
+  server.closeAllConnections();
+});
+
+const server = http.createServer(handle);
+server.keepAliveTimeout = Number(env.KEEP_ALIVE_MS || 75000);
+server.headersTimeout = 60000;
+if (env.FAULTS) {
+  if (env.FRESH_FAULTS) look();
+  setInterval(look, 50);
+}
+setTimeout(() => {
+  server.listen({ port: Number(env.PORT || 3000), host: env.BIND || '0.0.0.0', backlog: Number(env.BACKLOG || 511) }, () => log('INFO', 'listening'));
+}, Number(env.LISTEN_DELAY_MS || 0));
+if (env.CRASH_AFTER_MS) setTimeout(() => { throw new Error('cannot read configuration: missing key "database"'); }, Number(env.CRASH_AFTER_MS));
+log('INFO', 'starting');

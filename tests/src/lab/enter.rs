@@ -1,0 +1,77 @@
+//! Entering namespaces: a process that unshares them, starts process 1 inside, and ends with it. Both die with their
+//! parent, so that nothing outlives the lab however it ends.
+
+use std::io::Write;
+use std::process::{Command, ExitCode};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::{getgid, getuid};
+
+use super::{Doing, Done};
+
+/// Network, processes, mounts: what a story has for itself.
+pub const STORY: &str = "story";
+/// The same and the host name: what a host has for itself.
+pub const HOST: &str = "host";
+
+/// Unshares what `role` has for itself, starts this program with `arguments` as process 1, prints its number as the
+/// parent sees it, waits.
+pub fn enter(role: &str, arguments: &[String]) -> Done<ExitCode> {
+    set_pdeathsig(Signal::SIGKILL).doing("PR_SET_PDEATHSIG")?;
+    let mut flags = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
+    if role == HOST {
+        flags |= CloneFlags::CLONE_NEWUTS;
+    }
+    let (uid, gid) = (getuid(), getgid());
+    if role == STORY && !uid.is_root() {
+        unshare(CloneFlags::CLONE_NEWUSER).doing("unshare the user namespace")?;
+        std::fs::write("/proc/self/setgroups", "deny").doing("/proc/self/setgroups")?;
+        std::fs::write("/proc/self/uid_map", format!("0 {uid} 1")).doing("/proc/self/uid_map")?;
+        std::fs::write("/proc/self/gid_map", format!("0 {gid} 1")).doing("/proc/self/gid_map")?;
+    }
+    unshare(flags).doing("unshare namespaces")?;
+    let own = std::env::current_exe().doing("own path")?;
+    let mut child = Command::new(own).args(arguments).spawn().doing("start process 1")?;
+    if role == HOST {
+        println!("{}", child.id());
+        std::io::stdout().flush().doing("standard output")?;
+    }
+    let status = child.wait().doing("wait for process 1")?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+/// What process 1 does first: dies with its parent, and sees its own processes and interfaces under /proc and /sys.
+pub fn settle() -> Done {
+    set_pdeathsig(Signal::SIGKILL).doing("PR_SET_PDEATHSIG")?;
+    const NONE: Option<&str> = None;
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).doing("make mounts private")?;
+    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), NONE).doing("mount /proc")?;
+    own_sys()
+}
+
+/// A /sys that shows this network namespace, with the machine's control groups in their place.
+fn own_sys() -> Done {
+    const NONE: Option<&str> = None;
+    let aside = std::env::temp_dir().join(format!("why502-sys-{}", std::process::id()));
+    std::fs::create_dir_all(&aside).doing("folder for /sys")?;
+    let had_groups = mount(Some("/sys/fs/cgroup"), &aside, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE).is_ok();
+    mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), NONE).doing("mount /sys")?;
+    if had_groups {
+        let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
+        mount(Some(&aside), "/sys/fs/cgroup", NONE, bind, NONE).doing("bind /sys/fs/cgroup")?;
+        nix::mount::umount2(&aside, nix::mount::MntFlags::MNT_DETACH).doing("unmount the other /sys/fs/cgroup")?;
+    }
+    // It may be in use by a neighbour of the same number; then that one removes it.
+    let _ = std::fs::remove_dir(&aside);
+    Ok(())
+}
+
+/// Whether this machine lets us have namespaces of our own.
+pub fn possible() -> Done {
+    let own = std::env::current_exe().doing("own path")?;
+    let out = Command::new(own).args(["--enter", STORY, "--probe"]).output().doing("start a probe")?;
+    if out.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&out.stderr).trim().to_owned()) }
+}

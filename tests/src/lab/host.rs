@@ -1,0 +1,131 @@
+//! A host as the story sees it: a line to its process 1, and its place on the network.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::enter::HOST;
+use super::{Doing, Done};
+
+/// A host that runs.
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// Its address on the service network.
+    pub ip: String,
+    /// Its own folder: configuration, logs, state.
+    pub dir: PathBuf,
+    enter: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+/// A network that hosts stand on.
+pub struct Network {
+    /// The bridge's name.
+    pub bridge: &'static str,
+    /// Its addresses without the last number.
+    pub prefix: &'static str,
+    /// The hosts' interface.
+    pub interface: &'static str,
+}
+
+/// The network that traffic takes.
+pub const SERVICE: Network = Network { bridge: "br0", prefix: "10.50.0", interface: "eth0" };
+/// The network by which agents report where a story wants it apart.
+pub const MANAGEMENT: Network = Network { bridge: "br1", prefix: "10.60.0", interface: "eth1" };
+
+/// Runs `ip` in the story's own namespace.
+pub fn ip(arguments: &str) -> Done {
+    let out = Command::new("ip").args(arguments.split(' ')).output().doing("ip")?;
+    if out.status.success() { Ok(()) } else { Err(format!("ip {arguments}: {}", String::from_utf8_lossy(&out.stderr))) }
+}
+
+impl Network {
+    /// Makes the bridge; the story itself is its number 1.
+    pub fn make(&self) -> Done {
+        ip(&format!("link add {} type bridge", self.bridge))?;
+        ip(&format!("addr add {}.1/24 dev {}", self.prefix, self.bridge))?;
+        ip(&format!("link set {} up", self.bridge))
+    }
+}
+
+impl Host {
+    /// Makes a host with one interface on each network.
+    pub fn boot(name: &str, number: u8, dir: &Path, networks: &[&Network]) -> Done<Self> {
+        std::fs::create_dir_all(dir).doing("host folder")?;
+        let own = std::env::current_exe().doing("own path")?;
+        let mut enter = Command::new(own)
+            .args(["--enter", HOST, "--init", name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .doing("start a host")?;
+        let (Some(requests), Some(answers)) = (enter.stdin.take(), enter.stdout.take()) else {
+            return Err("no pipe to the host".to_owned());
+        };
+        let mut host = Self {
+            name: name.to_owned(),
+            ip: format!("{}.{number}", SERVICE.prefix),
+            dir: dir.to_owned(),
+            enter,
+            requests,
+            answers: BufReader::new(answers),
+        };
+        let pid = host.line()?.trim().to_owned();
+        host.run("ip link set lo up")?;
+        for network in networks {
+            let (port, interface) = (format!("{}-{number}", network.bridge), network.interface);
+            ip(&format!("link add {port} type veth peer name {interface} netns {pid}"))?;
+            ip(&format!("link set {port} master {} up", network.bridge))?;
+            host.run(&format!("ip addr add {}.{number}/24 dev {interface}", network.prefix))?;
+            host.run(&format!("ip link set {interface} up"))?;
+        }
+        host.run(&format!("ip route add default via {}.1", SERVICE.prefix))?;
+        Ok(host)
+    }
+
+    fn line(&mut self) -> Done<String> {
+        let mut line = String::new();
+        match self.answers.read_line(&mut line).doing(&self.name)? {
+            0 => Err(format!("{}: its process 1 has ended", self.name)),
+            _ => Ok(line),
+        }
+    }
+
+    /// Asks process 1.
+    pub fn ask(&mut self, request: &Value) -> Done<Value> {
+        writeln!(self.requests, "{request}").doing(&self.name)?;
+        let answer: Value = serde_json::from_str(&self.line()?).doing(&self.name)?;
+        match answer["fault"].as_str() {
+            Some(fault) => Err(format!("{}: {fault} ({request})", self.name)),
+            None => Ok(answer),
+        }
+    }
+
+    /// Runs a command to its end; words are parted by blanks.
+    pub fn run(&mut self, command: &str) -> Done {
+        let words: Vec<&str> = command.split(' ').collect();
+        let out = self.dir.join("run.log");
+        let answer = self.ask(&json!({ "op": "run", "argv": words, "out": out }))?;
+        match answer["ended"].as_str() {
+            Some("exit 0") => Ok(()),
+            other => Err(format!("{}: {command}: {other:?}: {}", self.name, tail(&out, 5))),
+        }
+    }
+
+    /// Power off: everything on it is gone at once.
+    pub fn power_off(&mut self) -> Done {
+        self.enter.kill().doing(&self.name)?;
+        self.enter.wait().doing(&self.name).map(drop)
+    }
+}
+
+/// The last lines of a file.
+pub fn tail(path: &Path, lines: usize) -> String {
+    let text = std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

@@ -1,0 +1,353 @@
+//! A story's world: hosts, gateway, applications, agents, collector and client, and the faults that can be done to them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::cgroup::{Groups, Limits};
+use super::client::Client;
+use super::host::{Host, MANAGEMENT, Network, SERVICE, ip, tail};
+use super::plan::{App, GATEWAY, Kind, PORT, Plan};
+use super::{Doing, Done, ask, conf, wait_for};
+
+/// How long anything may take to come up.
+const UP_LIMIT: Duration = Duration::from_secs(20);
+
+/// The programs under test and where the applications are.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// `why502-agent`.
+    pub agent: PathBuf,
+    /// `why502`.
+    pub collector: PathBuf,
+    /// `tests/apps`.
+    pub apps: PathBuf,
+}
+
+impl Programs {
+    /// From the environment, else beside this program.
+    pub fn find() -> Done<Self> {
+        let own = std::env::current_exe().doing("own path")?;
+        let beside = own.parent().unwrap_or(Path::new(".")).to_owned();
+        let pick = |variable: &str, name: &str| -> Done<PathBuf> {
+            let path = std::env::var_os(variable).map_or_else(|| beside.join(name), PathBuf::from);
+            fs::canonicalize(&path).doing(&path.display().to_string())
+        };
+        let apps = Path::new(env!("CARGO_MANIFEST_DIR")).join("apps");
+        Ok(Self { agent: pick("WHY502_AGENT_BIN", "why502-agent")?, collector: pick("WHY502_BIN", "why502")?, apps })
+    }
+}
+
+/// A world that runs.
+pub struct World {
+    /// As planned.
+    pub plan: Plan,
+    /// Its folder.
+    pub dir: PathBuf,
+    programs: Programs,
+    groups: Option<Groups>,
+    hosts: Vec<Host>,
+    collector: Option<Child>,
+    client: Option<Client>,
+}
+
+impl World {
+    /// Builds and starts all of a plan, and waits until a client is served.
+    pub fn start(plan: Plan, dir: &Path, programs: &Programs, groups: Option<Groups>) -> Done<Self> {
+        let mut world = Self {
+            plan,
+            dir: dir.to_owned(),
+            programs: programs.clone(),
+            groups,
+            hosts: Vec::new(),
+            collector: None,
+            client: None,
+        };
+        ip("link set lo up")?;
+        SERVICE.make()?;
+        if world.plan.management {
+            MANAGEMENT.make()?;
+        }
+        world.start_collector()?;
+        for app in world.plan.apps.clone() {
+            world.boot(app.host, app.number)?;
+            if app.starts {
+                world.start_app(app.host)?;
+            }
+            if app.has_agent {
+                world.start_agent(app.host, &conf::app_agent(&app, &world.plan, &world.dir_of(app.host)))?;
+            }
+        }
+        world.boot("lb-1", GATEWAY)?;
+        world.start_gateway()?;
+        let text = conf::gateway_agent(&world.plan, &world.dir_of("lb-1"));
+        world.start_agent("lb-1", &text)?;
+        world.wait_for_agents()?;
+        world.start_client()?;
+        Ok(world)
+    }
+
+    /// A host's folder.
+    pub fn dir_of(&self, host: &str) -> PathBuf {
+        self.dir.join(host)
+    }
+
+    fn boot(&mut self, name: &str, number: u8) -> Done {
+        let networks: &[&Network] = if self.plan.management { &[&SERVICE, &MANAGEMENT] } else { &[&SERVICE] };
+        let host = Host::boot(name, number, &self.dir_of(name), networks)?;
+        self.hosts.retain(|other| other.name != name);
+        self.hosts.push(host);
+        Ok(())
+    }
+
+    /// A host by name.
+    pub fn host(&mut self, name: &str) -> Done<&mut Host> {
+        self.hosts.iter_mut().find(|host| host.name == name).ok_or(format!("no host {name}"))
+    }
+
+    /// A planned application by its host.
+    pub fn app(&self, host: &str) -> Done<App> {
+        self.plan.apps.iter().find(|app| app.host == host).cloned().ok_or(format!("no application on {host}"))
+    }
+
+    /// Changes a planned application; it counts from its next start.
+    pub fn change_app(&mut self, host: &str, change: impl FnOnce(&mut App)) -> Done {
+        let app = self.plan.apps.iter_mut().find(|app| app.host == host).ok_or(format!("no application on {host}"))?;
+        change(app);
+        Ok(())
+    }
+
+    fn start_collector(&mut self) -> Done {
+        let dir = self.dir.join("collector");
+        fs::create_dir_all(&dir).doing("collector folder")?;
+        let config = dir.join("collector.toml");
+        fs::write(&config, conf::collector(&dir.join("store"))).doing("collector.toml")?;
+        let log = fs::File::create(dir.join("collector.log")).doing("collector.log")?;
+        let mut command = Command::new(&self.programs.collector);
+        command.args(["serve", "--config"]).arg(&config).stdout(log.try_clone().doing("log")?).stderr(log);
+        self.collector = Some(command.spawn().doing("start the collector")?);
+        wait_for("the collector answers", UP_LIMIT, || ask::incidents().ok()).map(drop)
+    }
+
+    /// Ends the collector so that its journal is whole.
+    pub fn stop_collector(&mut self) -> Done {
+        let Some(mut child) = self.collector.take() else { return Ok(()) };
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).doing("pid")?);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).doing("stop the collector")?;
+        wait_for("the collector ends", UP_LIMIT, || child.try_wait().ok().flatten()).map(drop)
+    }
+
+    fn start_agent(&mut self, host: &str, config: &str) -> Done {
+        let dir = self.dir_of(host);
+        let file = dir.join("agent.toml");
+        fs::write(&file, config).doing("agent.toml")?;
+        let argv =
+            [self.programs.agent.display().to_string(), "run".into(), "--config".into(), file.display().to_string()];
+        let out = dir.join("agent.log");
+        self.host(host)?.ask(&json!({ "op": "start", "name": "agent", "argv": argv, "out": out })).map(drop)
+    }
+
+    /// Starts or stops a host's agent.
+    pub fn agent(&mut self, host: &str, runs: bool) -> Done {
+        if !runs {
+            return self.host(host)?.ask(&json!({ "op": "stop", "name": "agent" })).map(drop);
+        }
+        let text = fs::read_to_string(self.dir_of(host).join("agent.toml")).doing("agent.toml")?;
+        self.start_agent(host, &text)
+    }
+
+    fn wait_for_agents(&self) -> Done {
+        let wanted = 1 + self.plan.apps.iter().filter(|app| app.has_agent).count();
+        wait_for("every agent reports", UP_LIMIT, || {
+            let hosts = ask::get("/v1/hosts").ok()?;
+            (hosts["hosts"].as_array()?.len() >= wanted).then_some(())
+        })
+    }
+
+    /// Members of the gateway's pool.
+    pub fn members(&self) -> Vec<String> {
+        let given = self.plan.gateway.members.clone();
+        if given.is_empty() { self.plan.apps.iter().map(App::address).collect() } else { given }
+    }
+
+    fn start_gateway(&mut self) -> Done {
+        let (dir, members) = (self.dir_of("lb-1"), self.members());
+        let (file, text, argv, out) = match self.plan.gateway.kind {
+            Kind::Nginx => {
+                let file = dir.join("nginx.conf");
+                let text = conf::nginx(&self.plan.gateway, &members, &dir);
+                let argv =
+                    ["nginx", "-e", &dir.join("error.log").display().to_string(), "-c", &file.display().to_string()]
+                        .map(str::to_owned)
+                        .to_vec();
+                (file, text, argv, "nginx.out")
+            }
+            Kind::Haproxy => {
+                let file = dir.join("haproxy.cfg");
+                let text = conf::haproxy(&self.plan.gateway, &members);
+                let argv = ["haproxy", "-f", &file.display().to_string()].map(str::to_owned).to_vec();
+                (file, text, argv, "haproxy.log")
+            }
+        };
+        fs::write(&file, text).doing("gateway configuration")?;
+        let request = json!({ "op": "start", "name": "gateway", "argv": argv, "out": dir.join(out) });
+        self.host("lb-1")?.ask(&request)?;
+        let address = gateway_address();
+        wait_for("the gateway listens", UP_LIMIT, || std::net::TcpStream::connect(address).ok()).map(drop)
+    }
+
+    /// Writes the gateway's configuration anew with other members, and has it read.
+    pub fn reload_gateway(&mut self, members: &[String]) -> Done {
+        self.plan.gateway.members = members.to_vec();
+        let dir = self.dir_of("lb-1");
+        let text = conf::nginx(&self.plan.gateway, &self.members(), &dir);
+        fs::write(dir.join("nginx.conf"), text).doing("nginx.conf")?;
+        self.host("lb-1")?.ask(&json!({ "op": "signal", "name": "gateway", "signal": "SIGHUP" })).map(drop)
+    }
+
+    fn start_client(&mut self) -> Done {
+        let client = Client::start(gateway_address(), self.plan.traffic.clone()).doing("start the client")?;
+        let (from, wanted) = (Instant::now(), 20);
+        let client = self.client.insert(client);
+        wait_for("a client is served", UP_LIMIT, || {
+            (client.since(from).iter().filter(|answer| answer.is_ok()).count() >= wanted).then_some(())
+        })
+    }
+
+    /// The client.
+    pub fn client(&self) -> Done<&Client> {
+        self.client.as_ref().ok_or("no client".to_owned())
+    }
+
+    /// Starts an application.
+    pub fn start_app(&mut self, host: &str) -> Done {
+        let app = self.app(host)?;
+        let dir = self.dir_of(host);
+        if !app.release.is_empty() {
+            let script = conf::release(&app, &dir);
+            fs::create_dir_all(script.parent().unwrap_or(&dir)).doing("release folder")?;
+            fs::copy(self.programs.apps.join("node/server.js"), script).doing("release")?;
+        }
+        let (argv, env) = conf::app_command(&app, &self.programs.apps, &dir);
+        let env: serde_json::Map<String, Value> = env.into_iter().map(|(key, value)| (key, value.into())).collect();
+        let groups = match &self.groups {
+            Some(groups) => groups.group(&format!("{host}-shop"), app.limits)?,
+            None => Vec::new(),
+        };
+        self.host(host)?
+            .ask(&json!({
+                "op": "start", "name": "shop", "argv": argv, "env": env, "out": dir.join("app.log"), "groups": groups,
+                "nofile": app.nofile, "restart_ms": app.restart_ms, "cwd": dir,
+            }))
+            .map(drop)
+    }
+
+    /// Stops an application as a service manager does.
+    pub fn stop_app(&mut self, host: &str) -> Done {
+        self.host(host)?.ask(&json!({ "op": "stop", "name": "shop" })).map(drop)
+    }
+
+    /// Sends a signal to an application's leader.
+    pub fn signal_app(&mut self, host: &str, signal: &str) -> Done {
+        self.host(host)?.ask(&json!({ "op": "signal", "name": "shop", "signal": signal })).map(drop)
+    }
+
+    /// Tells an application to misbehave; `{}` tells it to behave.
+    pub fn faults(&self, host: &str, faults: &Value) -> Done {
+        let dir = self.dir_of(host);
+        fs::write(dir.join("faults.new"), faults.to_string()).doing("faults")?;
+        fs::rename(dir.join("faults.new"), dir.join("faults.json")).doing("faults")
+    }
+
+    /// Starts any other program on a host, in a group of its own.
+    pub fn start_other(&mut self, host: &str, name: &str, command: &str, limits: Limits) -> Done {
+        let out = self.dir_of(host).join(format!("{name}.log"));
+        let groups = match &self.groups {
+            Some(groups) => groups.group(&format!("{host}-{name}"), limits)?,
+            None => Vec::new(),
+        };
+        let argv = ["sh", "-c", command];
+        self.host(host)?
+            .ask(&json!({ "op": "start", "name": name, "argv": argv, "out": out, "groups": groups }))
+            .map(drop)
+    }
+
+    /// Stops such a program.
+    pub fn stop_other(&mut self, host: &str, name: &str) -> Done {
+        self.host(host)?.ask(&json!({ "op": "stop", "name": name })).map(drop)
+    }
+
+    /// Changes the limits of an application's control group.
+    pub fn limit_app(&mut self, host: &str, limits: Limits) -> Done {
+        let groups = self.groups.as_ref().ok_or("no control groups")?;
+        groups.limit(&format!("{host}-shop"), limits)
+    }
+
+    /// Runs a command on a host.
+    pub fn run(&mut self, host: &str, command: &str) -> Done {
+        self.host(host)?.run(command)
+    }
+
+    /// Waits until a host's application accepts connections.
+    pub fn wait_served(&self, host: &str) -> Done {
+        let address = self.app(host)?.address().parse().doing("address")?;
+        wait_for("the application accepts", UP_LIMIT, || {
+            std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()
+        })
+        .map(drop)
+    }
+
+    /// Power off.
+    pub fn power_off(&mut self, host: &str) -> Done {
+        self.host(host)?.power_off()
+    }
+
+    /// Power on, with application and agent.
+    pub fn power_on(&mut self, host: &str) -> Done {
+        let app = self.app(host)?;
+        self.boot(host, app.number)?;
+        self.start_app(host)?;
+        self.agent(host, true)
+    }
+
+    /// Cuts a host's cable on the service network, or mends it.
+    pub fn cable(&mut self, host: &str, whole: bool) -> Done {
+        let number = self.app(host)?.number;
+        ip(&format!("link set {}-{number} {}", SERVICE.bridge, if whole { "up" } else { "down" }))
+    }
+
+    /// Runs the command line of the collector and returns what it printed.
+    pub fn ask(&self, arguments: &[&str]) -> Done<String> {
+        let out = Command::new(&self.programs.collector).args(arguments).output().doing("why502")?;
+        Ok(String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
+    }
+
+    /// What every part last said, for a person who looks for a fault.
+    pub fn tails(&self) -> String {
+        let mut text = String::new();
+        let logs = ["agent.log", "error.log", "access.log", "haproxy.log", "app.log"];
+        let hosts = self.hosts.iter().map(|host| host.dir.clone());
+        let files = hosts.flat_map(|dir| logs.map(|log| dir.join(log)));
+        for file in [self.dir.join("collector/collector.log")].into_iter().chain(files) {
+            let end = tail(&file, 12);
+            if !end.is_empty() {
+                let name = file.strip_prefix(&self.dir).unwrap_or(&file).display();
+                text.push_str(&format!("--- {name}\n{end}\n"));
+            }
+        }
+        text
+    }
+}
+
+/// Where clients reach the gateway.
+fn gateway_address() -> std::net::SocketAddr {
+    std::net::SocketAddr::from(([10, 50, 0, GATEWAY], conf::GATEWAY_PORT))
+}
+
+/// The address of an application by its host's number.
+pub fn upstream(number: u8) -> String {
+    format!("{}.{number}:{PORT}", SERVICE.prefix)
+}

@@ -1,0 +1,163 @@
+//! Instances that are down or do not answer.
+
+use serde_json::json;
+
+use super::{ONE, TWO, start_again};
+use crate::lab::cgroup::Limits;
+use crate::lab::plan::{App, Plan};
+use crate::lab::story::{Expect, Story};
+use crate::lab::world::upstream;
+
+pub(super) fn all() -> Vec<Story> {
+    vec![
+        crashed_by_signal(),
+        crashed_by_exception(),
+        killed(),
+        stopped(),
+        never_started(),
+        out_of_memory(),
+        hung_by_stop(),
+        hung_in_a_loop(),
+        hung_waiting(),
+        bound_to_loopback(),
+        host_down(),
+        worker_killed(),
+        wrong_upstream(),
+    ]
+}
+
+fn crashed_by_signal() -> Story {
+    Story::new("crashed_by_signal")
+        .expect(
+            Expect::new("process_crashed", "app-1", ONE)
+                .cites(&["sigsegv|signal 11", "refused"])
+                .advises(&["restart", "core"]),
+        )
+        .fault(|world| world.faults("app-1", &json!({ "signal": "SIGSEGV" })))
+        .heal(start_again)
+}
+
+fn crashed_by_exception() -> Story {
+    Story::new("crashed_by_exception")
+        .expect(
+            Expect::new("process_crashed", "app-1", ONE)
+                .cites(&["exit code 1|code 1", "price list is empty"])
+                .advises(&["restart"]),
+        )
+        .fault(|world| world.faults("app-1", &json!({ "throw": "price list is empty" })))
+        .heal(start_again)
+}
+
+fn killed() -> Story {
+    Story::new("killed")
+        .expect(Expect::new("process_killed", "app-1", ONE).cites(&["sigkill|signal 9"]).advises(&["kill"]))
+        .fault(|world| world.signal_app("app-1", "SIGKILL"))
+        .heal(start_again)
+}
+
+fn stopped() -> Story {
+    Story::new("stopped")
+        .expect(Expect::new("process_stopped", "app-1", ONE).cites(&["exit"]).advises(&["start", "gateway|drain|edge"]))
+        .fault(|world| world.stop_app("app-1"))
+        .heal(start_again)
+}
+
+/// The gateway is told of a second member whose unit was never enabled.
+fn never_started() -> Story {
+    let mut plan = Plan::default().gateway(|gateway| gateway.members = vec![upstream(TWO)]);
+    plan.apps[0].starts = false;
+    Story::new("never_started")
+        .plan(plan)
+        .expect(Expect::new("never_started", "app-1", ONE).cites(&["no process"]).advises(&["enable|start"]))
+        .fault(|world| world.reload_gateway(&[upstream(ONE), upstream(TWO)]))
+        .heal(start_again)
+}
+
+fn out_of_memory() -> Story {
+    let limits = Limits { memory_mib: Some(160), cpu_milli: None };
+    Story::new("out_of_memory")
+        .needs(&["cgroups"])
+        .plan(Plan::default().first(|app| App { limits, ..app }))
+        .expect(
+            Expect::new("oom_killed", "app-1", ONE)
+                .cites(&["oom", "160 mib|160.0 mib"])
+                .advises(&["memory limit|memory.max|memory.limit|memorymax"]),
+        )
+        .fault(|world| world.faults("app-1", &json!({ "leak_mb_s": 200 })))
+        .heal(start_again)
+}
+
+fn hung_by_stop() -> Story {
+    Story::new("hung_by_stop")
+        .expect(
+            Expect::new("process_hung", "app-1", ONE).cites(&["stopped|sigstop"]).advises(&["sigcont|sigstop|stopped"]),
+        )
+        .fault(|world| world.signal_app("app-1", "SIGSTOP"))
+        .heal(|world| world.signal_app("app-1", "SIGCONT"))
+}
+
+fn hung_in_a_loop() -> Story {
+    Story::new("hung_in_a_loop")
+        .expect(Expect::new("process_hung", "app-1", ONE).cites(&["cpu"]).advises(&["stack|liveness|restart"]))
+        .fault(|world| world.faults("app-1", &json!({ "spin": true })))
+        .heal(|world| {
+            world.faults("app-1", &json!({}))?;
+            world.signal_app("app-1", "SIGKILL")?;
+            world.start_app("app-1")
+        })
+}
+
+/// Alive, idle, its health fine, and no request is ever answered.
+fn hung_waiting() -> Story {
+    Story::new("hung_waiting")
+        .expect(Expect::new("process_hung", "app-1", ONE).advises(&["stack|liveness|restart"]))
+        .fault(|world| world.faults("app-1", &json!({ "hang": true, "health": {} })))
+        .heal(start_again)
+}
+
+fn bound_to_loopback() -> Story {
+    Story::new("bound_to_loopback")
+        .expect(Expect::new("port_not_listening", "app-1", ONE).cites(&["127.0.0.1:3000"]).advises(&["bind|listen"]))
+        .fault(|world| {
+            world.stop_app("app-1")?;
+            world.change_app("app-1", |app| *app = app.clone().env("BIND", "127.0.0.1"))?;
+            world.start_app("app-1")
+        })
+        .heal(|world| {
+            world.change_app("app-1", |app| app.env.clear())?;
+            start_again(world)
+        })
+}
+
+fn host_down() -> Story {
+    Story::new("host_down")
+        .expect(Expect::new("host_down", "app-1", ONE).cites(&["silent|not heard|last heard"]).advises(&["host|power"]))
+        .fault(|world| world.power_off("app-1"))
+        .heal(|world| world.power_on("app-1"))
+}
+
+/// gunicorn's master kills a worker that worked for two seconds; nginx would have waited ten.
+fn worker_killed() -> Story {
+    let mut plan = Plan::default().gateway(|gateway| gateway.read_s = 10);
+    plan.apps[0] = App::gunicorn("app-1", ONE, &["--workers", "3", "--timeout", "2"]);
+    Story::new("worker_killed")
+        .needs(&["gunicorn"])
+        .plan(plan)
+        .expect(Expect::new("worker_killed", "app-1", ONE).cites(&["worker timeout"]).advises(&["timeout"]))
+        .fault(|world| {
+            world.faults("app-1", &json!({ "hang": { "path": "/export" } }))?;
+            world
+                .client()?
+                .change(|traffic| traffic.paths = vec!["/", "/items/7", "/items/8", "/", "/items/9", "/export"]);
+            world.client()?.change(|traffic| traffic.every = std::time::Duration::from_millis(250));
+            Ok(())
+        })
+        .heal(super::behave)
+}
+
+fn wrong_upstream() -> Story {
+    Story::new("wrong_upstream")
+        .expect(Expect::new("wrong_upstream", "", 99).cites(&["10.50.0.99"]).advises(&["10.50.0.99:3000"]))
+        .fault(|world| world.reload_gateway(&[upstream(99), upstream(TWO)]))
+        .heal(|world| world.reload_gateway(&[upstream(ONE), upstream(TWO)]))
+}

@@ -1,0 +1,67 @@
+//! Instances that have too much to do, or too little to do it with.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{ONE, start_again};
+use crate::lab::cgroup::Limits;
+use crate::lab::plan::{App, Plan};
+use crate::lab::story::{Expect, Story};
+
+pub(super) fn all() -> Vec<Story> {
+    vec![cpu_throttled(), accept_queue_overflow(), fd_exhausted(), worker_pool_exhausted()]
+}
+
+/// Each request needs 25 ms of CPU; then the quota is cut to a twentieth of one.
+fn cpu_throttled() -> Story {
+    Story::new("cpu_throttled")
+        .needs(&["cgroups"])
+        .plan(Plan::default().first(|app| app.env("WORK_MS", 25)))
+        .expect(Expect::new("cpu_throttled", "app-1", ONE).cites(&["throttled"]).advises(&["quota"]))
+        .fault(|world| world.limit_app("app-1", Limits { memory_mib: None, cpu_milli: Some(50) }))
+        .heal(|world| world.limit_app("app-1", Limits { memory_mib: None, cpu_milli: Some(2000) }))
+}
+
+/// One worker takes a second and a half for each request; two may wait.
+fn accept_queue_overflow() -> Story {
+    let mut plan = Plan::default();
+    plan.apps[0] = App::gunicorn("app-1", ONE, &["--workers", "1", "--backlog", "2"]);
+    Story::new("accept_queue_overflow")
+        .needs(&["gunicorn"])
+        .plan(plan)
+        .expect(Expect::new("accept_queue_overflow", "app-1", ONE).cites(&["queue"]).advises(&["backlog"]))
+        .fault(|world| world.faults("app-1", &json!({ "slow": { "path": "/", "ms": 1500 } })))
+        .heal(start_again)
+}
+
+fn fd_exhausted() -> Story {
+    Story::new("fd_exhausted")
+        .plan(Plan::default().first(|app| App { nofile: Some(128), ..app }))
+        .expect(
+            Expect::new("fd_exhausted", "app-1", ONE)
+                .cites(&["128|too many open files"])
+                .advises(&["limitnofile|descriptor"]),
+        )
+        .fault(|world| world.faults("app-1", &json!({ "leak_fds": true })))
+        .heal(start_again)
+}
+
+/// Requests come in bursts that two workers can't serve in time; between bursts they catch up.
+fn worker_pool_exhausted() -> Story {
+    let mut plan = Plan::default();
+    plan.apps[0] = App::gunicorn("app-1", ONE, &["--workers", "2"]);
+    Story::new("worker_pool_exhausted")
+        .needs(&["gunicorn"])
+        .plan(plan)
+        .expect(Expect::new("worker_pool_exhausted", "app-1", ONE).cites(&["wait|queue"]).advises(&["worker"]))
+        .fault(|world| {
+            world.faults("app-1", &json!({ "slow": { "path": "/", "ms": 1200 } }))?;
+            world.client()?.change(|traffic| (traffic.every, traffic.burst) = (Duration::from_secs(5), 16));
+            Ok(())
+        })
+        .heal(|world| {
+            world.client()?.change(|traffic| (traffic.every, traffic.burst) = (Duration::from_millis(50), 1));
+            start_again(world)
+        })
+}

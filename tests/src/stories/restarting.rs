@@ -1,0 +1,63 @@
+//! Instances that are away for a moment, once or again and again.
+
+use serde_json::json;
+
+use super::{ONE, behave};
+use crate::lab::plan::{App, Plan};
+use crate::lab::story::{Expect, Story};
+
+pub(super) fn all() -> Vec<Story> {
+    vec![deployed(), deployed_by_mark(), crash_looping(), warming_up()]
+}
+
+/// A new release is put in place: stop, another script, start.
+fn deployed() -> Story {
+    Story::new("deployed")
+        .plan(Plan::default().first(|app| App { release: "v41", ..app }.env("LISTEN_DELAY_MS", 1500)))
+        .expect(Expect::new("deploying", "app-1", ONE).cites(&["v42|changed"]).advises(&["drain|readiness"]))
+        .fault(|world| {
+            world.stop_app("app-1")?;
+            world.change_app("app-1", |app| app.release = "v42")?;
+            world.start_app("app-1")
+        })
+}
+
+/// The deployment tool says so; nothing that can be seen changes.
+fn deployed_by_mark() -> Story {
+    Story::new("deployed_by_mark")
+        .plan(Plan::default().first(|app| app.env("LISTEN_DELAY_MS", 1500)))
+        .expect(Expect::new("deploying", "app-1", ONE).cites(&["mark"]).advises(&["drain|readiness"]))
+        .fault(|world| {
+            world.ask(&["mark", "deploy", "--service", "shop", "--version", "42", "--host", "app-1"])?;
+            world.stop_app("app-1")?;
+            world.start_app("app-1")
+        })
+}
+
+/// Its service manager starts it again each time.
+fn crash_looping() -> Story {
+    Story::new("crash_looping")
+        .plan(Plan::default().first(|app| App { restart_ms: Some(300), ..app }))
+        .expect(
+            Expect::new("crash_looping", "app-1", ONE)
+                .cites(&["database", "times|starts"])
+                .advises(&["backoff|restart"]),
+        )
+        .fault(|world| world.faults("app-1", &json!({ "throw": "no such database: shop" })))
+        .heal(behave)
+}
+
+/// Restarted as it was; it needs four seconds before it listens.
+fn warming_up() -> Story {
+    Story::new("warming_up")
+        .plan(Plan::default().first(|app| app.env("LISTEN_DELAY_MS", 4000)))
+        .expect(
+            Expect::new("warming_up", "app-1", ONE)
+                .cites(&["start"])
+                .advises(&["delay|slow start|slow_start|readiness"]),
+        )
+        .fault(|world| {
+            world.stop_app("app-1")?;
+            world.start_app("app-1")
+        })
+}
