@@ -10,10 +10,12 @@ mod json;
 mod line;
 mod mend;
 mod model;
+mod nginx;
 mod record;
 mod stamp;
 mod template;
 
+pub use line::LIMIT_BYTES as LINE_LIMIT_BYTES;
 pub use model::*;
 pub use record::*;
 pub use stamp::Zone;
@@ -27,9 +29,8 @@ pub struct FormatError(pub String);
 /// ships with and plain JSON of its usual field names are told apart line by line. `zone` is the host's, for stamps
 /// that carry none.
 pub fn reader(kind: Kind, log: Log, format: Option<&str>, zone: &Zone) -> Result<Box<dyn Reader>, FormatError> {
-    // Each kind is an arm `Kind::X => x::reader(log, format, zone)`.
-    let _ = log;
     match kind {
+        Kind::Nginx | Kind::NginxStream | Kind::IngressNginx => nginx::reader(kind, log, format, zone),
         Kind::Haproxy => Ok(haproxy::reader(format, zone)),
         Kind::Envoy | Kind::Istio => Ok(envoy::reader(format, zone)),
         _ => Err(FormatError(format!("no log of {} can be read", kind.id()))),

@@ -6,5 +6,6 @@ pub mod config;
 pub mod gateway;
 pub mod kernel;
 pub mod mask;
+pub mod read;
 pub mod sampler;
 pub mod tail;

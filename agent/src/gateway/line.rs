@@ -6,7 +6,7 @@ use super::stamp::{self, Zone};
 use super::{Line, Stamp};
 
 /// Bytes of one line that are looked at; what a gateway writes is far shorter.
-pub(super) const LIMIT_BYTES: usize = 64 * 1024;
+pub const LIMIT_BYTES: usize = 64 * 1024;
 
 /// A line without the frame around it.
 #[derive(Debug, Clone, Copy, PartialEq)]
