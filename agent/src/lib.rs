@@ -7,5 +7,7 @@ pub mod gateway;
 pub mod kernel;
 pub mod mask;
 pub mod read;
+pub mod report;
 pub mod sampler;
+pub mod spool;
 pub mod tail;

@@ -6,6 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use why502_proto::v1;
 use why502_proto::v1::sampler_status::State;
 
+pub use crate::tail::Mark;
+
 /// One thing on its way into a report.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Observed {
@@ -21,6 +23,8 @@ pub enum Observed {
     Status(v1::SamplerStatus),
     /// A gateway's configuration was read.
     Gateway(Box<v1::GatewayConfig>),
+    /// A log was read up to here, and everything told from its lines was handed on before this.
+    Mark(Mark),
 }
 
 impl Observed {

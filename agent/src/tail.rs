@@ -17,7 +17,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use position::{FilePosition, Fingerprint, Position, Positions};
+pub use position::{FilePosition, Fingerprint, Mark, Position, Positions};
 use siblings::{Sibling, siblings};
 use source::{Source, Step};
 

@@ -73,6 +73,15 @@ pub struct Position {
     pub files: Vec<FilePosition>,
 }
 
+/// Where reading of one log stands, on its way to the acknowledgement that lets it be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The log's path.
+    pub log: PathBuf,
+    /// Where reading stands.
+    pub position: Position,
+}
+
 /// The positions of all logs.
 #[derive(Debug)]
 pub struct Positions {
@@ -103,8 +112,8 @@ impl Positions {
     }
 
     /// Sets that of a log, in memory.
-    pub fn set(&mut self, log: String, position: Position) {
-        self.logs.insert(log, position);
+    pub fn set(&mut self, mark: Mark) {
+        self.logs.insert(mark.log.to_string_lossy().into_owned(), mark.position);
     }
 
     /// Writes them.
@@ -128,7 +137,7 @@ mod tests {
         let start = Fingerprint { len_bytes: 3, hash: 9 };
         let position =
             Position { files: vec![FilePosition { device: 1, inode: 2, offset_bytes: 3, start, seen_ns: 4 }] };
-        positions.set("/var/log/a.log".into(), position.clone());
+        positions.set(Mark { log: "/var/log/a.log".into(), position: position.clone() });
         positions.save().unwrap();
         let (again, fault) = Positions::load(&state_dir);
         assert_eq!((again.get(Path::new("/var/log/a.log")), fault), (Some(position), None));
