@@ -11,3 +11,4 @@ pub mod report;
 pub mod sampler;
 pub mod spool;
 pub mod tail;
+pub mod uplink;

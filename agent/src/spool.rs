@@ -160,6 +160,11 @@ impl Spool {
         self.first_seq
     }
 
+    /// Reports sent on this connection and not acknowledged.
+    pub fn sent(&self) -> usize {
+        self.sent
+    }
+
     /// Whether all was acknowledged.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()

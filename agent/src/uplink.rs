@@ -1,0 +1,265 @@
+//! Delivers reports to a collector, at least once and in order: connects, says hello, sends what the spool holds, forgets
+//! what is acknowledged, and keeps the positions of the logs behind it.
+//!
+//! Collectors are tried in turn with a growing, jittered wait; after a reconnect everything unacknowledged is sent again. A
+//! collector that is away costs the spool's bounded memory and nothing else. The task ends when its source of reports does,
+//! after it tried for a stated time to deliver the rest.
+
+mod clock;
+mod link;
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::future::Future;
+use std::hash::BuildHasher;
+use std::pin::Pin;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Instant, sleep_until};
+use why502_proto::v1;
+
+use crate::backoff;
+use crate::report::Sealed;
+use crate::spool::{self, Spool};
+use crate::tail::Positions;
+use clock::Offset;
+use link::{Change, Link};
+
+/// For so long a last delivery is tried when the agent ends.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// A collector that has reports of ours and acknowledges none for so long is left for another connection.
+const ACK_LIMIT: Duration = Duration::from_secs(15);
+/// The longest pause that a collector can ask for.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// Who reports, and to whom.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Collectors, tried in turn.
+    pub collectors: Vec<String>,
+    /// Says who reports: all of the hello but what changes with time.
+    pub hello: v1::Hello,
+    /// How many bytes of unacknowledged reports are held.
+    pub spool_bytes: usize,
+}
+
+/// How the uplink ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Reports that no collector acknowledged.
+    pub undelivered_reports: usize,
+    /// What was given up for want of room before.
+    pub given_up: spool::Counts,
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Link, String>>>>;
+
+enum Connection {
+    Waiting { until: Instant },
+    Connecting(Opening),
+    Connected { link: Box<Link>, last_heard: Instant },
+}
+
+enum Step {
+    Retry,
+    Opened(Result<Link, String>),
+    Link(Change),
+}
+
+impl Connection {
+    /// The one next thing that happens to it.
+    async fn next(&mut self, wants_room: bool) -> Step {
+        match self {
+            Self::Waiting { until } => {
+                sleep_until(*until).await;
+                Step::Retry
+            }
+            Self::Connecting(opening) => Step::Opened(opening.await),
+            Self::Connected { link, .. } => Step::Link(link.next(wants_room).await),
+        }
+    }
+}
+
+struct Uplink {
+    settings: Settings,
+    spool: Spool,
+    positions: Positions,
+    connection: Connection,
+    /// Failed tries since the last acknowledgement.
+    failures: u32,
+    collector: usize,
+    paused_until: Instant,
+    offset: Offset,
+    statuses: BTreeMap<String, v1::SamplerStatus>,
+    told_given_up: spool::Counts,
+}
+
+/// Delivers reports until their source ends and the rest is delivered, or the time for that is over.
+pub async fn run(settings: Settings, mut reports: Receiver<Sealed>, positions: Positions) -> Ended {
+    let mut uplink = Uplink::new(settings, positions);
+    let mut drain_until: Option<Instant> = None;
+    while drain_until.is_none() || !uplink.spool.is_empty() {
+        let wake = uplink.wake(drain_until);
+        let wants_room = uplink.spool.has_next() && (drain_until.is_some() || uplink.paused_until <= Instant::now());
+        tokio::select! {
+            sealed = reports.recv(), if drain_until.is_none() => match sealed {
+                Some(sealed) => uplink.take(sealed),
+                None => drain_until = Some(Instant::now() + DRAIN_LIMIT),
+            },
+            step = uplink.connection.next(wants_room) => uplink.step(step),
+            () = sleep_until(wake) => {
+                if drain_until.is_some_and(|until| until <= Instant::now()) {
+                    break;
+                }
+                uplink.check_silence();
+            }
+        }
+    }
+    Ended { undelivered_reports: uplink.spool.len(), given_up: uplink.spool.counts() }
+}
+
+impl Uplink {
+    fn new(settings: Settings, positions: Positions) -> Self {
+        let now = Instant::now();
+        Self {
+            spool: Spool::new(settings.spool_bytes),
+            settings,
+            positions,
+            connection: Connection::Waiting { until: now },
+            failures: 0,
+            collector: 0,
+            paused_until: now,
+            offset: Offset::default(),
+            statuses: BTreeMap::new(),
+            told_given_up: spool::Counts::default(),
+        }
+    }
+
+    /// When to look at the clock at the latest.
+    fn wake(&self, drain_until: Option<Instant>) -> Instant {
+        let now = Instant::now();
+        let mut wake = now + ACK_LIMIT;
+        if let Connection::Connected { last_heard, .. } = &self.connection {
+            wake = wake.min(*last_heard + ACK_LIMIT).max(now + Duration::from_millis(10));
+        }
+        if self.paused_until > now {
+            wake = wake.min(self.paused_until);
+        }
+        drain_until.map_or(wake, |until| wake.min(until))
+    }
+
+    fn take(&mut self, mut sealed: Sealed) {
+        for status in &sealed.report.samplers {
+            self.statuses.insert(status.name.clone(), status.clone());
+        }
+        sealed.report.collector_offset_us = self.offset.get();
+        self.spool.push(sealed);
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Retry => self.connect(),
+            Step::Opened(Ok(link)) => {
+                tracing::info!(collector = %self.collector_url(), "connected");
+                self.spool.rewind();
+                self.connection = Connection::Connected { link: Box::new(link), last_heard: Instant::now() };
+                self.tell_given_up();
+            }
+            Step::Opened(Err(why)) => self.lost("can't reach collector", &why),
+            Step::Link(Change::Room) => self.send(),
+            Step::Link(Change::Ack(ack)) => self.acknowledged(&ack),
+            Step::Link(Change::Lost(why)) => self.lost("lost collector", &why),
+        }
+    }
+
+    fn collector_url(&self) -> String {
+        let collectors = &self.settings.collectors;
+        collectors.get(self.collector % collectors.len().max(1)).cloned().unwrap_or_default()
+    }
+
+    fn connect(&mut self) {
+        let now_us = unix_now_us();
+        let hello = v1::Hello {
+            next_seq: self.spool.first_seq(),
+            at_unix_us: now_us,
+            samplers: self.statuses.values().cloned().collect(),
+            ..self.settings.hello.clone()
+        };
+        self.offset.disconnected();
+        self.offset.sent(now_us, now_us);
+        self.connection = Connection::Connecting(Box::pin(Link::open(self.collector_url(), hello)));
+    }
+
+    fn lost(&mut self, what: &str, why: &str) {
+        tracing::warn!(collector = %self.collector_url(), "{what}: {why}");
+        self.failures = self.failures.saturating_add(1);
+        self.collector = self.collector.wrapping_add(1);
+        let wait = backoff::delay(self.failures, RandomState::new().hash_one(self.failures));
+        self.connection = Connection::Waiting { until: Instant::now() + wait };
+    }
+
+    fn send(&mut self) {
+        let Connection::Connected { link, last_heard } = &mut self.connection else { return };
+        // Silence counts from when there is something to acknowledge.
+        if self.spool.sent() == 0 {
+            *last_heard = Instant::now();
+        }
+        let Some(report) = self.spool.next() else { return };
+        self.offset.sent(report.at_unix_us, unix_now_us());
+        if !link.send(report) {
+            self.lost("lost collector", "the connection broke");
+        }
+    }
+
+    fn acknowledged(&mut self, ack: &v1::Ack) {
+        self.failures = 0;
+        self.offset.answered(ack.echo_unix_us, ack.at_unix_us, unix_now_us());
+        if let Connection::Connected { last_heard, .. } = &mut self.connection {
+            *last_heard = Instant::now();
+        }
+        self.paused_until = Instant::now() + Duration::from_micros(ack.pause_us).min(MAX_PAUSE);
+        let marks = self.spool.acknowledge(ack.up_to_seq);
+        if marks.is_empty() {
+            return;
+        }
+        marks.into_iter().for_each(|mark| self.positions.set(mark));
+        if let Err(error) = self.positions.save() {
+            tracing::warn!("keeping log positions: {error}");
+        }
+    }
+
+    /// A collector that takes reports and never acknowledges them is as good as gone.
+    fn check_silence(&mut self) {
+        if let Connection::Connected { last_heard, .. } = &self.connection
+            && self.spool.sent() > 0
+            && last_heard.elapsed() >= ACK_LIMIT
+        {
+            self.lost("lost collector", "it acknowledges nothing");
+        }
+    }
+
+    /// Says what was given up while no collector was reached.
+    fn tell_given_up(&mut self) {
+        let given_up = self.spool.counts();
+        if given_up == self.told_given_up {
+            return;
+        }
+        self.told_given_up = given_up;
+        let (reports, events) = (given_up.thinned_reports, given_up.dropped_events);
+        let why =
+            format!("no room while the collector was away: {events} events and the samples of {reports} reports lost");
+        tracing::warn!("{why}");
+        let status =
+            v1::SamplerStatus { name: "report".to_owned(), state: v1::sampler_status::State::Degraded.into(), why };
+        let report = v1::Report { at_unix_us: unix_now_us(), samplers: vec![status], ..Default::default() };
+        self.take(Sealed { report, marks: Vec::new() });
+    }
+}
+
+fn unix_now_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

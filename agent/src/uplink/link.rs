@@ -1,0 +1,119 @@
+//! One connection to a collector: the stream of reports out, the stream of acknowledgements in.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::codec::Streaming;
+use tonic::transport::Endpoint;
+use why502_proto::v1;
+use why502_proto::v1::ingest_client::IngestClient;
+
+/// Most time to connect and to be let in.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// A collector that does not answer for this plus `KEEPALIVE_LIMIT` is taken for gone.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// Time to answer a keepalive ping.
+const KEEPALIVE_LIMIT: Duration = Duration::from_secs(10);
+/// Messages between the uplink and the connection; the spool holds the rest.
+const OUTBOUND: usize = 4;
+/// The largest message sent, bytes: what collectors take.
+const MAX_SENT_BYTES: usize = 256 * 1024;
+/// The largest message taken, bytes: acknowledgements are small.
+const MAX_TAKEN_BYTES: usize = 16 * 1024;
+
+/// An open connection.
+#[derive(Debug)]
+pub struct Link {
+    outbound: mpsc::Sender<v1::AgentMessage>,
+    inbound: Streaming<v1::CollectorMessage>,
+}
+
+/// What a connection brings.
+#[derive(Debug)]
+pub enum Change {
+    /// There is room for one more message.
+    Room,
+    /// The collector acknowledged.
+    Ack(v1::Ack),
+    /// It is lost; why.
+    Lost(String),
+}
+
+impl Link {
+    /// Connects and says hello.
+    pub async fn open(collector: String, hello: v1::Hello) -> Result<Self, String> {
+        match tokio::time::timeout(CONNECT_LIMIT, Self::open_unbounded(&collector, hello)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(format!("no answer within {} s", CONNECT_LIMIT.as_secs())),
+        }
+    }
+
+    async fn open_unbounded(collector: &str, hello: v1::Hello) -> Result<Self, String> {
+        if collector.starts_with("https://") {
+            return Err("https:// is not supported yet: write http://, on a network that you trust".to_owned());
+        }
+        let channel = Endpoint::from_shared(collector.to_owned())
+            .map_err(|error| chain(&error))?
+            .connect_timeout(CONNECT_LIMIT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE_LIMIT)
+            .keep_alive_while_idle(true)
+            .connect()
+            .await
+            .map_err(|error| chain(&error))?;
+        let mut client = IngestClient::new(channel)
+            .max_encoding_message_size(MAX_SENT_BYTES)
+            .max_decoding_message_size(MAX_TAKEN_BYTES);
+        let (outbound, messages) = mpsc::channel(OUTBOUND);
+        // Before the call: a collector may read the hello before it lets the agent in.
+        let hello = v1::AgentMessage { kind: Some(v1::agent_message::Kind::Hello(hello)) };
+        outbound.try_send(hello).map_err(|error| error.to_string())?;
+        let inbound =
+            client.stream(ReceiverStream::new(messages)).await.map_err(|status| refusal(&status))?.into_inner();
+        Ok(Self { outbound, inbound })
+    }
+
+    /// The next thing that happens; room is of interest only where there is something to send.
+    pub async fn next(&mut self, wants_room: bool) -> Change {
+        tokio::select! {
+            message = self.inbound.message() => match message {
+                Ok(Some(message)) => match message.ack {
+                    Some(ack) => Change::Ack(ack),
+                    None => Change::Lost("it sent an empty message".to_owned()),
+                },
+                Ok(None) => Change::Lost("it ended the stream".to_owned()),
+                Err(status) => Change::Lost(refusal(&status)),
+            },
+            room = self.outbound.reserve(), if wants_room => match room {
+                // Given back at once: nobody else sends, so it stays free.
+                Ok(_) => Change::Room,
+                Err(_) => Change::Lost("the connection broke".to_owned()),
+            },
+        }
+    }
+
+    /// Sends a report. False: there was no room after all.
+    pub fn send(&self, report: v1::Report) -> bool {
+        let message = v1::AgentMessage { kind: Some(v1::agent_message::Kind::Report(report)) };
+        self.outbound.try_send(message).is_ok()
+    }
+}
+
+/// An error with its causes after colons.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn refusal(status: &tonic::Status) -> String {
+    use std::error::Error;
+    let cause = status.source().map(|cause| format!(": {}", chain(cause))).unwrap_or_default();
+    format!("{} ({}){cause}", status.message(), status.code())
+}

@@ -1,0 +1,275 @@
+use std::sync::{Arc, Mutex};
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+use why502_proto::v1::ingest_server::{Ingest, IngestServer};
+
+use super::*;
+use crate::tail::{FilePosition, Mark, Position};
+
+/// What a collector of the tests does with the reports that it gets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Manner {
+    /// Acknowledges each, asking for this pause.
+    Acknowledge { pause: Duration },
+    /// Takes them and says nothing.
+    Silent,
+    /// Acknowledges one report, takes three more and ends the stream.
+    Break,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    hellos: Vec<v1::Hello>,
+    reports: Vec<v1::Report>,
+}
+
+#[derive(Clone)]
+struct Collector {
+    heard: Arc<Mutex<Heard>>,
+    manner: Arc<Mutex<Manner>>,
+}
+
+#[tonic::async_trait]
+impl Ingest for Collector {
+    type StreamStream = ReceiverStream<Result<v1::CollectorMessage, Status>>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::AgentMessage>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let (answers, stream) = mpsc::channel(64);
+        let mut messages = request.into_inner();
+        let Collector { heard, manner } = self.clone();
+        tokio::spawn(async move {
+            let mut reports = 0;
+            while let Ok(Some(message)) = messages.message().await {
+                let (seq, at_unix_us) = match message.kind.unwrap() {
+                    v1::agent_message::Kind::Hello(hello) => {
+                        let told = (hello.next_seq - 1, hello.at_unix_us);
+                        heard.lock().unwrap().hellos.push(hello);
+                        told
+                    }
+                    v1::agent_message::Kind::Report(report) => {
+                        reports += 1;
+                        let told = (report.seq, report.at_unix_us);
+                        heard.lock().unwrap().reports.push(report);
+                        told
+                    }
+                };
+                let manner = *manner.lock().unwrap();
+                let pause = match manner {
+                    Manner::Acknowledge { pause } => pause,
+                    Manner::Break if reports <= 1 => Duration::ZERO,
+                    Manner::Break if reports >= 4 => return,
+                    _ => continue,
+                };
+                let ack = v1::Ack {
+                    up_to_seq: seq,
+                    at_unix_us: unix_now_us() + 3_600_000_000,
+                    pause_us: pause.as_micros() as u64,
+                    echo_unix_us: at_unix_us,
+                };
+                let _ = answers.send(Ok(v1::CollectorMessage { ack: Some(ack) })).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+impl Collector {
+    fn new(manner: Manner) -> Self {
+        Self { heard: Arc::default(), manner: Arc::new(Mutex::new(manner)) }
+    }
+
+    /// Serves; the task ends with the test's runtime, or with `abort`.
+    fn serve(&self, listener: TcpListener) -> tokio::task::JoinHandle<()> {
+        let server = tonic::transport::Server::builder().add_service(IngestServer::new(self.clone()));
+        tokio::spawn(async move { server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap() })
+    }
+
+    async fn start(manner: Manner) -> (Self, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let collector = Self::new(manner);
+        collector.serve(listener);
+        (collector, url)
+    }
+
+    fn seqs(&self) -> Vec<u64> {
+        self.heard.lock().unwrap().reports.iter().map(|report| report.seq).collect()
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&Heard) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !holds(&self.heard.lock().unwrap()) {
+            assert!(Instant::now() < deadline, "{what} never came: {:?}", self.heard.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+fn settings(collectors: Vec<String>) -> Settings {
+    let hello = v1::Hello { host: "app-1".into(), epoch: 5, ..Default::default() };
+    Settings { collectors, hello, spool_bytes: 1 << 20 }
+}
+
+fn report(at_unix_us: i64) -> Sealed {
+    Sealed { report: v1::Report { at_unix_us, ..Default::default() }, marks: Vec::new() }
+}
+
+struct Agent {
+    reports: mpsc::Sender<Sealed>,
+    state: tempfile::TempDir,
+    task: tokio::task::JoinHandle<Ended>,
+}
+
+impl Agent {
+    fn start(collectors: Vec<String>) -> Self {
+        let (sender, reports) = mpsc::channel(8);
+        let state = tempfile::tempdir().unwrap();
+        let (positions, _) = Positions::load(state.path());
+        let task = tokio::task::spawn_local(run(settings(collectors), reports, positions));
+        Self { reports: sender, state, task }
+    }
+
+    async fn stop(self) -> Ended {
+        drop(self.reports);
+        self.task.await.unwrap()
+    }
+}
+
+fn story(story: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, story);
+}
+
+const AT_ONCE: Manner = Manner::Acknowledge { pause: Duration::ZERO };
+
+#[test]
+fn the_first_report_is_acknowledged_at_once_and_the_place_in_the_log_is_kept() {
+    story(async {
+        let (collector, url) = Collector::start(AT_ONCE).await;
+        let began = Instant::now();
+        let agent = Agent::start(vec![url]);
+        let file = FilePosition { device: 1, inode: 2, offset_bytes: 3, start: Default::default(), seen_ns: 4 };
+        let mark = Mark { log: "/a.log".into(), position: Position { files: vec![file] } };
+        agent.reports.send(Sealed { marks: vec![mark.clone()], ..report(1) }).await.unwrap();
+        collector.until("a report", |heard| heard.reports.len() == 1).await;
+        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+        let state = agent.state.path().to_owned();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while Positions::load(&state).0.get(&mark.log) != Some(mark.position.clone()) {
+            assert!(Instant::now() < deadline, "the position is never kept");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        agent.reports.send(report(2)).await.unwrap();
+        collector.until("the second", |heard| heard.reports.len() == 2).await;
+        let hello = collector.heard.lock().unwrap().hellos[0].clone();
+        assert_eq!((hello.host.as_str(), hello.epoch, hello.next_seq), ("app-1", 5, 1));
+        let offset = collector.heard.lock().unwrap().reports[1].collector_offset_us.unwrap();
+        assert!((offset - 3_600_000_000).abs() < 1_000_000, "{offset}");
+        assert_eq!(agent.stop().await.undelivered_reports, 0);
+    });
+}
+
+#[test]
+fn what_is_not_acknowledged_is_sent_again_after_a_break() {
+    story(async {
+        let (collector, url) = Collector::start(Manner::Break).await;
+        let agent = Agent::start(vec![url]);
+        for at in 1..=4 {
+            agent.reports.send(report(at)).await.unwrap();
+        }
+        collector.until("the break", |heard| heard.reports.len() == 4).await;
+        *collector.manner.lock().unwrap() = AT_ONCE;
+        let broken = Instant::now();
+        collector.until("the rest again", |heard| heard.reports.len() == 7).await;
+        assert!(broken.elapsed() < Duration::from_millis(1_500), "the first try again is within 500 ms");
+        assert_eq!(collector.seqs(), [1, 2, 3, 4, 2, 3, 4]);
+        let heard = collector.heard.lock().unwrap().hellos.iter().map(|hello| hello.next_seq).collect::<Vec<_>>();
+        assert_eq!(heard, [1, 2]);
+        assert_eq!(agent.stop().await.undelivered_reports, 0);
+    });
+}
+
+#[test]
+fn reports_wait_for_a_collector_that_comes_later_and_the_next_one_is_tried() {
+    story(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let nobody = "http://127.0.0.1:1".to_owned();
+        let agent = Agent::start(vec![nobody, format!("http://{address}"), "https://127.0.0.1:1".into()]);
+        for at in 1..=50 {
+            agent.reports.send(report(at)).await.unwrap();
+        }
+        let collector = Collector::new(AT_ONCE);
+        collector.serve(TcpListener::bind(address).await.unwrap());
+        collector.until("all", |heard| heard.reports.len() == 50).await;
+        assert_eq!(collector.seqs(), (1..=50).collect::<Vec<_>>());
+        assert_eq!(agent.stop().await.undelivered_reports, 0);
+    });
+}
+
+#[test]
+fn a_pause_is_honoured_until_the_end_comes() {
+    story(async {
+        let (collector, url) = Collector::start(Manner::Acknowledge { pause: Duration::from_secs(30) }).await;
+        let agent = Agent::start(vec![url]);
+        collector.until("the hello", |heard| heard.hellos.len() == 1).await;
+        for at in 1..=20 {
+            agent.reports.send(report(at)).await.unwrap();
+        }
+        tokio::time::timeout(Duration::from_millis(300), collector.until("all", |heard| heard.reports.len() == 20))
+            .await
+            .expect_err("they are held back");
+        assert_eq!(agent.stop().await.undelivered_reports, 0);
+        assert_eq!(collector.seqs(), (1..=20).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn the_end_does_not_wait_for_ever() {
+    story(async {
+        let (collector, url) = Collector::start(Manner::Silent).await;
+        let agent = Agent::start(vec![url]);
+        agent.reports.send(report(1)).await.unwrap();
+        collector.until("a report", |heard| heard.reports.len() == 1).await;
+        let began = Instant::now();
+        assert_eq!(agent.stop().await.undelivered_reports, 1);
+        assert!(began.elapsed() < DRAIN_LIMIT * 2, "{:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn what_was_given_up_is_told_after_the_reconnect() {
+    story(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let agent = Agent::start(vec![format!("http://{address}")]);
+        let line = "x".repeat(50_000);
+        let kind = v1::event::Kind::LogMatch(v1::LogMatch { line, ..Default::default() });
+        for at in 1..=40 {
+            let mut big = report(at);
+            big.report.events = vec![v1::Event { at_unix_us: at, kind: Some(kind.clone()) }];
+            agent.reports.send(big).await.unwrap();
+        }
+        let collector = Collector::new(AT_ONCE);
+        collector.serve(TcpListener::bind(address).await.unwrap());
+        collector.until("the confession", |heard| heard.reports.iter().any(|report| !report.samplers.is_empty())).await;
+        let heard = collector.heard.lock().unwrap();
+        let events: usize = heard.reports.iter().map(|report| report.events.len()).sum();
+        let why =
+            heard.reports.iter().flat_map(|report| &report.samplers).map(|status| status.why.clone()).next().unwrap();
+        assert!(why.contains(&format!("{} events", 40 - events)), "{why}");
+        assert_eq!(collector_seqs(&heard), (1..=heard.reports.len() as u64).collect::<Vec<_>>());
+    });
+}
+
+fn collector_seqs(heard: &Heard) -> Vec<u64> {
+    heard.reports.iter().map(|report| report.seq).collect()
+}
