@@ -189,9 +189,11 @@ impl Incidents {
     }
 }
 
-/// Whether a case is worth an incident: an error log's word alone, which a client can forge, needs a host's beside it.
+/// Whether a case is worth an incident. An error log's word alone can be forged by a client: it needs positive evidence
+/// from the instance's host beside it, which only these families rest on.
 fn opens(case: &Case, verdict: &Verdict) -> bool {
-    !case.current.is_unconfirmed() || (verdict.cause.family() != Family::Unknown && verdict.confidence >= SURE)
+    let seen_there = matches!(verdict.cause.family(), Family::InstanceDown | Family::Restarting | Family::Overload);
+    !case.current.is_unconfirmed() || (seen_there && verdict.confidence >= SURE)
 }
 
 fn fill(incident: &mut Incident, case: &Case, stretch: &Stretch, place: &Place) {

@@ -166,3 +166,13 @@ fn ended_by_then(scene: &Scene, ends: &[End]) -> bool {
     }
     before.all(|note| matches!(note.signal, Signal::NoLiveUpstream))
 }
+
+/// The first end of the instance after its failures began.
+pub fn first_end_after(scene: &Scene, service: &str) -> Option<i64> {
+    let first_us = scene.failures.first_us;
+    let mut events = scene.host?.history.lives(first_us, i64::MAX);
+    events.find_map(|event| match &event.kind {
+        EventKind::ProcessExited(exit) if exit.service == service && exit.took_down() => Some(event.at_us),
+        _ => None,
+    })
+}

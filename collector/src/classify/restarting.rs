@@ -86,9 +86,11 @@ fn warming_up(scene: &Scene) -> Option<Support> {
     let fault_before = outage
         .as_ref()
         .is_some_and(|outage| !outage.stopped_on_purpose() || outage.deployed() || outage.failed_ends() > 0);
+    // It was started when the failures were under way and no end of its own explains those: somebody's reaction.
+    let reaction = outage.is_none() && first_us < start_us - SAME_MOMENT_US;
     // Until it listens it may as well never do so.
     let young = listened_us.is_some() || scene.now_us - start_us < 60_000_000;
-    if fault_before || share < 0.3 || !young || (listened_us.is_none() && listens_already(scene)) {
+    if fault_before || reaction || share < 0.3 || !young || (listened_us.is_none() && listens_already(scene)) {
         return None;
     }
     let weight = match (listened_us.is_some(), share > 0.5, outage.is_some()) {

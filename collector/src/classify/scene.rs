@@ -72,6 +72,9 @@ pub struct Scene<'a> {
     pub member: Option<&'a PoolMember>,
     /// Ends of the instance that explain the failures, oldest first.
     pub chain: Vec<End<'a>>,
+    /// When the instance ended without having caused the failures by it: what comes after is somebody's reaction or a
+    /// consequence, and tells nothing of the cause.
+    pub aftermath_us: i64,
     /// Starts of the instance, oldest first, with those that its agent only found.
     pub starts: Vec<(i64, &'a ProcessStarted)>,
     /// The instance's readings while it failed, oldest first.
@@ -111,6 +114,7 @@ impl<'a> Scene<'a> {
             pool,
             member,
             chain: Vec::new(),
+            aftermath_us: i64::MAX,
             starts: Vec::new(),
             samples: Vec::new(),
             health: Vec::new(),
@@ -143,13 +147,17 @@ impl<'a> Scene<'a> {
                 _ => {}
             }
         }
+        self.chain = chain::explaining(self, &service);
+        if self.chain.is_empty() {
+            self.aftermath_us = chain::first_end_after(self, &service).unwrap_or(i64::MAX);
+        }
         let interval_us = i64::try_from(host.state.interval_us).unwrap_or(0);
         let samples = history.instance_samples(&service, self.failures.began_us - 500_000, to_us.max(interval_us));
+        let samples = samples.filter(|sample| sample.at_us < self.aftermath_us);
         self.samples = samples
             .filter(|sample| sample.at_us <= self.failures.last_us + interval_us + 2_000_000)
             .map(|sample| &**sample)
             .collect();
-        self.chain = chain::explaining(self, &service);
     }
 
     fn gather_views(&mut self, named: &str) {
@@ -238,7 +246,8 @@ impl<'a> Scene<'a> {
             })
             .collect();
         // What changed while it failed: a listener that was away at any failure is what matters.
-        let away = changed.iter().any(|(at_us, listening)| !listening && *at_us >= first_us - SAME_MOMENT_US);
+        let mut during = changed.iter().filter(|(at_us, _)| *at_us < self.aftermath_us - SAME_MOMENT_US);
+        let away = during.any(|(at_us, listening)| !listening && *at_us >= first_us - SAME_MOMENT_US);
         let last_before = changed.iter().rev().find(|(at_us, _)| *at_us < first_us);
         let seen: Vec<bool> =
             self.samples.iter().filter(|sample| sample.listeners_known).map(|sample| self.listens(sample)).collect();
@@ -262,7 +271,8 @@ impl<'a> Scene<'a> {
 
     /// Whether the instance's own host could connect to it while the failures went on.
     pub fn local_connect(&self) -> Tri {
-        let (from_us, to_us) = (self.failures.first_us - 2_000_000, self.failures.last_us + 5_000_000);
+        let from_us = self.failures.first_us - 2_000_000;
+        let to_us = (self.failures.last_us + 5_000_000).min(self.aftermath_us - SAME_MOMENT_US);
         let mut during = self.health.iter().filter(|(at_us, _)| (from_us..=to_us).contains(at_us)).peekable();
         if during.peek().is_none() {
             return Tri::Unknown;
