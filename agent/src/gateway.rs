@@ -6,6 +6,7 @@ use std::path::Path;
 
 mod envoy;
 mod haproxy;
+mod join;
 mod json;
 mod line;
 mod mend;
@@ -15,6 +16,7 @@ mod record;
 mod stamp;
 mod template;
 
+pub use join::Joiner;
 pub use line::LIMIT_BYTES as LINE_LIMIT_BYTES;
 pub use model::*;
 pub use record::*;

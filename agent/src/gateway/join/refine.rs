@@ -1,0 +1,144 @@
+//! What an access record gains from the error records of its request. A reason must fit what the access record shows
+//! of that attempt: its upstream and its phase.
+
+use crate::gateway::{Attempt, Origin, Record, Signal};
+
+/// Whether an error log could tell more of a record than it tells itself.
+pub(super) fn may_gain(record: &Record) -> bool {
+    let vague = matches!(record.signal, Signal::StatusOnly | Signal::RetriedOk | Signal::ClientAbort);
+    (record.signal.is_failure() || vague || local_error(record))
+        && (record.status >= Some(500) || record.attempts.iter().any(|attempt| attempt.signal.is_failure()))
+}
+
+/// An answer of 500 and above that the gateway made without an upstream.
+fn local_error(record: &Record) -> bool {
+    record.signal == Signal::LbLocalResponse && record.status >= Some(500) && record.attempts.is_empty()
+}
+
+/// The record with the reasons that fit, and the numbers of the error records they came from.
+pub(super) fn refine(mut record: Record, errors: &[(u64, &Record)]) -> (Record, Vec<u64>) {
+    let named = record.attempts.iter().any(|attempt| attempt.upstream.is_some());
+    let taken = if named { by_upstream(&mut record, errors) } else { from_errors(&mut record, errors) };
+    if !taken.is_empty() {
+        conclude(&mut record, errors, &taken);
+    }
+    (record, taken)
+}
+
+/// Each attempt takes the first reason that names its upstream, or none, and fits its phase.
+fn by_upstream(record: &mut Record, errors: &[(u64, &Record)]) -> Vec<u64> {
+    let mut taken = Vec::new();
+    for attempt in &mut record.attempts {
+        let mut fitting = errors.iter().filter(|(number, error)| {
+            let upstream = error.attempts.first().and_then(|told| told.upstream.as_ref());
+            let same = upstream.is_none() || upstream == attempt.upstream.as_ref();
+            !taken.contains(number) && same && refines(attempt.signal, error.signal)
+        });
+        if let Some((number, error)) = fitting.next() {
+            attempt.signal = error.signal;
+            taken.push(*number);
+        }
+    }
+    taken
+}
+
+/// The access record names no upstream: the error records, which must be of this very request, tell the attempts.
+fn from_errors(record: &mut Record, errors: &[(u64, &Record)]) -> Vec<u64> {
+    if record.status < Some(500) {
+        return Vec::new();
+    }
+    let shown = record.attempts.last().map_or(Signal::StatusOnly, |attempt| attempt.signal);
+    let fitting: Vec<&(u64, &Record)> = errors
+        .iter()
+        .filter(|(_, error)| refines(shown, error.signal) && fits_status(record.status, error.signal))
+        .collect();
+    let told = record.attempts.pop().unwrap_or_default();
+    let mut attempts: Vec<Attempt> = Vec::new();
+    for (_, error) in &fitting {
+        let Some(attempt) = error.attempts.first() else { continue };
+        match attempts.last_mut() {
+            // A second line of one failure that says less than the first.
+            Some(last)
+                if is_vague(attempt.signal) && (attempt.upstream.is_none() || attempt.upstream == last.upstream) => {}
+            Some(last) if is_vague(last.signal) && last.upstream.is_none() => *last = attempt.clone(),
+            _ => attempts.push(attempt.clone()),
+        }
+    }
+    if let Some(last) = attempts.last_mut() {
+        *last = Attempt { upstream: last.upstream.take(), signal: last.signal, status: record.status, ..told };
+        record.attempts = attempts;
+    } else if shown != Signal::StatusOnly {
+        record.attempts.push(told);
+    }
+    fitting.into_iter().map(|(number, _)| *number).collect()
+}
+
+/// Signal, origin and reason of the whole.
+fn conclude(record: &mut Record, errors: &[(u64, &Record)], taken: &[u64]) {
+    let last = errors.iter().rev().find(|(number, _)| taken.contains(number)).map(|(_, error)| *error);
+    record.reason = last.and_then(|error| error.reason.clone()).or(record.reason.take());
+    record.pool = record.pool.take().or_else(|| last.and_then(|error| error.pool.clone()));
+    if matches!(record.signal, Signal::RetriedOk | Signal::ClientAbort) {
+        return;
+    }
+    record.signal = match (record.attempts.last(), last) {
+        (Some(attempt), _) => attempt.signal,
+        (None, Some(error)) => error.signal,
+        (None, None) => record.signal,
+    };
+    if record.signal.is_failure() && record.signal != Signal::UpstreamErrorUnspecified {
+        record.origin = Origin::Gateway;
+    }
+}
+
+/// A timeout is not told by 502 on nginx, nor a refusal by 504, but other gateways differ: only what no gateway does.
+fn fits_status(status: Option<u16>, reason: Signal) -> bool {
+    match reason {
+        Signal::RateLimited => matches!(status, Some(429 | 503)),
+        Signal::BodyTruncated | Signal::BodyTimeout => false,
+        _ => true,
+    }
+}
+
+fn is_vague(signal: Signal) -> bool {
+    matches!(signal, Signal::UpstreamErrorUnspecified | Signal::ConnectFailed | Signal::NoResponseHeaders)
+}
+
+/// Whether a reason says more of an attempt than is shown, and the same.
+fn refines(shown: Signal, reason: Signal) -> bool {
+    let connect = matches!(
+        reason,
+        Signal::ConnectRefused
+            | Signal::ConnectUnreachable
+            | Signal::ConnectFailed
+            | Signal::ResetBeforeHeaders
+            | Signal::LocalPortExhausted
+            | Signal::GatewayResource
+            | Signal::SocketMissing
+            | Signal::SocketPermission
+            | Signal::SocketBacklogFull
+            | Signal::TlsHandshake
+            | Signal::TlsVerify
+    );
+    let answer = matches!(
+        reason,
+        Signal::ResetBeforeHeaders
+            | Signal::ClosedBeforeHeaders
+            | Signal::NoResponseHeaders
+            | Signal::HeaderTooBig
+            | Signal::HeaderInvalid
+            | Signal::ResponseInvalid
+    );
+    let timeout = matches!(reason, Signal::ReadTimeout | Signal::SendTimeout);
+    match shown {
+        _ if shown == reason => true,
+        Signal::ConnectFailed => connect || reason == Signal::ConnectTimeout,
+        Signal::ConnectTimeout => reason == Signal::TlsHandshake,
+        Signal::NoResponseHeaders => answer,
+        Signal::ReadTimeout => timeout,
+        Signal::UpstreamErrorUnspecified | Signal::StatusOnly | Signal::LbLocalResponse | Signal::Unknown => {
+            reason.is_failure() || reason == Signal::RateLimited
+        }
+        _ => false,
+    }
+}
