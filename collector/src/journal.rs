@@ -95,11 +95,7 @@ struct Buffered {
 
 impl Journal {
     /// Opens the journal in `dir`, makes it if there is none, hands every valid record to `visit` in order.
-    pub fn open(
-        dir: &Path,
-        options: Options,
-        visit: &mut dyn FnMut(Entry<'_>),
-    ) -> Result<(Self, Recovery), OpenError> {
+    pub fn open(dir: &Path, options: Options, visit: &mut dyn FnMut(Entry<'_>)) -> Result<(Self, Recovery), OpenError> {
         Self::open_on(dir, options, Box::new(FileSystem), visit)
     }
 
@@ -153,11 +149,7 @@ impl Journal {
         result
     }
 
-    fn commit_records(
-        &mut self,
-        records: &[(i64, std::ops::Range<usize>)],
-        durable: bool,
-    ) -> Result<(), CommitError> {
+    fn commit_records(&mut self, records: &[(i64, std::ops::Range<usize>)], durable: bool) -> Result<(), CommitError> {
         if self.broken {
             return Err(CommitError::Failed(io::Error::other("an earlier write failed")));
         }
@@ -287,8 +279,7 @@ fn resume(last: &recover::Found, disk: &mut dyn Disk) -> io::Result<Option<Activ
     let Some(header) = last.header else { return Ok(None) };
     let mut file = disk.reopen(&last.path)?;
     file.sync()?;
-    let active =
-        Active { file, salt: header.salt, bytes: last.len, oldest_us: last.span_us.map(|(oldest, _)| oldest) };
+    let active = Active { file, salt: header.salt, bytes: last.len, oldest_us: last.span_us.map(|(oldest, _)| oldest) };
     Ok((last.len == last.valid_len).then_some(active))
 }
 

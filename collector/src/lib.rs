@@ -5,4 +5,6 @@ pub mod classify;
 pub mod core;
 pub mod fleet;
 pub mod incident;
+pub mod journal;
 pub mod model;
+pub mod wire;

@@ -87,14 +87,10 @@ pub fn walk(dir: &Path, visit: &mut dyn FnMut(Entry<'_>)) -> io::Result<(Vec<Fou
     Ok((segments, recovery))
 }
 
-fn walk_segment(
-    path: PathBuf,
-    bytes: &[u8],
-    recovery: &mut Recovery,
-    visit: &mut dyn FnMut(Entry<'_>),
-) -> Found {
+fn walk_segment(path: PathBuf, bytes: &[u8], recovery: &mut Recovery, visit: &mut dyn FnMut(Entry<'_>)) -> Found {
     let file = name_of(&path);
-    let decoded = SegmentHeader::decode(bytes);
+    // A file without its whole header was being made when the power went: it holds nothing.
+    let decoded = SegmentHeader::decode(bytes).filter(|_| bytes.len() >= SEGMENT_HEADER);
     if let Some((_, false)) = decoded {
         let what = "one copy of the segment's header is damaged; the other was used".to_owned();
         recovery.notes.push(Note { file: file.clone(), offset: 0, bytes: SEGMENT_HEADER as u64, what });

@@ -1,0 +1,254 @@
+//! Between the wire's messages and the model's words. Here every text, list, time and number from outside gets its
+//! bound: texts and lists are cut, ratios that are no numbers become absent, times are put on the collector's time
+//! line and pulled to the time of receipt where they are more than a day off. What was cut is counted. A message that
+//! says nothing usable is refused with a reason; nothing here panics. Conversion is a fold over the journal's records
+//! (a report without an offset of its own takes the one of its host's hello), so a replay gives the same values.
+
+use std::collections::HashMap;
+
+use prost::Message;
+use why502_proto::v1;
+
+use crate::model::{self, Record, RecordKind};
+
+mod bounds;
+mod config;
+mod event;
+mod probe;
+mod sample;
+#[cfg(test)]
+mod tests;
+
+use bounds::Line;
+
+/// Longest host name, bytes (RFC 1035).
+pub const HOST_MAX: usize = 253;
+
+/// Why something from outside was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+/// Names one numbering of reports.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Numbering {
+    /// The host.
+    pub host: String,
+    /// Its boot.
+    pub boot_id: String,
+    /// When the agent began to number, unix microseconds.
+    pub epoch: u64,
+}
+
+/// What a record means for the numbering of reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// An agent says which number comes next.
+    Hello(Numbering, u64),
+    /// A report and its number.
+    Report(Numbering, u64),
+    /// Neither.
+    Other,
+}
+
+/// Something for the journal, checked, not yet stamped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Incoming(v1::JournalRecord);
+
+/// Checks a hello.
+pub fn hello(hello: v1::Hello) -> Result<Incoming, Refused> {
+    check_host(&hello.host)?;
+    if hello.boot_id.len() > 64 {
+        return Err(Refused("boot_id is longer than 64 bytes".to_owned()));
+    }
+    Ok(incoming(v1::journal_record::Kind::Hello(hello)))
+}
+
+/// Checks a report of the agent that said hello as `numbering`.
+pub fn report(numbering: &Numbering, report: v1::Report) -> Result<Incoming, Refused> {
+    if report.seq == 0 {
+        return Err(Refused("a report has number 0; numbers begin at 1".to_owned()));
+    }
+    let Numbering { host, boot_id, epoch } = numbering.clone();
+    Ok(incoming(v1::journal_record::Kind::Report(v1::ReportRecord { host, boot_id, epoch, report: Some(report) })))
+}
+
+/// An agent's stream ended.
+pub fn stream_ended(host: &str, why: &str) -> Incoming {
+    let ended = v1::StreamEnded { host: host.to_owned(), why: why.to_owned() };
+    incoming(v1::journal_record::Kind::StreamEnded(ended))
+}
+
+/// Time passed.
+pub fn tick() -> Incoming {
+    incoming(v1::journal_record::Kind::Tick(v1::Tick {}))
+}
+
+/// Checks a mark.
+pub fn mark(kind: String, service: String, version: String, host: String) -> Result<Incoming, Refused> {
+    if kind != "deploy" {
+        return Err(Refused(format!("mark {kind:?} is not known; use \"deploy\"")));
+    }
+    if service.is_empty() || service.len() > bounds::NAME_MAX {
+        return Err(Refused(format!("service must have 1 to {} bytes", bounds::NAME_MAX)));
+    }
+    if version.len() > bounds::NAME_MAX || host.len() > HOST_MAX {
+        return Err(Refused("version or host is too long".to_owned()));
+    }
+    Ok(incoming(v1::journal_record::Kind::Mark(v1::MarkRecord { kind, service, version, host })))
+}
+
+fn incoming(kind: v1::journal_record::Kind) -> Incoming {
+    Incoming(v1::JournalRecord { received_unix_us: 0, kind: Some(kind) })
+}
+
+fn check_host(host: &str) -> Result<(), Refused> {
+    if host.is_empty() || host.len() > HOST_MAX {
+        return Err(Refused(format!("host must have 1 to {HOST_MAX} bytes")));
+    }
+    if host.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(Refused("host must have no blanks and no control characters".to_owned()));
+    }
+    Ok(())
+}
+
+/// The numbering that a hello begins or goes on with.
+pub fn numbering(hello: &v1::Hello) -> Numbering {
+    Numbering { host: hello.host.clone(), boot_id: hello.boot_id.clone(), epoch: hello.epoch }
+}
+
+impl Incoming {
+    /// Reads a record of the journal. None: it is no record of this schema.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        v1::JournalRecord::decode(bytes).ok().map(Self)
+    }
+
+    /// Puts the collector's time on it.
+    pub fn stamp(&mut self, received_us: i64) {
+        self.0.received_unix_us = received_us;
+    }
+
+    /// The collector's time on it.
+    pub fn received_us(&self) -> i64 {
+        self.0.received_unix_us
+    }
+
+    /// Its bytes for the journal.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.reserve(self.0.encoded_len());
+        // Encoding fails only where the buffer has no room, and a vector grows.
+        let _ = self.0.encode(out);
+    }
+
+    /// How large it is, bytes.
+    pub fn encoded_len(&self) -> usize {
+        self.0.encoded_len()
+    }
+
+    /// What it means for the numbering.
+    pub fn key(&self) -> Key {
+        match &self.0.kind {
+            Some(v1::journal_record::Kind::Hello(hello)) => Key::Hello(numbering(hello), hello.next_seq),
+            Some(v1::journal_record::Kind::Report(record)) => {
+                let numbering =
+                    Numbering { host: record.host.clone(), boot_id: record.boot_id.clone(), epoch: record.epoch };
+                Key::Report(numbering, record.report.as_ref().map_or(0, |report| report.seq))
+            }
+            _ => Key::Other,
+        }
+    }
+}
+
+/// Counts of what had to be bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cuts {
+    /// Texts that were cut.
+    pub texts: u64,
+    /// List entries that were left out.
+    pub entries: u64,
+    /// Times that were more than a day off.
+    pub times: u64,
+    /// Events of kinds that this collector does not know, and records that say nothing.
+    pub unknown: u64,
+}
+
+/// The fold from journal records to the model's: keeps each host's clock as its hello told it.
+#[derive(Debug, Default)]
+pub struct Converter {
+    ahead_us: HashMap<String, i64>,
+    cuts: Cuts,
+}
+
+impl Converter {
+    /// What had to be bounded so far.
+    pub fn cuts(&self) -> Cuts {
+        self.cuts
+    }
+
+    /// The record in the model's words. None: a record of a newer collector, counted and passed over.
+    pub fn convert(&mut self, incoming: Incoming) -> Option<Record> {
+        let received_us = incoming.0.received_unix_us;
+        let kind = match incoming.0.kind {
+            Some(v1::journal_record::Kind::Hello(hello)) => RecordKind::Hello(self.hello(hello, received_us)),
+            Some(v1::journal_record::Kind::Report(record)) => {
+                RecordKind::Report(Box::new(self.report(record, received_us)))
+            }
+            Some(v1::journal_record::Kind::StreamEnded(ended)) => {
+                let mut line = Line::new(0, received_us, &mut self.cuts);
+                RecordKind::StreamEnded { host: line.host(ended.host), why: line.name(ended.why) }
+            }
+            Some(v1::journal_record::Kind::Tick(_)) => RecordKind::Tick,
+            Some(v1::journal_record::Kind::Mark(mark)) => {
+                let mut line = Line::new(0, received_us, &mut self.cuts);
+                RecordKind::Mark(model::Mark {
+                    kind: line.name(mark.kind),
+                    service: line.name(mark.service),
+                    version: line.name(mark.version),
+                    host: line.host(mark.host),
+                })
+            }
+            None => {
+                self.cuts.unknown += 1;
+                return None;
+            }
+        };
+        Some(Record { received_us, kind })
+    }
+
+    fn hello(&mut self, hello: v1::Hello, received_us: i64) -> model::Hello {
+        let ahead_us = hello.at_unix_us.saturating_sub(received_us);
+        self.ahead_us.insert(hello.host.clone(), ahead_us);
+        let mut line = Line::new(ahead_us, received_us, &mut self.cuts);
+        model::Hello {
+            host: line.host(hello.host),
+            boot_id: line.name(hello.boot_id),
+            epoch: hello.epoch,
+            agent_version: line.name(hello.agent_version),
+            clock_ahead_us: ahead_us,
+            interval_us: hello.interval_us.min(bounds::INTERVAL_MAX_US),
+            samplers: line.list(hello.samplers, bounds::SAMPLERS_MAX, config::sampler),
+            services: line.list(hello.services, bounds::SERVICES_MAX, config::service),
+        }
+    }
+
+    fn report(&mut self, record: v1::ReportRecord, received_us: i64) -> model::Report {
+        let report = record.report.unwrap_or_default();
+        let told = report.collector_offset_us.map(i64::saturating_neg);
+        let ahead_us = told.or_else(|| self.ahead_us.get(&record.host).copied()).unwrap_or(0);
+        let mut line = Line::new(ahead_us, received_us, &mut self.cuts);
+        model::Report {
+            host: line.host(record.host),
+            boot_id: line.name(record.boot_id),
+            epoch: record.epoch,
+            seq: report.seq,
+            at_us: line.at(report.at_unix_us),
+            clock_ahead_us: ahead_us,
+            host_sample: report.host.map(|host| sample::host(&mut line, host)),
+            instances: line.list(report.instances, bounds::INSTANCES_MAX, sample::instance),
+            upstreams: line.list(report.upstreams, bounds::UPSTREAMS_MAX, sample::upstream),
+            events: event::events(&mut line, report.events),
+            samplers: line.list(report.samplers, bounds::SAMPLERS_MAX, config::sampler),
+            gateways: line.list(report.gateways, bounds::GATEWAYS_MAX, config::gateway),
+        }
+    }
+}
