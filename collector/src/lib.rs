@@ -1,10 +1,183 @@
 //! The collector: keeps the state of the fleet, names the cause of each failing upstream, answers queries.
+//! This is where its parts are wired: bind both addresses, read the journal, start the engine, serve until told to
+//! stop or until the engine fails, drain with a deadline, say how it ended.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tracing::{info, warn};
+use why502_proto::v1;
 
 pub mod case;
 pub mod classify;
+pub mod cli;
+pub mod config;
 pub mod core;
+pub mod engine;
 pub mod fleet;
 pub mod incident;
+pub mod ingest;
 pub mod journal;
+mod listen;
 pub mod model;
+pub mod query;
+pub mod render;
+pub mod view;
+pub mod web;
 pub mod wire;
+
+use config::Config;
+use engine::Engine;
+
+/// Connections of agents at once, where the descriptors allow it.
+const AGENTS_MAX: usize = 16_384;
+/// Connections of askers at once.
+const ASKERS_MAX: usize = 256;
+/// Descriptors kept for files and for the askers.
+const RESERVE: usize = 512;
+/// How long open streams may take to end.
+const DRAIN: Duration = Duration::from_secs(5);
+/// A connection is closed after this long, so that agents spread over collectors again.
+const CONNECTION_AGE: Duration = Duration::from_secs(2 * 3600);
+
+/// Why the collector did not start or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address could not be had.
+    #[error("listen on {0}: {1}")]
+    Bind(SocketAddr, io::Error),
+    /// The journal could not be opened.
+    #[error("journal: {0}")]
+    Open(#[from] journal::OpenError),
+    /// The engine's thread could not be started.
+    #[error("start the engine: {0}")]
+    Spawn(io::Error),
+    /// The engine ended by itself: nothing is acknowledged any more.
+    #[error("engine: {0}")]
+    Engine(String),
+    /// A listener failed.
+    #[error("serve: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// A collector whose addresses are bound and whose journal is open.
+pub struct Bound {
+    /// Where agents connect.
+    pub ingest_addr: SocketAddr,
+    /// Where questions come in.
+    pub api_addr: SocketAddr,
+    ingest: TcpListener,
+    api: TcpListener,
+    engine: Engine,
+}
+
+/// Serves until `shutdown` is done.
+pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+    bind(&config).await?.serve(shutdown).await
+}
+
+/// Binds both addresses and reads the journal.
+pub async fn bind(config: &Config) -> Result<Bound, ServeError> {
+    let (ingest, ingest_addr) = listen_on(config.ingest.listen).await?;
+    let (api, api_addr) = listen_on(config.api.listen).await?;
+    let engine = Engine::open(&config.store.journal_dir(), config.store.journal_options())?;
+    info!("ingest listening on http://{ingest_addr}");
+    info!("api listening on http://{api_addr}");
+    Ok(Bound { ingest_addr, api_addr, ingest, api, engine })
+}
+
+impl Bound {
+    /// Serves until `shutdown` is done or the engine fails.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let (engine, mut ended) = self.engine.spawn().map_err(ServeError::Spawn)?;
+        let (close, closing) = watch::channel(false);
+        let agents = serve_agents(self.ingest, engine.clone(), closing.clone());
+        let askers = serve_askers(self.api, engine.clone(), closing);
+        let servers = async { tokio::try_join!(agents, askers).map(|_| ()) };
+        tokio::pin!(servers);
+        let outcome = tokio::select! {
+            () = shutdown => Ok(()),
+            end = &mut ended => return Err(ServeError::Engine(how_it_ended(end))),
+            served = &mut servers => served.map_err(ServeError::from),
+        };
+        info!("stopping");
+        close.send_replace(true);
+        if tokio::time::timeout(DRAIN, servers).await.is_err() {
+            warn!("some streams did not end in {} s and were cut", DRAIN.as_secs());
+        }
+        engine.stop().await;
+        match ended.await {
+            Ok(Ok(())) => outcome,
+            end => Err(ServeError::Engine(how_it_ended(end))),
+        }
+    }
+}
+
+fn how_it_ended(end: Result<Result<(), String>, oneshot::error::RecvError>) -> String {
+    match end {
+        Ok(Ok(())) => "ended by itself".to_owned(),
+        Ok(Err(why)) => why,
+        Err(_) => "died".to_owned(),
+    }
+}
+
+async fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |error| ServeError::Bind(address, error);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+async fn serve_agents(
+    listener: TcpListener,
+    engine: engine::Handle,
+    closing: watch::Receiver<bool>,
+) -> Result<(), tonic::transport::Error> {
+    let ingest = ingest::Ingest::new(engine, closing.clone());
+    let service = v1::ingest_server::IngestServer::new(ingest).max_decoding_message_size(ingest::MESSAGE_MAX);
+    Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .max_concurrent_streams(4)
+        .max_connection_age(CONNECTION_AGE)
+        .add_service(service)
+        .serve_with_incoming_shutdown(listen::accept(listener, agents_max()), closed(closing))
+        .await
+}
+
+async fn serve_askers(
+    listener: TcpListener,
+    engine: engine::Handle,
+    closing: watch::Receiver<bool>,
+) -> Result<(), tonic::transport::Error> {
+    let query = v1::query_server::QueryServer::new(query::Query::new(engine.clone(), closing.clone()));
+    let grpc = Routes::new(query.max_decoding_message_size(64 << 10)).into_axum_router();
+    let routes = grpc.merge(web::routes(engine)).fallback(web::not_found);
+    Server::builder()
+        .accept_http1(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .max_concurrent_streams(32)
+        .add_routes(Routes::from(routes))
+        .serve_with_incoming_shutdown(listen::accept(listener, ASKERS_MAX), closed(closing))
+        .await
+}
+
+async fn closed(mut closing: watch::Receiver<bool>) {
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// As many agents as the descriptors allow, after asking for as many as may be had.
+fn agents_max() -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return RESERVE };
+    let wanted = hard.min((AGENTS_MAX + RESERVE) as u64).max(soft);
+    let limit = if setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() { wanted } else { soft };
+    usize::try_from(limit).unwrap_or(AGENTS_MAX).saturating_sub(RESERVE).clamp(64, AGENTS_MAX)
+}

@@ -1,0 +1,169 @@
+//! `collector.toml` as parsed types. Text becomes these once, here; a fault names file, line and what is wrong.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::journal;
+use crate::view::parse_duration;
+
+/// What the collector was told to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where agents connect.
+    pub ingest: Ingest,
+    /// Where questions come in.
+    pub api: Api,
+    /// What is kept, and where.
+    pub store: Store,
+}
+
+/// Where agents connect.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ingest {
+    /// The address; port 0 takes a free one, which is logged.
+    pub listen: SocketAddr,
+    /// Plain text beyond loopback is accepted.
+    pub insecure: bool,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([0, 0, 0, 0], 5020)), insecure: false }
+    }
+}
+
+/// Where questions come in.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Api {
+    /// The address; port 0 takes a free one, which is logged.
+    pub listen: SocketAddr,
+    /// Plain text beyond loopback is accepted.
+    pub insecure: bool,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 5021)), insecure: false }
+    }
+}
+
+/// What is kept, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// The folder; made if there is none.
+    pub dir: PathBuf,
+    /// Records older than this go.
+    #[serde(deserialize_with = "duration")]
+    pub max_age: Duration,
+    /// The oldest records go while the journal is larger, bytes.
+    #[serde(deserialize_with = "bytes")]
+    pub max_bytes: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        let limits = journal::Options::default().limits;
+        Self { dir: PathBuf::from("/var/lib/why502"), max_age: limits.max_age, max_bytes: limits.max_bytes }
+    }
+}
+
+impl Store {
+    /// The journal's folder.
+    pub fn journal_dir(&self) -> PathBuf {
+        self.dir.join("journal")
+    }
+
+    /// How the journal is kept.
+    pub fn journal_options(&self) -> journal::Options {
+        let limits = journal::Limits { max_age: self.max_age, max_bytes: self.max_bytes };
+        journal::Options { limits, ..journal::Options::default() }
+    }
+}
+
+/// Why a configuration was not taken: one line, "file:line: what".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl Config {
+    /// Reads a configuration file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Parses the text of the file called `name`.
+    pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let what = error.message().lines().collect::<Vec<_>>().join(": ");
+            ConfigError(format!("{name}:{line}: {what}"))
+        })
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let us = parse_duration(&text).map_err(serde::de::Error::custom)?;
+    if us < 60_000_000 {
+        return Err(serde::de::Error::custom("max_age must be at least \"1m\""));
+    }
+    Ok(Duration::from_micros(us.unsigned_abs()))
+}
+
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let bad = || serde::de::Error::custom(format!("{text:?} is not a size such as \"512MiB\" or \"10GiB\""));
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+    let (number, unit) = text.split_at(unit_at);
+    let unit: u64 = match unit.trim_start() {
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return Err(bad()),
+    };
+    let size = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(bad)?;
+    if size < 1 << 20 {
+        return Err(serde::de::Error::custom("max_bytes must be at least \"1MiB\""));
+    }
+    Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        Config::parse(text, "collector.toml").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_annotated_file_is_valid_and_says_the_defaults() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/collector.toml");
+        assert_eq!(Config::load(&path).unwrap(), Config::default());
+        assert_eq!(Config::parse("", "empty").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn a_fault_is_one_line_with_file_and_line() {
+        let unknown = fault("[ingest]\nlisten = \"0.0.0.0:1\"\nlissten = 1\n");
+        assert!(unknown.starts_with("collector.toml:3: unknown field `lissten`"), "{unknown}");
+        let address = fault("\n[api]\nlisten = \"localhost\"\n");
+        assert!(address.starts_with("collector.toml:3: ") && address.contains("socket address"), "{address}");
+        assert!(fault("[store]\nmax_age = \"soon\"\n").starts_with("collector.toml:2: \"soon\" is not a duration"));
+        assert!(fault("[store]\nmax_bytes = \"1 pound\"\n").starts_with("collector.toml:2: \"1 pound\" is not a size"));
+        for text in ["[ingest", "[ingest]\nlisten = 5\n", "[store]\nmax_age = \"1s\"\n", "[elsewhere]\n"] {
+            let told = fault(text);
+            assert!(told.starts_with("collector.toml:") && !told.contains('\n'), "{told}");
+        }
+    }
+}

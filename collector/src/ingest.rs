@@ -1,0 +1,299 @@
+//! The agents' front door. A stream begins with a hello that names its host; then reports come in the order of their
+//! numbers and are answered once they are durable. Acknowledgements are cumulative, so several may be folded into one.
+//! A second stream of a host replaces the first. What does not keep to the rules ends its stream with a status that
+//! says why; nothing that an agent sends can end anything else. It keeps nothing but the list of open streams.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{info, warn};
+use why502_proto::v1;
+
+use crate::engine::{Handle, Refusal, Taken};
+use crate::wire::{self, Numbering};
+
+/// Largest message of an agent, bytes.
+pub const MESSAGE_MAX: usize = 256 << 10;
+/// How long a stream may be open without a hello.
+const HELLO_WAIT: Duration = Duration::from_secs(10);
+/// How long a stream may be silent beside twice its agent's interval.
+const IDLE: Duration = Duration::from_secs(60);
+/// Longest interval that lengthens it.
+const INTERVAL_MAX: Duration = Duration::from_secs(600);
+/// How long an agent may leave its acknowledgements unread.
+const UNREAD: Duration = Duration::from_secs(30);
+/// Reports of one stream that may wait for the engine at once.
+const IN_FLIGHT: usize = 16;
+/// What a loaded collector asks its agents to wait.
+const PAUSE: Duration = Duration::from_millis(500);
+
+type Acks = mpsc::Sender<Result<v1::CollectorMessage, Status>>;
+type Pending = (i64, oneshot::Receiver<Result<Taken, Refusal>>);
+
+/// The ingest service.
+pub struct Ingest {
+    engine: Handle,
+    streams: Arc<Streams>,
+    closing: watch::Receiver<bool>,
+}
+
+impl Ingest {
+    /// A service that hands reports to the engine until `closing` turns true.
+    pub fn new(engine: Handle, closing: watch::Receiver<bool>) -> Self {
+        Self { engine, streams: Arc::default(), closing }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::ingest_server::Ingest for Ingest {
+    type StreamStream = ReceiverStream<Result<v1::CollectorMessage, Status>>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::AgentMessage>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let peer = request.remote_addr().map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+        let (acks, out) = mpsc::channel(4);
+        let (engine, streams, closing) = (self.engine.clone(), self.streams.clone(), self.closing.clone());
+        tokio::spawn(async move {
+            let mut session = Session { engine, acks, closing, inbound: request.into_inner() };
+            if let Err(refused) = session.run(&streams, &peer).await {
+                info!("agent at {peer}: stream ended: {:?}", refused.message());
+                let _ = tokio::time::timeout(UNREAD, session.acks.send(Err(refused))).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(out)))
+    }
+}
+
+/// The open streams, one a host.
+#[derive(Default)]
+struct Streams(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    by_host: HashMap<String, (u64, oneshot::Sender<()>)>,
+    newest: u64,
+}
+
+impl Streams {
+    /// Enters a stream and tells the one before it that it is replaced.
+    fn enter(&self, host: &str) -> (u64, oneshot::Receiver<()>) {
+        let (replace, replaced) = oneshot::channel();
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.newest += 1;
+        let id = open.newest;
+        if let Some((_, old)) = open.by_host.insert(host.to_owned(), (id, replace)) {
+            // The old stream may just have ended by itself.
+            let _ = old.send(());
+        }
+        (id, replaced)
+    }
+
+    /// Takes a stream off the list. False: another one has its place.
+    fn leave(&self, host: &str, id: u64) -> bool {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = open.by_host.get(host).is_some_and(|(present, _)| *present == id);
+        if own {
+            open.by_host.remove(host);
+        }
+        own
+    }
+}
+
+struct Session {
+    engine: Handle,
+    acks: Acks,
+    closing: watch::Receiver<bool>,
+    inbound: Streaming<v1::AgentMessage>,
+}
+
+/// How a stream ended.
+enum End {
+    Closed,
+    Lost,
+    Idle,
+    Unread,
+    Replaced,
+    Stopping,
+    Refused(Status),
+}
+
+impl End {
+    fn words(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed by agent",
+            Self::Lost => "connection lost",
+            Self::Idle => "idle",
+            Self::Unread => "acknowledgements not read",
+            Self::Replaced => "replaced by a newer stream",
+            Self::Stopping => "collector stopping",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    fn status(self) -> Result<(), Status> {
+        match self {
+            Self::Closed | Self::Lost => Ok(()),
+            Self::Refused(status) => Err(status),
+            Self::Replaced => Err(Status::aborted("a newer stream of this host replaced this one")),
+            Self::Stopping => Err(Status::unavailable("the collector is stopping")),
+            Self::Idle | Self::Unread => Err(Status::deadline_exceeded(self.words())),
+        }
+    }
+}
+
+impl Session {
+    async fn run(&mut self, streams: &Streams, peer: &str) -> Result<(), Status> {
+        let first = tokio::time::timeout(HELLO_WAIT, self.inbound.message());
+        let first = first.await.map_err(|_| Status::deadline_exceeded("no hello in time"))??;
+        let Some(v1::AgentMessage { kind: Some(v1::agent_message::Kind::Hello(hello)) }) = first else {
+            return Err(Status::invalid_argument("the first message must be a hello"));
+        };
+        let (echo_us, interval_us) = (hello.at_unix_us, hello.interval_us);
+        let numbering = wire::numbering(&hello);
+        let hello = wire::hello(hello).map_err(|refused| Status::invalid_argument(refused.to_string()))?;
+        let (id, replaced) = streams.enter(&numbering.host);
+        let end = match self.engine.take(hello).await {
+            Ok(taken) => {
+                info!("agent of {:?} connected from {peer}, taken up to {}", numbering.host, taken.up_to);
+                match self.acknowledge(taken.up_to, echo_us).await {
+                    Ok(()) => self.reports(&numbering, idle_limit(interval_us), replaced).await,
+                    Err(end) => end,
+                }
+            }
+            Err(refusal) => End::Refused(status(&refusal)),
+        };
+        if streams.leave(&numbering.host, id) {
+            warn!("stream of {:?} ended: {}", numbering.host, end.words());
+            self.engine.tell(wire::stream_ended(&numbering.host, end.words())).await;
+        }
+        end.status()
+    }
+
+    /// Takes reports until the stream ends.
+    async fn reports(&mut self, numbering: &Numbering, idle: Duration, mut replaced: oneshot::Receiver<()>) -> End {
+        let mut waiting: VecDeque<Pending> = VecDeque::new();
+        let mut closing = self.closing.clone();
+        let mut open = true;
+        while open || !waiting.is_empty() {
+            let room = open && waiting.len() < IN_FLIGHT;
+            tokio::select! {
+                message = tokio::time::timeout(idle, self.inbound.message()), if room => {
+                    match self.accept(numbering, message, &mut waiting).await {
+                        Ok(true) => {}
+                        Ok(false) => open = false,
+                        Err(end) => return end,
+                    }
+                }
+                answer = first_answer(&mut waiting), if !waiting.is_empty() => {
+                    if let Err(end) = self.settle(answer, &mut waiting).await {
+                        return end;
+                    }
+                }
+                _ = &mut replaced => return End::Replaced,
+                () = closed(&mut closing) => return End::Stopping,
+            }
+        }
+        End::Closed
+    }
+
+    /// Hands a message to the engine. False: the agent has closed its side.
+    async fn accept(
+        &mut self,
+        numbering: &Numbering,
+        message: Result<Result<Option<v1::AgentMessage>, Status>, tokio::time::error::Elapsed>,
+        waiting: &mut VecDeque<Pending>,
+    ) -> Result<bool, End> {
+        let message = match message {
+            Err(_) => return Err(End::Idle),
+            Ok(Err(status)) if is_fault_of_agent(&status) => return Err(End::Refused(status)),
+            Ok(Err(_)) => return Err(End::Lost),
+            Ok(Ok(None)) => return Ok(false),
+            Ok(Ok(Some(message))) => message,
+        };
+        let Some(v1::agent_message::Kind::Report(report)) = message.kind else {
+            return Err(End::Refused(Status::invalid_argument("after the hello only reports may come")));
+        };
+        let echo_us = report.at_unix_us;
+        let report = wire::report(numbering, report);
+        let report = report.map_err(|refused| End::Refused(Status::invalid_argument(refused.to_string())))?;
+        waiting.push_back((echo_us, self.engine.submit(report).await));
+        Ok(true)
+    }
+
+    /// Acknowledges the first answer and all that came with it.
+    async fn settle(
+        &mut self,
+        (mut echo_us, first): (i64, Result<Taken, Refusal>),
+        waiting: &mut VecDeque<Pending>,
+    ) -> Result<(), End> {
+        let mut up_to = first.map_err(|refusal| End::Refused(status(&refusal)))?.up_to;
+        let mut refused = None;
+        while let Some((echo, answer)) = waiting.front_mut() {
+            match answer.try_recv() {
+                Ok(Ok(taken)) => (up_to, echo_us) = (up_to.max(taken.up_to), *echo),
+                Ok(Err(refusal)) => refused = Some(refusal),
+                Err(_) => break,
+            }
+            waiting.pop_front();
+        }
+        self.acknowledge(up_to, echo_us).await?;
+        refused.map_or(Ok(()), |refusal| Err(End::Refused(status(&refusal))))
+    }
+
+    async fn acknowledge(&mut self, up_to_seq: u64, echo_unix_us: i64) -> Result<(), End> {
+        let pause_us = if self.engine.loaded() { PAUSE.as_micros() as u64 } else { 0 };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at_unix_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+        let ack = v1::Ack { up_to_seq, at_unix_us, pause_us, echo_unix_us };
+        match tokio::time::timeout(UNREAD, self.acks.send(Ok(v1::CollectorMessage { ack: Some(ack) }))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Lost),
+            Err(_) => Err(End::Unread),
+        }
+    }
+}
+
+/// The answer to the report that has waited longest. It stays in the list until it is there, so that waiting for it
+/// may be broken off.
+async fn first_answer(waiting: &mut VecDeque<Pending>) -> (i64, Result<Taken, Refusal>) {
+    match waiting.front_mut() {
+        Some((echo_us, answer)) => {
+            let answered = (*echo_us, answer.await.unwrap_or(Err(Refusal::Stopped)));
+            waiting.pop_front();
+            answered
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Done once the collector stops.
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+fn idle_limit(interval_us: u64) -> Duration {
+    IDLE + 2 * Duration::from_micros(interval_us).min(INTERVAL_MAX)
+}
+
+/// Whether the agent sent something wrong, as against a connection that broke.
+fn is_fault_of_agent(status: &Status) -> bool {
+    use tonic::Code;
+    matches!(status.code(), Code::OutOfRange | Code::InvalidArgument | Code::ResourceExhausted | Code::Unimplemented)
+        || (status.code() == Code::Internal && status.message().contains("decode"))
+}
+
+fn status(refusal: &Refusal) -> Status {
+    let words = refusal.to_string();
+    match refusal {
+        Refusal::Gap { .. } => Status::out_of_range(words),
+        Refusal::Full => Status::resource_exhausted(words),
+        Refusal::TooLarge => Status::invalid_argument(words),
+        Refusal::Stopped => Status::unavailable(words),
+    }
+}

@@ -1,0 +1,100 @@
+//! The gRPC side of questions: a thin shell over [`crate::view`] and the engine's handle. It keeps nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use why502_proto::v1;
+
+use crate::engine::{Handle, Refusal};
+use crate::view::{self, Document, Question, View, WatchDoc};
+use crate::wire;
+
+/// Lines that may wait for a watcher; one that does not read them is left behind and cut off.
+const WATCH_QUEUE: usize = 256;
+/// A watcher hears so often at least, also when nothing happens.
+const WATCH_BEAT: Duration = Duration::from_secs(5);
+
+/// The query service.
+pub struct Query {
+    engine: Handle,
+    closing: watch::Receiver<bool>,
+}
+
+impl Query {
+    /// A service that answers from the engine's views until `closing` turns true.
+    pub fn new(engine: Handle, closing: watch::Receiver<bool>) -> Self {
+        Self { engine, closing }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::query_server::Query for Query {
+    async fn ask(&self, request: Request<v1::AskRequest>) -> Result<Response<v1::AskResponse>, Status> {
+        let request = request.into_inner();
+        let filters: BTreeMap<String, String> = request.filters.into_iter().collect();
+        let invalid = |bad: view::BadQuestion| Status::invalid_argument(bad.to_string());
+        let document = Document::parse(&request.document).map_err(invalid)?;
+        let question = Question::parse(document, filters).map_err(invalid)?;
+        let answer = view::answer(&self.engine.view(), &question).map_err(invalid)?;
+        Ok(Response::new(v1::AskResponse { json: answer.json, found: answer.found }))
+    }
+
+    type WatchStream = ReceiverStream<Result<v1::WatchResponse, Status>>;
+
+    async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let (lines, out) = mpsc::channel(WATCH_QUEUE);
+        tokio::spawn(tell(self.engine.views(), self.closing.clone(), lines));
+        Ok(Response::new(ReceiverStream::new(out)))
+    }
+
+    async fn mark(&self, request: Request<v1::MarkRequest>) -> Result<Response<v1::MarkResponse>, Status> {
+        let v1::MarkRequest { kind, service, version, host } = request.into_inner();
+        let mark = wire::mark(kind, service, version, host);
+        let mark = mark.map_err(|refused| Status::invalid_argument(refused.to_string()))?;
+        match self.engine.take(mark).await {
+            Ok(taken) => Ok(Response::new(v1::MarkResponse { at_unix_us: taken.received_us })),
+            Err(refusal @ Refusal::Full) => Err(Status::resource_exhausted(refusal.to_string())),
+            Err(refusal) => Err(Status::unavailable(refusal.to_string())),
+        }
+    }
+}
+
+/// Tells a watcher of the open incidents, then of every change, until it goes, falls behind, or the collector stops.
+async fn tell(
+    mut views: watch::Receiver<Arc<View>>,
+    mut closing: watch::Receiver<bool>,
+    lines: mpsc::Sender<Result<v1::WatchResponse, Status>>,
+) {
+    let mut before = Arc::new(View::default());
+    let mut rate = None;
+    loop {
+        let after = views.borrow_and_update().clone();
+        let first = before.hosts.is_empty() && before.at_us == 0;
+        let changes = view::changes(&before, &after);
+        let open = |doc: &WatchDoc| !matches!(doc, WatchDoc::Incident { incident, .. } if incident.state != "open");
+        let mut told: Vec<WatchDoc> = changes.into_iter().filter(|doc| !first || open(doc)).collect();
+        let now = view::rate_doc(&after);
+        if rate.as_ref() != Some(&now.1) {
+            told.insert(0, now.0);
+            rate = Some(now.1);
+        }
+        before = after;
+        for doc in told {
+            let json = serde_json::to_string(&doc).unwrap_or_default();
+            // A full channel means that nobody reads: holding more for it would have no bound.
+            if lines.try_send(Ok(v1::WatchResponse { json })).is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            changed = views.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(WATCH_BEAT) => {}
+            () = lines.closed() => return,
+            _ = closing.wait_for(|closing| *closing) => return,
+        }
+    }
+}

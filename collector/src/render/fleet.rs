@@ -1,0 +1,169 @@
+//! Status, hosts, instances, gateways.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::table::Table;
+use super::{Style, Tone, incident, option, or_dash, percent, short_time, size};
+use crate::view::*;
+
+/// The fleet in a screenful.
+pub fn status(doc: &StatusDoc, style: Style) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "hosts      {}", counts(&doc.hosts));
+    let _ = writeln!(out, "instances  {}", counts(&doc.instances));
+    let _ = writeln!(out, "gateways   {}", doc.gateways);
+    let (this, last) = doc.failed_by_minute;
+    let _ = writeln!(out, "failures   {this} this minute, {last} the minute before");
+    let open = doc.incidents.get("open").copied().unwrap_or(0);
+    let tone = if open > 0 { Tone::Bad } else { Tone::Good };
+    let _ = writeln!(out, "incidents  {}", style.paint(tone, &counts(&doc.incidents)));
+    let collector = &doc.collector;
+    let _ = writeln!(
+        out,
+        "collector  {} since {}, journal {} in {} records",
+        or_dash(&collector.version),
+        short_time(&collector.started, &doc.at),
+        size(Some(collector.journal_bytes)),
+        collector.journal_records,
+    );
+    if collector.disk_full {
+        let _ = writeln!(out, "{}", style.paint(Tone::Bad, "the collector's disk is full: nothing is taken"));
+    }
+    if !doc.open.is_empty() {
+        let _ = write!(out, "\n{}", incident::table(&doc.open, &doc.at, style));
+    }
+    out
+}
+
+fn counts(states: &BTreeMap<String, u64>) -> String {
+    let told: Vec<String> = states
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(state, count)| format!("{count} {}", clean(state)))
+        .collect();
+    if told.is_empty() { "none".to_owned() } else { told.join(", ").replace('_', " ") }
+}
+
+/// Hosts.
+pub fn hosts(doc: &HostsDoc, style: Style) -> String {
+    if doc.hosts.is_empty() {
+        return "no host has reported yet\n".to_owned();
+    }
+    let mut table =
+        Table::new(&["HOST", "STATE", "LAST HEARD", "CPU", "LOAD", "MEM", "SERVICES", "GATEWAYS", "BLIND IN"]);
+    for host in &doc.hosts {
+        let tone = match host.state.as_str() {
+            "up" if host.impaired.is_empty() => Tone::Plain,
+            "up" => Tone::Warn,
+            "stopped" => Tone::Faint,
+            _ => Tone::Bad,
+        };
+        let impaired: Vec<&str> = host.impaired.iter().map(|sampler| sampler.name.as_str()).collect();
+        table.row(
+            tone,
+            vec![
+                host.host.clone(),
+                host.state.clone(),
+                short_time(&host.last_heard, ""),
+                percent(host.cpu_ratio),
+                host.load1.map_or_else(|| "-".to_owned(), |load| format!("{load:.2}")),
+                percent(host.mem_ratio),
+                or_dash(&host.services.join(" ")),
+                or_dash(&host.gateways.join(" ")),
+                or_dash(&impaired.join(" ")),
+            ],
+        );
+    }
+    table.render(style)
+}
+
+/// Instances.
+pub fn instances(doc: &InstancesDoc, style: Style) -> String {
+    if doc.instances.is_empty() {
+        return "no service has been reported yet\n".to_owned();
+    }
+    let mut table =
+        Table::new(&["SERVICE", "HOST", "STATE", "LISTEN", "PROCS", "CPU", "MEMORY", "QUEUE", "HEALTH", "LAST EXIT"]);
+    for one in &doc.instances {
+        let tone = match one.state.as_str() {
+            "running" => Tone::Plain,
+            "unknown" => Tone::Faint,
+            "unhealthy" => Tone::Warn,
+            _ => Tone::Bad,
+        };
+        let memory = match one.mem_limit_bytes {
+            Some(limit) => format!("{} of {}", size(one.rss_bytes), size(Some(limit))),
+            None => size(one.rss_bytes),
+        };
+        let exit = one.last_exit.as_ref().map(|exit| format!("{} at {}", exit.how, short_time(&exit.at, "")));
+        table.row(
+            tone,
+            vec![
+                one.service.clone(),
+                one.host.clone(),
+                one.state.replace('_', " "),
+                or_dash(&one.listen.join(" ")),
+                one.processes.map_or_else(|| "-".to_owned(), |count| count.to_string()),
+                percent(one.cpu_ratio),
+                memory,
+                one.queue.map_or_else(|| "-".to_owned(), |(queue, limit)| format!("{queue}/{limit}")),
+                one.health.as_ref().map_or_else(|| "-".to_owned(), health),
+                option(exit.as_deref()),
+            ],
+        );
+    }
+    table.render(style)
+}
+
+fn health(health: &HealthDoc) -> String {
+    let took = health.first_byte_ms.map(|ms| format!(" in {ms} ms")).unwrap_or_default();
+    match (health.ok, health.status) {
+        (true, 0) => "connects".to_owned(),
+        (_, 0) => clean(&health.error).into_owned(),
+        (_, status) => format!("{status}{took}"),
+    }
+}
+
+/// Gateways, each with its upstreams.
+pub fn gateways(doc: &GatewaysDoc, style: Style) -> String {
+    if doc.gateways.is_empty() {
+        return "no gateway has been reported yet\n".to_owned();
+    }
+    let mut out = String::new();
+    for (at, gateway) in doc.gateways.iter().enumerate() {
+        let gap = if at > 0 { "\n" } else { "" };
+        let kind = or_dash(&gateway.kind);
+        let _ = writeln!(out, "{gap}{} on {} ({kind})", clean(&gateway.name), clean(&gateway.host));
+        if gateway.config_readable == Some(false) {
+            let _ = writeln!(out, "  {}", style.paint(Tone::Warn, "its configuration could not be read"));
+        }
+        for fault in gateway.config_faults.iter().chain(Some(&gateway.missing_log).filter(|one| !one.is_empty())) {
+            let _ = writeln!(out, "  {}", style.paint(Tone::Warn, &clean(fault)));
+        }
+        if gateway.unparsed > 0 {
+            let told =
+                format!("{} log lines not understood, such as: {}", gateway.unparsed, clean(&gateway.unparsed_sample));
+            let _ = writeln!(out, "  {}", style.paint(Tone::Warn, &told));
+        }
+        let mut table =
+            Table::new(&["UPSTREAM", "SERVICE", "HOST", "ANSWERED", "5XX", "FAILED", "LAST 10M", "LAST FAILURE"]);
+        for one in &gateway.upstreams {
+            table.row(
+                if one.failed_10m > 0 { Tone::Bad } else { Tone::Plain },
+                vec![
+                    one.upstream.clone(),
+                    option(one.service.as_deref()),
+                    option(one.host.as_deref()),
+                    one.answered.to_string(),
+                    one.answered_5xx.to_string(),
+                    one.failed.to_string(),
+                    one.failed_10m.to_string(),
+                    one.last_failed.as_deref().map_or_else(|| "-".to_owned(), |stamp| short_time(stamp, "")),
+                ],
+            );
+        }
+        table.render(style).lines().for_each(|line| out.extend(["  ", line, "\n"]));
+    }
+    out
+}

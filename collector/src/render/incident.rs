@@ -1,0 +1,187 @@
+//! Incidents: as table lines, as a report, as they come.
+
+use std::fmt::Write;
+
+use super::table::Table;
+use super::{Style, Tone, fleet, option, or_dash, short_time};
+use crate::view::*;
+
+/// Incidents as a table.
+pub fn incidents(incidents: &[IncidentDoc], style: Style) -> String {
+    if incidents.is_empty() {
+        return "no incident fits\n".to_owned();
+    }
+    // The newest change stands for now: a table tells no date that all its times share.
+    let now = incidents.iter().map(|one| one.changed.as_str()).max().unwrap_or_default();
+    table(incidents, now, style)
+}
+
+/// Incidents as a table, those of one group as one line.
+pub fn table(incidents: &[IncidentDoc], now: &str, style: Style) -> String {
+    let mut table =
+        Table::new(&["SINCE", "STATE", "UPSTREAM", "SERVICE", "HOST", "COUNT", "CAUSE", "SURE", "GATEWAY", "ID"]);
+    for (at, one) in incidents.iter().enumerate() {
+        let grouped = |other: &&IncidentDoc| one.group.is_some() && other.group == one.group;
+        if incidents.iter().take(at).any(|other| grouped(&other)) {
+            continue;
+        }
+        let others: Vec<&IncidentDoc> = incidents.iter().skip(at + 1).filter(grouped).collect();
+        let more = |text: String| if others.is_empty() { text } else { format!("{text} +{}", others.len()) };
+        let all = || std::iter::once(one).chain(others.iter().copied());
+        let open = all().any(|one| one.state == "open");
+        table.row(
+            if open { Tone::Bad } else { Tone::Faint },
+            vec![
+                short_time(all().map(|one| one.first_seen.as_str()).min().unwrap_or_default(), now),
+                (if open { "open" } else { "resolved" }).to_owned(),
+                more(option(one.upstream.as_deref())),
+                option(one.service.as_deref()),
+                option(one.host.as_deref()),
+                all().fold(0_u64, |sum, one| sum.saturating_add(one.count)).to_string(),
+                one.cause.clone(),
+                percent(one.confidence),
+                format!("{} on {}", one.gateway.name, one.gateway.host),
+                one.id.clone(),
+            ],
+        );
+    }
+    table.render(style)
+}
+
+fn percent(confidence: f64) -> String {
+    format!("{:.0}%", confidence * 100.0)
+}
+
+/// The incidents of a target as a report, and what is known of it now.
+pub fn why(doc: &IncidentsDoc, style: Style) -> String {
+    let mut out = String::new();
+    for one in &doc.incidents {
+        let _ = writeln!(out, "{}", report(one, style));
+    }
+    let Some(now) = &doc.now else { return out };
+    if doc.incidents.is_empty() {
+        let _ = writeln!(out, "nothing is known to be wrong with {} in that time", clean(&doc.target));
+        let known = !now.hosts.is_empty() || !now.instances.is_empty() || !now.upstreams.is_empty();
+        let _ = writeln!(out, "{}", if known { "what is known of it now:\n" } else { "it is not known at all" });
+    }
+    if !now.hosts.is_empty() {
+        out.push_str(&fleet::hosts(&HostsDoc { hosts: now.hosts.clone() }, style));
+    }
+    if !now.instances.is_empty() {
+        out.push_str(&fleet::instances(&InstancesDoc { instances: now.instances.clone() }, style));
+    }
+    for one in now.upstreams.iter().filter(|_| doc.incidents.is_empty()) {
+        let _ = writeln!(
+            out,
+            "gateway {} on {}: {} answered, {} failed{}",
+            clean(&one.gateway),
+            clean(&one.gateway_host),
+            one.answered,
+            one.failed,
+            one.last_failed.as_deref().map(|at| format!(", last at {}", short_time(at, ""))).unwrap_or_default(),
+        );
+    }
+    out
+}
+
+/// One incident as a report: what, where, since when, how many, why, how sure, evidence, what was not seen, what to do.
+fn report(one: &IncidentDoc, style: Style) -> String {
+    let mut out = String::new();
+    let now = &one.changed;
+    let tone = if one.state == "open" { Tone::Bad } else { Tone::Good };
+    let _ = writeln!(out, "{} {}", style.paint(tone, &clean(&one.state).to_uppercase()), clean(&one.sentence));
+    let _ = writeln!(out, "  where     {}", place(one));
+    let until = one.resolved.as_deref().map(|at| format!(", resolved {}", short_time(at, now))).unwrap_or_default();
+    let (first, last) = (short_time(&one.first_seen, ""), short_time(&one.last_seen, &one.first_seen));
+    let _ = writeln!(out, "  when      {first} to {last}{until}");
+    let _ = writeln!(out, "  failures  {}", failures(one));
+    let sure = percent(one.confidence);
+    let _ = writeln!(out, "  why       {} ({}), {sure} sure", clean(&one.cause), clean(&one.family));
+    if !one.alternatives.is_empty() {
+        let others =
+            one.alternatives.iter().map(|other| format!("{} {}", clean(&other.cause), percent(other.confidence)));
+        let _ = writeln!(out, "  or        {}", others.collect::<Vec<_>>().join(", "));
+    }
+    let _ = writeln!(out, "  evidence");
+    for evidence in &one.evidence {
+        let at = short_time(&evidence.at, &one.first_seen);
+        let (host, source) = (or_dash(&evidence.host), or_dash(&evidence.source));
+        let _ = writeln!(out, "    {at}  {host}  {source}: {}", clean(&evidence.says));
+    }
+    list(&mut out, "not seen", &one.missing);
+    list(&mut out, "what to do", &one.advice);
+    let group = one.group.as_deref().map(|group| format!(", group {}", clean(group))).unwrap_or_default();
+    let _ = writeln!(out, "  {}", style.paint(Tone::Faint, &format!("incident {}{group}", clean(&one.id))));
+    out
+}
+
+fn place(one: &IncidentDoc) -> String {
+    let gateway = format!("{} {} on {}", one.gateway.kind, one.gateway.name, one.gateway.host);
+    let to = one.upstream.as_deref().unwrap_or("an upstream that no record names");
+    let service = one.service.as_deref().map(|service| format!(", service {service}")).unwrap_or_default();
+    let host = one.host.as_deref().map(|host| format!(" on {host}")).unwrap_or_default();
+    clean(&format!("{gateway} -> {to}{service}{host}")).into_owned()
+}
+
+fn failures(one: &IncidentDoc) -> String {
+    let told = |counts: &std::collections::BTreeMap<String, u64>| {
+        let each = counts.iter().map(|(name, count)| format!("{count} x {}", clean(name)));
+        each.collect::<Vec<_>>().join(", ")
+    };
+    let mut out = one.count.to_string();
+    for part in [told(&one.statuses), told(&one.signals)].iter().filter(|part| !part.is_empty()) {
+        let _ = write!(out, "; {part}");
+    }
+    if one.retried > 0 {
+        let _ = write!(out, "; {} served by another upstream", one.retried);
+    }
+    out
+}
+
+fn list(out: &mut String, name: &str, lines: &[String]) {
+    if !lines.is_empty() {
+        let _ = writeln!(out, "  {name}");
+    }
+    for line in lines {
+        let _ = writeln!(out, "    - {}", clean(line));
+    }
+}
+
+/// The catalogue.
+pub fn causes(doc: &CausesDoc, style: Style) -> String {
+    let mut out = String::new();
+    for family in &doc.families {
+        let _ = writeln!(out, "{}", style.paint(Tone::Good, &clean(family)));
+        for cause in doc.causes.iter().filter(|cause| cause.family == *family) {
+            let _ = writeln!(out, "  {}", clean(&cause.cause));
+            for (name, text) in [("proof ", &cause.proof), ("not if", &cause.refuted_by), ("fix   ", &cause.fix)] {
+                let _ = writeln!(out, "    {name}  {}", clean(text));
+            }
+        }
+    }
+    out
+}
+
+/// One line of `watch`.
+pub fn watch(doc: &WatchDoc, style: Style) -> String {
+    match doc {
+        WatchDoc::Rate { at, this_minute, last_minute } => {
+            let line =
+                format!("{}  {this_minute} failures this minute, {last_minute} the minute before", short_time(at, at));
+            format!("{}\n", style.paint(Tone::Faint, &line))
+        }
+        WatchDoc::Incident { at, change, incident } => {
+            let tone = match (change.as_str(), incident.state.as_str()) {
+                (_, "resolved") => Tone::Good,
+                ("opened", _) => Tone::Bad,
+                _ => Tone::Warn,
+            };
+            let (change, cause) = (clean(change), clean(&incident.cause));
+            let (count, sure) = (incident.count, percent(incident.confidence));
+            let (sentence, id) = (clean(&incident.sentence), clean(&incident.id));
+            let line =
+                format!("{}  {change:8}  {sentence}  [{cause} {sure}, {count} failures, {id}]", short_time(at, at));
+            format!("{}\n", style.paint(tone, &line))
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What readers see: an immutable picture of the fleet and its incidents at one moment, cheap to make and to share.
+//! Questions become JSON documents here, so that the command line, HTTP and gRPC can't differ. Nothing here changes
+//! anything or waits for anything.
+
+use std::sync::Arc;
+
+use crate::model::{HostState, Incident};
+
+mod answer;
+mod document;
+mod fleet;
+mod incidents;
+mod question;
+mod untrusted;
+mod why;
+
+pub use answer::{Answer, answer};
+pub use document::*;
+pub use fleet::rate_doc;
+pub use incidents::{IncidentFilter, changes, incident_doc};
+pub use question::{BadQuestion, Document, Question, parse_duration, parse_time};
+pub use untrusted::{Untrusted, clean, clean_json};
+pub use why::sentence;
+
+/// The collector's own counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// When this collector started, unix microseconds.
+    pub started_us: i64,
+    /// Records ever appended to the journal.
+    pub journal_records: u64,
+    /// Bytes of the journal.
+    pub journal_bytes: u64,
+    /// Stretches that recovery found unreadable at the start.
+    pub journal_faults: u64,
+    /// The disk is full: nothing is acknowledged.
+    pub disk_full: bool,
+    /// Reports taken since the start.
+    pub reports: u64,
+    /// Reports that had been taken before.
+    pub duplicates: u64,
+    /// Reports refused because ones before them were missing.
+    pub gaps: u64,
+    /// Texts that were cut to their bound.
+    pub texts_cut: u64,
+    /// List entries beyond their bound.
+    pub entries_cut: u64,
+    /// Times more than a day off.
+    pub times_cut: u64,
+    /// Records and events of unknown kind.
+    pub unknown_records: u64,
+}
+
+/// The fleet and its incidents at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct View {
+    /// The moment: time of the newest record, unix microseconds.
+    pub at_us: i64,
+    /// Hosts by name.
+    pub hosts: Vec<Arc<HostState>>,
+    /// Incidents, oldest first.
+    pub incidents: Vec<Arc<Incident>>,
+    /// The collector's own counts.
+    pub stats: Stats,
+}

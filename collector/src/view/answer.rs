@@ -1,0 +1,75 @@
+//! Questions in, documents out.
+
+use serde::Serialize;
+
+use super::document::*;
+use super::fleet::{Addresses, gateway_docs, host_doc, instance_docs, status_doc};
+use super::question::{BadQuestion, Question};
+use super::{View, incident_doc, incidents, why};
+use crate::model::CATALOGUE;
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The document as JSON text on one line.
+    pub json: String,
+    /// False where nothing fits the question.
+    pub found: bool,
+}
+
+impl Answer {
+    fn new(document: &impl Serialize, found: bool) -> Self {
+        // The documents are plain structures with text keys: writing them can't fail.
+        Self { json: serde_json::to_string(document).unwrap_or_default(), found }
+    }
+}
+
+/// Answers a question from a view.
+pub fn answer(view: &View, question: &Question) -> Result<Answer, BadQuestion> {
+    Ok(match question {
+        Question::Status => Answer::new(&status_doc(view), true),
+        Question::Hosts => {
+            let hosts: Vec<HostDoc> = view.hosts.iter().map(|host| host_doc(host)).collect();
+            let found = !hosts.is_empty();
+            Answer::new(&HostsDoc { hosts }, found)
+        }
+        Question::Instances => {
+            let mut instances: Vec<InstanceDoc> = view.hosts.iter().flat_map(|host| instance_docs(host)).collect();
+            instances.sort_by(|a, b| (&a.service, &a.host).cmp(&(&b.service, &b.host)));
+            let found = !instances.is_empty();
+            Answer::new(&InstancesDoc { instances }, found)
+        }
+        Question::Gateways => {
+            let addresses = Addresses::of(view);
+            let gateways: Vec<GatewayDoc> =
+                view.hosts.iter().flat_map(|host| gateway_docs(view, host, &addresses)).collect();
+            let found = !gateways.is_empty();
+            Answer::new(&GatewaysDoc { gateways }, found)
+        }
+        Question::Incidents(filter) => {
+            let chosen = incidents::select(view, |incident| filter.passes(incident, view.at_us));
+            let incidents: Vec<IncidentDoc> = chosen.into_iter().map(incident_doc).collect();
+            let found = !incidents.is_empty();
+            Answer::new(&IncidentsDoc { incidents, ..IncidentsDoc::default() }, found)
+        }
+        Question::Why { target, at, since_us } => {
+            let document = why::document(view, target, at.as_deref(), *since_us)?;
+            Answer::new(&document, !document.incidents.is_empty())
+        }
+        Question::Causes => Answer::new(&causes_doc(), true),
+    })
+}
+
+/// The catalogue as a document.
+fn causes_doc() -> CausesDoc {
+    let mut families: Vec<String> = CATALOGUE.iter().map(|entry| entry.family.id().to_owned()).collect();
+    families.dedup();
+    let causes = CATALOGUE.iter().map(|entry| CauseDoc {
+        cause: entry.id.to_owned(),
+        family: entry.family.id().to_owned(),
+        proof: entry.proof.to_owned(),
+        refuted_by: entry.refuted_by.to_owned(),
+        fix: entry.fix.to_owned(),
+    });
+    CausesDoc { families, causes: causes.collect() }
+}

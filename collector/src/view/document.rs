@@ -1,0 +1,413 @@
+//! The JSON documents, field for field as the contract writes them. The collector writes them and the command line
+//! reads them, so a field that an older collector does not send has a default.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A time as the documents write it: RFC 3339, UTC, milliseconds.
+pub fn stamp(at_us: i64) -> String {
+    Timestamp::from_microsecond(at_us).map_or_else(|_| at_us.to_string(), |at| format!("{at:.3}"))
+}
+
+macro_rules! document {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $kind,)* }
+    };
+}
+
+document! {
+    /// `incidents` and `why`.
+    IncidentsDoc {
+        /// Newest first.
+        incidents: Vec<IncidentDoc>,
+        /// `why` only: what was asked for.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        target: String,
+        /// `why` only: what is known of the target now.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        now: Option<NowDoc>,
+    }
+}
+
+document! {
+    /// An incident.
+    IncidentDoc {
+        /// Its id.
+        id: String,
+        /// "open" or "resolved".
+        state: String,
+        /// The gateway.
+        gateway: GatewayRefDoc,
+        /// The address the gateway tried.
+        upstream: Option<String>,
+        /// The service behind it.
+        service: Option<String>,
+        /// Its host.
+        host: Option<String>,
+        /// The first failure.
+        first_seen: String,
+        /// The newest failure.
+        last_seen: String,
+        /// When it was resolved.
+        resolved: Option<String>,
+        /// Failed attempts.
+        count: u64,
+        /// Of these, attempts after which another upstream served the client.
+        retried: u64,
+        /// Statuses that clients got.
+        statuses: BTreeMap<String, u64>,
+        /// Signals of the failed attempts.
+        signals: BTreeMap<String, u64>,
+        /// The cause's family.
+        family: String,
+        /// The cause.
+        cause: String,
+        /// Its probability.
+        confidence: f64,
+        /// Other causes, likeliest first.
+        alternatives: Vec<AlternativeDoc>,
+        /// In time order.
+        evidence: Vec<EvidenceDoc>,
+        /// What could not be seen.
+        missing: Vec<String>,
+        /// What to do.
+        advice: Vec<String>,
+        /// Incidents that one cause explains carry the same.
+        group: Option<String>,
+        /// The verdict in one sentence.
+        sentence: String,
+        /// When anything of it last changed.
+        changed: String,
+    }
+}
+
+document! {
+    /// A gateway by name.
+    GatewayRefDoc {
+        /// Its host.
+        host: String,
+        /// Its name there.
+        name: String,
+        /// Its kind.
+        kind: String,
+    }
+}
+
+document! {
+    /// Another cause.
+    AlternativeDoc {
+        /// The cause.
+        cause: String,
+        /// Its probability.
+        confidence: f64,
+    }
+}
+
+document! {
+    /// A dated statement.
+    EvidenceDoc {
+        /// When.
+        at: String,
+        /// Whose.
+        host: String,
+        /// From which source.
+        source: String,
+        /// The statement.
+        says: String,
+    }
+}
+
+document! {
+    /// What is known of a target now.
+    NowDoc {
+        /// Hosts it names.
+        hosts: Vec<HostDoc>,
+        /// Instances it names.
+        instances: Vec<InstanceDoc>,
+        /// Upstreams it names.
+        upstreams: Vec<UpstreamDoc>,
+    }
+}
+
+document! {
+    /// `hosts`.
+    HostsDoc {
+        /// By name.
+        hosts: Vec<HostDoc>,
+    }
+}
+
+document! {
+    /// A host.
+    HostDoc {
+        /// Its name.
+        host: String,
+        /// "up", "silent" or "stopped" (its agent said so).
+        state: String,
+        /// When it was last heard.
+        last_heard: String,
+        /// The agent's version.
+        agent_version: String,
+        /// Its boot.
+        boot_id: String,
+        /// The agent's clock less the collector's, milliseconds.
+        clock_ahead_ms: i64,
+        /// Seconds since its boot.
+        uptime_s: Option<u64>,
+        /// Share of CPU in use.
+        cpu_ratio: Option<f64>,
+        /// Load average of one minute.
+        load1: Option<f64>,
+        /// Share of memory in use.
+        mem_ratio: Option<f64>,
+        /// Its services.
+        services: Vec<String>,
+        /// Its gateways.
+        gateways: Vec<String>,
+        /// Samplers that do not see what they should.
+        impaired: Vec<SamplerDoc>,
+    }
+}
+
+document! {
+    /// A sampler that does not see what it should.
+    SamplerDoc {
+        /// Its name.
+        name: String,
+        /// What it can do.
+        state: String,
+        /// Why.
+        why: String,
+    }
+}
+
+document! {
+    /// `instances`.
+    InstancesDoc {
+        /// By service and host.
+        instances: Vec<InstanceDoc>,
+    }
+}
+
+document! {
+    /// An instance.
+    InstanceDoc {
+        /// The service.
+        service: String,
+        /// Its host.
+        host: String,
+        /// "running", "unhealthy", "not_listening", "not_running" or "unknown".
+        state: String,
+        /// Where gateways reach it.
+        listen: Vec<String>,
+        /// Processes that match. Absent where not read.
+        processes: Option<u32>,
+        /// CPU in use, in CPUs.
+        cpu_ratio: Option<f64>,
+        /// Resident memory, bytes.
+        rss_bytes: Option<u64>,
+        /// Its memory limit, bytes.
+        mem_limit_bytes: Option<u64>,
+        /// Connections that wait to be accepted, and most that may.
+        queue: Option<(u32, u32)>,
+        /// Its newest health result.
+        health: Option<HealthDoc>,
+        /// When it was last seen to start.
+        last_start: Option<String>,
+        /// Its newest end that was seen.
+        last_exit: Option<ExitDoc>,
+        /// Its unit.
+        unit: String,
+    }
+}
+
+document! {
+    /// A health result.
+    HealthDoc {
+        /// When.
+        at: String,
+        /// It was good.
+        ok: bool,
+        /// Status of the answer. 0: none.
+        status: u32,
+        /// Time to the first byte, milliseconds.
+        first_byte_ms: Option<u64>,
+        /// Why it failed.
+        error: String,
+    }
+}
+
+document! {
+    /// An end that was seen.
+    ExitDoc {
+        /// When.
+        at: String,
+        /// "signal 9", "exit code 1".
+        how: String,
+    }
+}
+
+document! {
+    /// `gateways`.
+    GatewaysDoc {
+        /// By host and name.
+        gateways: Vec<GatewayDoc>,
+    }
+}
+
+document! {
+    /// A gateway.
+    GatewayDoc {
+        /// Its host.
+        host: String,
+        /// Its name.
+        name: String,
+        /// Its kind.
+        kind: String,
+        /// Its configuration was understood. Absent where none was read.
+        config_readable: Option<bool>,
+        /// What of it was not understood.
+        config_faults: Vec<String>,
+        /// What to switch on so that its log keeps the reason.
+        missing_log: String,
+        /// Log lines that could not be parsed.
+        unparsed: u64,
+        /// One of them.
+        unparsed_sample: String,
+        /// Its upstreams.
+        upstreams: Vec<UpstreamDoc>,
+    }
+}
+
+document! {
+    /// An upstream of a gateway.
+    UpstreamDoc {
+        /// The gateway.
+        gateway: String,
+        /// The gateway's host.
+        gateway_host: String,
+        /// The address.
+        upstream: String,
+        /// The service behind it, where known.
+        service: Option<String>,
+        /// Its host, where known.
+        host: Option<String>,
+        /// Attempts that it answered, since the collector first heard of it.
+        answered: u64,
+        /// Of these with status 500 and above.
+        answered_5xx: u64,
+        /// Attempts that failed.
+        failed: u64,
+        /// Attempts that failed in the last ten minutes.
+        failed_10m: u64,
+        /// The newest answer.
+        last_answered: Option<String>,
+        /// The newest failure.
+        last_failed: Option<String>,
+    }
+}
+
+document! {
+    /// `status`.
+    StatusDoc {
+        /// The moment.
+        at: String,
+        /// Hosts by state.
+        hosts: BTreeMap<String, u64>,
+        /// Instances by state.
+        instances: BTreeMap<String, u64>,
+        /// Gateways.
+        gateways: u64,
+        /// Failed attempts in this minute and the one before.
+        failed_by_minute: (u64, u64),
+        /// Incidents by state.
+        incidents: BTreeMap<String, u64>,
+        /// The open ones, newest first, at most 50.
+        open: Vec<IncidentDoc>,
+        /// The collector itself.
+        collector: CollectorDoc,
+    }
+}
+
+document! {
+    /// The collector itself.
+    CollectorDoc {
+        /// Its version.
+        version: String,
+        /// When it started.
+        started: String,
+        /// Records of its journal.
+        journal_records: u64,
+        /// Bytes of its journal.
+        journal_bytes: u64,
+        /// Stretches that recovery found unreadable.
+        journal_faults: u64,
+        /// Nothing is acknowledged for lack of space.
+        disk_full: bool,
+        /// Reports taken since the start.
+        reports: u64,
+        /// Reports that had been taken before.
+        duplicates: u64,
+        /// Reports refused because ones before them were missing.
+        gaps: u64,
+        /// Texts, list entries and times that were out of bounds.
+        cut: u64,
+        /// Records and events of unknown kind.
+        unknown: u64,
+    }
+}
+
+document! {
+    /// `causes`.
+    CausesDoc {
+        /// Families in the catalogue's order.
+        families: Vec<String>,
+        /// Causes in the catalogue's order.
+        causes: Vec<CauseDoc>,
+    }
+}
+
+document! {
+    /// A cause of the catalogue.
+    CauseDoc {
+        /// Its id.
+        cause: String,
+        /// Its family.
+        family: String,
+        /// What proves it.
+        proof: String,
+        /// What refutes it.
+        refuted_by: String,
+        /// What mends it.
+        fix: String,
+    }
+}
+
+/// One line of `watch`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum WatchDoc {
+    /// Failed attempts of all gateways.
+    Rate {
+        /// The moment.
+        at: String,
+        /// Of these, in this minute so far.
+        this_minute: u64,
+        /// In the whole minute before.
+        last_minute: u64,
+    },
+    /// An incident that is new or has changed.
+    Incident {
+        /// The moment.
+        at: String,
+        /// "opened", "changed" or "resolved".
+        change: String,
+        /// The incident.
+        incident: Box<IncidentDoc>,
+    },
+}

@@ -1,0 +1,248 @@
+//! Hosts, instances and gateways as documents.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::document::*;
+use super::{Stats, View, incident_doc, incidents};
+use crate::model::{GatewayState, HostState, IncidentState, InstanceState, SamplerState, UpstreamTotals};
+
+/// Open incidents that `status` lists.
+const STATUS_OPEN_MAX: usize = 50;
+const MINUTE_US: i64 = 60_000_000;
+
+/// A host's document.
+pub fn host_doc(host: &HostState) -> HostDoc {
+    let sample = host.sample.as_deref();
+    let used = sample.and_then(|one| Some((one.mem_total_bytes?, one.mem_available_bytes?)));
+    let impaired = host.samplers.values().filter(|status| status.state != SamplerState::Active);
+    HostDoc {
+        host: host.name.clone(),
+        state: host_state(host).to_owned(),
+        last_heard: stamp(host.last_heard_us),
+        agent_version: host.agent_version.clone(),
+        boot_id: host.boot_id.clone(),
+        clock_ahead_ms: host.clock_ahead_us / 1000,
+        uptime_s: sample.map(|one| one.uptime_us / 1_000_000),
+        cpu_ratio: sample.and_then(|one| one.cpu_busy_ratio),
+        load1: sample.and_then(|one| one.load1),
+        mem_ratio: used.filter(|(total, _)| *total > 0).map(|(total, free)| 1.0 - free as f64 / total as f64),
+        services: service_names(host).into_iter().cloned().collect(),
+        gateways: host.gateways.keys().cloned().collect(),
+        impaired: impaired
+            .map(|status| SamplerDoc {
+                name: status.name.clone(),
+                state: status.state.id().to_owned(),
+                why: status.why.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn host_state(host: &HostState) -> &'static str {
+    match (host.stopped, host.connected) {
+        (true, _) => "stopped",
+        (false, true) => "up",
+        (false, false) => "silent",
+    }
+}
+
+fn service_names(host: &HostState) -> std::collections::BTreeSet<&String> {
+    host.services.keys().chain(host.instances.keys()).collect()
+}
+
+/// The instances of a host.
+pub fn instance_docs(host: &HostState) -> impl Iterator<Item = InstanceDoc> + '_ {
+    let empty = InstanceState::default;
+    service_names(host).into_iter().map(move |service| {
+        let state = host.instances.get(service).cloned().unwrap_or_else(empty);
+        instance_doc(host, service, &state)
+    })
+}
+
+fn instance_doc(host: &HostState, service: &str, state: &InstanceState) -> InstanceDoc {
+    let sample = state.sample.as_deref();
+    let configured = host.services.get(service).map(|config| config.listen.clone()).unwrap_or_default();
+    let listeners = sample.map(|one| one.listeners.as_slice()).unwrap_or_default();
+    let fullest = listeners.iter().max_by_key(|one| one.queue).map(|one| (one.queue, one.queue_limit));
+    let actual = || listeners.iter().map(|one| one.address.clone()).collect();
+    InstanceDoc {
+        service: service.to_owned(),
+        host: host.name.clone(),
+        state: instance_state(host, &configured, state).to_owned(),
+        listen: if configured.is_empty() { actual() } else { configured },
+        processes: sample.map(|one| one.process_count),
+        cpu_ratio: sample.and_then(|one| one.processes.iter().map(|process| process.cpu_ratio).sum()),
+        rss_bytes: sample.map(|one| one.processes.iter().fold(0, |sum, process| process.rss_bytes.saturating_add(sum))),
+        mem_limit_bytes: sample.and_then(|one| one.cgroup.as_ref()?.mem_limit_bytes),
+        queue: fullest,
+        health: state.health.as_ref().map(|(at_us, health)| HealthDoc {
+            at: stamp(*at_us),
+            ok: is_healthy(health),
+            status: health.status,
+            first_byte_ms: health.first_byte_us.map(|us| us / 1000),
+            error: if health.error.is_empty() { health.signal.clone() } else { health.error.clone() },
+        }),
+        last_start: state.last_start_us.map(stamp),
+        last_exit: state.last_exit.as_ref().map(|(at_us, how)| ExitDoc { at: stamp(*at_us), how: how.clone() }),
+        unit: sample.map(|one| one.unit.clone()).unwrap_or_default(),
+    }
+}
+
+fn is_healthy(health: &crate::model::HealthResult) -> bool {
+    health.signal.is_empty() && (health.connect_only || (200..400).contains(&health.status))
+}
+
+fn instance_state(host: &HostState, configured: &[String], state: &InstanceState) -> &'static str {
+    let Some(sample) = state.sample.as_deref().filter(|_| host.connected) else { return "unknown" };
+    let port = |address: &str| address.rsplit(':').next().map(str::to_owned);
+    let missing = |wanted: &String| !sample.listeners.iter().any(|one| port(&one.address) == port(wanted));
+    if sample.process_count == 0 {
+        "not_running"
+    } else if sample.listeners_known && configured.iter().any(missing) {
+        "not_listening"
+    } else if state.health.as_ref().is_some_and(|(_, health)| !is_healthy(health)) {
+        "unhealthy"
+    } else {
+        "running"
+    }
+}
+
+/// Which service on which host answers at an address, as the agents' configurations and interfaces tell.
+pub struct Addresses<'a>(HashMap<String, (&'a str, &'a str)>);
+
+impl<'a> Addresses<'a> {
+    /// The index of a view.
+    pub fn of(view: &'a View) -> Self {
+        let mut found = HashMap::new();
+        for host in &view.hosts {
+            let interfaces = host.sample.as_deref().map(|one| one.interfaces.as_slice()).unwrap_or_default();
+            for service in host.services.values() {
+                let place = (service.name.as_str(), host.name.as_str());
+                for listen in &service.listen {
+                    if listen.parse::<u16>().is_err() {
+                        found.entry(listen.clone()).or_insert(place);
+                        continue;
+                    }
+                    for ip in interfaces.iter().flat_map(|one| &one.addresses) {
+                        let address =
+                            if ip.contains(':') { format!("[{ip}]:{listen}") } else { format!("{ip}:{listen}") };
+                        found.entry(address).or_insert(place);
+                    }
+                }
+            }
+        }
+        Self(found)
+    }
+}
+
+/// The gateways of a host.
+pub fn gateway_docs<'a>(
+    view: &'a View,
+    host: &'a HostState,
+    addresses: &'a Addresses<'_>,
+) -> impl Iterator<Item = GatewayDoc> + 'a {
+    host.gateways.iter().map(move |(name, gateway)| gateway_doc(view, host, name, gateway, addresses))
+}
+
+fn gateway_doc(
+    view: &View,
+    host: &HostState,
+    name: &str,
+    gateway: &GatewayState,
+    addresses: &Addresses<'_>,
+) -> GatewayDoc {
+    let config = gateway.config.as_deref();
+    let mut upstreams: BTreeMap<&str, UpstreamTotals> = BTreeMap::new();
+    for member in config.iter().flat_map(|config| &config.pools).flat_map(|pool| &pool.members) {
+        upstreams.entry(&member.address).or_default();
+    }
+    upstreams.extend(gateway.upstreams.iter().map(|(address, totals)| (address.as_str(), totals.clone())));
+    GatewayDoc {
+        host: host.name.clone(),
+        name: name.to_owned(),
+        kind: config.map(|config| config.kind.clone()).unwrap_or_default(),
+        config_readable: config.map(|config| config.readable),
+        config_faults: config.map(|config| config.faults.clone()).unwrap_or_default(),
+        missing_log: config.map(|config| config.missing_log.clone()).unwrap_or_default(),
+        unparsed: gateway.unparsed,
+        unparsed_sample: gateway.unparsed_sample.clone(),
+        upstreams: upstreams
+            .into_iter()
+            .map(|(address, totals)| {
+                let place = addresses.0.get(address);
+                UpstreamDoc {
+                    gateway: name.to_owned(),
+                    gateway_host: host.name.clone(),
+                    upstream: address.to_owned(),
+                    service: place.map(|(service, _)| (*service).to_owned()),
+                    host: place.map(|(_, host)| (*host).to_owned()),
+                    answered: totals.answered,
+                    answered_5xx: totals.answered_5xx,
+                    failed: totals.failed,
+                    failed_10m: failed_between(&totals, view.at_us / MINUTE_US - 9, view.at_us / MINUTE_US),
+                    last_answered: Some(totals.last_answered_us).filter(|at| *at != 0).map(stamp),
+                    last_failed: Some(totals.last_failed_us).filter(|at| *at != 0).map(stamp),
+                }
+            })
+            .collect(),
+    }
+}
+
+fn failed_between(totals: &UpstreamTotals, from: i64, to: i64) -> u64 {
+    totals.failed_by_minute.iter().filter(|(minute, _)| (from..=to).contains(minute)).map(|(_, count)| count).sum()
+}
+
+/// Failed attempts of all gateways in the minute of the view and the one before.
+pub fn failed_by_minute(view: &View) -> (u64, u64) {
+    let minute = view.at_us / MINUTE_US;
+    let totals = || view.hosts.iter().flat_map(|host| host.gateways.values()).flat_map(|one| one.upstreams.values());
+    let sum = |minute| totals().map(|one| failed_between(one, minute, minute)).sum();
+    (sum(minute), sum(minute - 1))
+}
+
+/// The line of `watch` that tells how many attempts fail, and the counts that it tells: the same counts need no new line.
+pub fn rate_doc(view: &View) -> (WatchDoc, (u64, u64)) {
+    let (this_minute, last_minute) = failed_by_minute(view);
+    (WatchDoc::Rate { at: stamp(view.at_us), this_minute, last_minute }, (this_minute, last_minute))
+}
+
+/// The fleet in a screenful.
+pub fn status_doc(view: &View) -> StatusDoc {
+    let mut doc = StatusDoc {
+        at: stamp(view.at_us),
+        hosts: BTreeMap::from(["up", "silent", "stopped"].map(|state| (state.to_owned(), 0))),
+        incidents: BTreeMap::from(["open", "resolved"].map(|state| (state.to_owned(), 0))),
+        failed_by_minute: failed_by_minute(view),
+        collector: collector_doc(&view.stats),
+        ..StatusDoc::default()
+    };
+    for host in &view.hosts {
+        *doc.hosts.entry(host_state(host).to_owned()).or_default() += 1;
+        for instance in instance_docs(host) {
+            *doc.instances.entry(instance.state).or_default() += 1;
+        }
+        doc.gateways += host.gateways.len() as u64;
+    }
+    for incident in &view.incidents {
+        *doc.incidents.entry(incident.state.id().to_owned()).or_default() += 1;
+    }
+    let open = incidents::select(view, |incident| incident.state == IncidentState::Open);
+    doc.open = open.into_iter().take(STATUS_OPEN_MAX).map(incident_doc).collect();
+    doc
+}
+
+fn collector_doc(stats: &Stats) -> CollectorDoc {
+    CollectorDoc {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: stamp(stats.started_us),
+        journal_records: stats.journal_records,
+        journal_bytes: stats.journal_bytes,
+        journal_faults: stats.journal_faults,
+        disk_full: stats.disk_full,
+        reports: stats.reports,
+        duplicates: stats.duplicates,
+        gaps: stats.gaps,
+        cut: stats.texts_cut + stats.entries_cut + stats.times_cut,
+        unknown: stats.unknown_records,
+    }
+}

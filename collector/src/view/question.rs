@@ -1,0 +1,217 @@
+//! Questions as parsed types: which document, which filters. Text becomes these once, here.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+
+use super::incidents::IncidentFilter;
+use crate::model::{CATALOGUE, Cause, IncidentState};
+
+/// Why a question can't be answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadQuestion(pub String);
+
+/// The documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // named as in the contract
+pub enum Document {
+    Status,
+    Hosts,
+    Instances,
+    Gateways,
+    Incidents,
+    Why,
+    Causes,
+}
+
+/// A question.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Question {
+    /// The fleet in a screenful.
+    Status,
+    /// Hosts now.
+    Hosts,
+    /// Instances now.
+    Instances,
+    /// Gateways now.
+    Gateways,
+    /// Incidents that pass a filter.
+    Incidents(IncidentFilter),
+    /// What is wrong with a target.
+    Why {
+        /// An upstream address, a service, a host, a gateway, or an incident's id.
+        target: String,
+        /// The end of the stretch, as given. None: now.
+        at: Option<String>,
+        /// How far back, microseconds.
+        since_us: i64,
+    },
+    /// The catalogue.
+    Causes,
+}
+
+/// How far back `why` looks if not told.
+const WHY_SINCE_US: i64 = 15 * 60 * 1_000_000;
+
+impl Document {
+    /// The document of a name.
+    pub fn parse(name: &str) -> Result<Self, BadQuestion> {
+        Ok(match name {
+            "status" => Self::Status,
+            "hosts" => Self::Hosts,
+            "instances" => Self::Instances,
+            "gateways" => Self::Gateways,
+            "incidents" => Self::Incidents,
+            "why" => Self::Why,
+            "causes" => Self::Causes,
+            other => return Err(BadQuestion(format!("there is no document {other:?}"))),
+        })
+    }
+}
+
+impl Question {
+    /// Parses the filters of a question for `document`; one that it does not know is refused.
+    pub fn parse(document: Document, mut filters: BTreeMap<String, String>) -> Result<Self, BadQuestion> {
+        let mut take = |name: &str| filters.remove(name).filter(|value| !value.is_empty());
+        let since_us = since(take("since"), take("since_ms"))?;
+        let question = match document {
+            Document::Status => Self::Status,
+            Document::Causes => Self::Causes,
+            Document::Hosts | Document::Instances | Document::Gateways => {
+                if take("at").is_some() {
+                    return Err(BadQuestion("past states are not kept yet: ask without --at".to_owned()));
+                }
+                match document {
+                    Document::Hosts => Self::Hosts,
+                    Document::Instances => Self::Instances,
+                    _ => Self::Gateways,
+                }
+            }
+            Document::Incidents => Self::Incidents(IncidentFilter {
+                since_us,
+                state: state(take("state"))?,
+                upstream: take("upstream"),
+                service: take("service"),
+                cause: take("cause").map(cause).transpose()?,
+                family: take("family").map(family).transpose()?,
+            }),
+            Document::Why => {
+                let target = take("target").ok_or_else(|| BadQuestion("why needs a target".to_owned()))?;
+                let at = take("at");
+                if let Some(at) = &at {
+                    parse_time(at, 0)?;
+                }
+                Self::Why { target, at, since_us: since_us.unwrap_or(WHY_SINCE_US) }
+            }
+        };
+        match filters.keys().next() {
+            Some(name) => Err(BadQuestion(format!("there is no filter {name:?} for this document"))),
+            None => Ok(question),
+        }
+    }
+}
+
+fn since(words: Option<String>, ms: Option<String>) -> Result<Option<i64>, BadQuestion> {
+    if let Some(words) = words {
+        return parse_duration(&words).map(Some);
+    }
+    let Some(ms) = ms else { return Ok(None) };
+    let parsed = ms.parse::<i64>().ok().filter(|ms| *ms >= 0).and_then(|ms| ms.checked_mul(1000));
+    parsed.map(Some).ok_or_else(|| BadQuestion(format!("since_ms {ms:?} is not a number of milliseconds")))
+}
+
+fn state(word: Option<String>) -> Result<Option<IncidentState>, BadQuestion> {
+    match word.as_deref() {
+        None | Some("all") => Ok(None),
+        Some("open") => Ok(Some(IncidentState::Open)),
+        Some("resolved") => Ok(Some(IncidentState::Resolved)),
+        Some(other) => Err(BadQuestion(format!("state {other:?} is not open, resolved or all"))),
+    }
+}
+
+fn cause(id: String) -> Result<Cause, BadQuestion> {
+    Cause::from_id(&id).ok_or_else(|| BadQuestion(format!("there is no cause {id:?}; see why502 causes")))
+}
+
+fn family(id: String) -> Result<String, BadQuestion> {
+    match CATALOGUE.iter().any(|entry| entry.family.id() == id) {
+        true => Ok(id),
+        false => Err(BadQuestion(format!("there is no family {id:?}; see why502 causes"))),
+    }
+}
+
+/// A duration such as "500ms", "5s", "2m", "1h", "7d", microseconds.
+pub fn parse_duration(text: &str) -> Result<i64, BadQuestion> {
+    let bad = || BadQuestion(format!("{text:?} is not a duration such as \"500ms\", \"5s\", \"2m\", \"1h\", \"7d\""));
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+    let (number, unit) = text.split_at(unit_at);
+    let unit_us: i64 = match unit {
+        "ms" => 1_000,
+        "s" => 1_000_000,
+        "m" => 60_000_000,
+        "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
+        _ => return Err(bad()),
+    };
+    number.parse::<i64>().ok().and_then(|number| number.checked_mul(unit_us)).ok_or_else(bad)
+}
+
+/// A time: RFC 3339, or "HH:MM" or "HH:MM:SS" (UTC, the latest such time that is not after `now_us`). Unix microseconds.
+pub fn parse_time(text: &str, now_us: i64) -> Result<i64, BadQuestion> {
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at.as_microsecond());
+    }
+    let bad = |_| BadQuestion(format!("{text:?} is not a time such as \"2026-11-22T14:32:00Z\" or \"14:32\" (UTC)"));
+    let time: Time = text.trim_end_matches('Z').parse().map_err(bad)?;
+    let now = Timestamp::from_microsecond(now_us).map_err(bad)?;
+    let today = now.to_zoned(TimeZone::UTC).date();
+    let at = |date: jiff::civil::Date| date.to_datetime(time).to_zoned(TimeZone::UTC).map(|at| at.timestamp());
+    let at_us = at(today).map_err(bad)?.as_microsecond();
+    if at_us <= now_us {
+        return Ok(at_us);
+    }
+    let yesterday = today.checked_sub(1.day()).map_err(bad)?;
+    Ok(at(yesterday).map_err(bad)?.as_microsecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(document: &str, filters: &[(&str, &str)]) -> Result<Question, BadQuestion> {
+        let filters = filters.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        Question::parse(Document::parse(document)?, filters)
+    }
+
+    #[test]
+    fn durations_and_times() {
+        assert_eq!(parse_duration("15m").unwrap(), 900_000_000);
+        assert_eq!(parse_duration("500ms").unwrap(), 500_000);
+        for bad in ["", "5", "m", "-5s", "5 s", "99999999999999999h"] {
+            assert!(parse_duration(bad).is_err(), "{bad:?}");
+        }
+        let now_us = parse_time("2026-11-22T14:32:00Z", 0).unwrap();
+        assert_eq!(parse_time("14:30", now_us).unwrap(), now_us - 120_000_000);
+        assert_eq!(parse_time("14:33:00", now_us).unwrap(), now_us + 60_000_000 - 86_400_000_000);
+        assert!(parse_time("25:00", now_us).is_err() && parse_time("yesterday", now_us).is_err());
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_in_words() {
+        assert!(parse("incidents", &[("cause", "oom_killed"), ("state", "open"), ("since", "1h")]).is_ok());
+        for (document, filters) in [
+            ("nothing", vec![]),
+            ("why", vec![]),
+            ("incidents", vec![("cause", "gremlins")]),
+            ("incidents", vec![("family", "gremlins")]),
+            ("incidents", vec![("state", "closed")]),
+            ("incidents", vec![("colour", "red")]),
+            ("hosts", vec![("at", "14:00")]),
+        ] {
+            assert!(parse(document, &filters).is_err(), "{document} {filters:?}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What is wrong with a target, and a verdict as a sentence.
+
+use super::document::{IncidentsDoc, NowDoc};
+use super::fleet::{Addresses, gateway_docs, host_doc, instance_docs};
+use super::question::{BadQuestion, parse_time};
+use super::{View, incident_doc, incidents};
+use crate::model::{Cause, Incident};
+
+/// The incidents of a target, newest first, and what is known of it now.
+pub fn document(view: &View, target: &str, at: Option<&str>, since_us: i64) -> Result<IncidentsDoc, BadQuestion> {
+    let to_us = at.map_or(Ok(view.at_us), |at| parse_time(at, view.at_us))?;
+    let from_us = to_us.saturating_sub(since_us);
+    let active =
+        |incident: &Incident| incident.first_seen_us <= to_us && incident.resolved_us.unwrap_or(i64::MAX) >= from_us;
+    let named = |incident: &Incident| incident.id == target || incident.group.as_deref() == Some(target);
+    let chosen =
+        incidents::select(view, |incident| named(incident) || (is_about(incident, target) && active(incident)));
+    Ok(IncidentsDoc {
+        incidents: chosen.into_iter().map(incident_doc).collect(),
+        target: target.to_owned(),
+        now: Some(now(view, target)),
+    })
+}
+
+fn is_about(incident: &Incident, target: &str) -> bool {
+    let is = |field: &Option<String>| field.as_deref() == Some(target);
+    is(&incident.service)
+        || is(&incident.host)
+        || incident.upstream.as_deref().is_some_and(|upstream| is_address(upstream, target))
+        || incident.gateway.name == target
+        || incident.gateway.host == target
+}
+
+/// An upstream is named by its whole address or by its ip alone.
+fn is_address(upstream: &str, target: &str) -> bool {
+    upstream == target || upstream.rsplit_once(':').is_some_and(|(ip, _)| ip == target)
+}
+
+fn now(view: &View, target: &str) -> NowDoc {
+    let addresses = Addresses::of(view);
+    let gateways = view.hosts.iter().flat_map(|host| gateway_docs(view, host, &addresses));
+    let upstreams: Vec<_> = gateways
+        .flat_map(|gateway| gateway.upstreams)
+        .filter(|one| {
+            let is = |field: &Option<String>| field.as_deref() == Some(target);
+            is_address(&one.upstream, target) || is(&one.service) || is(&one.host) || one.gateway == target
+        })
+        .collect();
+    let behind = |service: &str, host: &str| {
+        upstreams.iter().any(|one| {
+            is_address(&one.upstream, target)
+                && one.service.as_deref() == Some(service)
+                && one.host.as_deref() == Some(host)
+        })
+    };
+    let instances = view.hosts.iter().flat_map(|host| instance_docs(host)).filter(|one| {
+        one.service == target
+            || one.host == target
+            || one.listen.iter().any(|listen| listen == target)
+            || behind(&one.service, &one.host)
+    });
+    let instances = instances.collect();
+    let hosts = view.hosts.iter().filter(|host| host.name == target).map(|host| host_doc(host)).collect();
+    NowDoc { hosts, instances, upstreams }
+}
+
+/// The verdict in one sentence: which instance, and what became of it.
+pub fn sentence(incident: &Incident) -> String {
+    let upstream = incident.upstream.as_deref();
+    let subject = match (incident.service.as_deref(), incident.host.as_deref(), upstream) {
+        (Some(service), Some(host), Some(upstream)) => format!("{service} on {host} ({upstream})"),
+        (Some(service), Some(host), None) => format!("{service} on {host}"),
+        (Some(service), None, Some(upstream)) => format!("{service} at {upstream}"),
+        (Some(service), None, None) => service.to_owned(),
+        (None, Some(host), Some(upstream)) => format!("{upstream} on {host}"),
+        (None, Some(host), None) => format!("an instance on {host}"),
+        (None, None, Some(upstream)) => format!("the instance at {upstream}"),
+        (None, None, None) => format!("an upstream of gateway {}", incident.gateway.name),
+    };
+    format!("{subject} {}", predicate(incident.verdict.cause))
+}
+
+#[rustfmt::skip]
+fn predicate(cause: Cause) -> &'static str {
+    match cause {
+        Cause::ProcessCrashed => "crashed",
+        Cause::ProcessKilled => "was killed from outside",
+        Cause::ProcessStopped => "was stopped and not started again",
+        Cause::NeverStarted => "never started",
+        Cause::OomKilled => "was killed by the kernel because its memory ran out",
+        Cause::ProcessHung => "hangs: it accepts connections and answers nothing",
+        Cause::PortNotListening => "runs but does not listen where the gateway asks",
+        Cause::WorkerKilled => "lost a worker process while its master lived on",
+        Cause::HostDown => "is gone with its whole host",
+        Cause::HealthEndpointFailing => "fails its health check although it works",
+        Cause::HealthEndpointSlow => "answers its health check too slowly",
+        Cause::HealthCheckWrongTarget => "is checked at a path or port that it does not serve",
+        Cause::HealthCheckTooStrict => "is checked more strictly than it can answer",
+        Cause::FirewallReject => "works, but a firewall rejects the gateway's connections",
+        Cause::FirewallDrop => "works, but a firewall drops the gateway's packets",
+        Cause::LinkDown => "is cut off: a network link is down",
+        Cause::NoRoute => "can't be reached: a route is missing",
+        Cause::PacketLoss => "is hard to reach: packets get lost on the way",
+        Cause::DnsFailure => "could not be found: its name did not resolve",
+        Cause::ConntrackFull => "could not be reached: a connection table is full",
+        Cause::PathUnreachable => "works, but nothing gets through between the gateway and its host",
+        Cause::CpuSaturated => "starves for CPU",
+        Cause::CpuThrottled => "is throttled by its CPU quota",
+        Cause::MemoryPressure => "is slowed down by memory pressure",
+        Cause::AcceptQueueOverflow => "drops connections: its accept queue is full",
+        Cause::FdExhausted => "has no file descriptors left",
+        Cause::WorkerPoolExhausted => "has no free worker: requests wait",
+        Cause::DiskFull => "has no disk space left to write to",
+        Cause::IoStalled => "waits for a stalled disk",
+        Cause::Deploying => "was away during a deployment",
+        Cause::CrashLooping => "crashes again and again",
+        Cause::WarmingUp => "was still starting up",
+        Cause::HostRebooted => "was away while its host rebooted",
+        Cause::HealthCheckRestart => "was restarted by its liveness check",
+        Cause::KeepaliveRace => "closes idle connections just as the gateway reuses them",
+        Cause::PrematureClose => "closes connections before it has answered",
+        Cause::HeaderTooBig => "answers with a header larger than the gateway takes",
+        Cause::HeaderInvalid => "answers with a header that the gateway refuses",
+        Cause::TlsHandshakeFailed => "fails the TLS handshake with the gateway",
+        Cause::WrongProtocol => "speaks another protocol than the gateway",
+        Cause::NoLiveUpstream => "was marked down by the gateway, and no record tells why",
+        Cause::WrongUpstream => "is no instance: the gateway is pointed at an address where nothing has ever been",
+        Cause::EphemeralPortsExhausted => "could not be reached: the gateway has no local ports left",
+        Cause::UpstreamSocketPermission => "could not be reached: the gateway may not open its socket",
+        Cause::GatewayResource => "could not be served: the gateway itself is short of something",
+        Cause::AppNotLeader => "answered by itself that it is not the leader",
+        Cause::AppTaskTimeout => "answered by itself that a task timed out",
+        Cause::AppCacheFailure => "answered by itself that its cache or lock service failed",
+        Cause::AppUnavailable => "answered by itself that it is unavailable",
+        Cause::AppError => "answered with an error of its own",
+        Cause::InnerGateway => "passed on the error of a gateway behind it",
+        Cause::GatewayTimeout => "works, but was slower than the gateway's timeout on some requests",
+        Cause::ClientClosed => "was left by its clients before it had answered",
+        Cause::Unknown => "failed, and nothing that was seen tells why",
+    }
+}

@@ -1,0 +1,79 @@
+//! The HTTP side of questions: `GET /v1/DOCUMENT?filter=value`, `POST /v1/mark`, `GET /healthz`. The same documents as
+//! over gRPC, on the same address. It keeps nothing. A mark must come as `application/json`, which a foreign web page
+//! can't send without being asked first.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+
+use crate::engine::{Handle, Refusal};
+use crate::view::{self, Document, Question, stamp};
+use crate::wire;
+
+/// Largest request body, bytes.
+const BODY_MAX: usize = 16 << 10;
+
+/// The routes.
+pub fn routes(engine: Handle) -> Router {
+    Router::new()
+        .route("/v1/{document}", get(document))
+        .route("/v1/mark", post(mark))
+        .route("/healthz", get(async || "ok\n"))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(engine)
+}
+
+/// What anything else gets.
+pub async fn not_found() -> Response {
+    fault(StatusCode::NOT_FOUND, "there is nothing here; try /v1/status")
+}
+
+async fn document(
+    State(engine): State<Handle>,
+    Path(name): Path<String>,
+    Query(filters): Query<BTreeMap<String, String>>,
+) -> Response {
+    let Ok(document) = Document::parse(&name) else { return not_found().await };
+    let answered = Question::parse(document, filters).and_then(|question| view::answer(&engine.view(), &question));
+    match answered {
+        Ok(answer) => json(StatusCode::OK, answer.json),
+        Err(bad) => fault(StatusCode::BAD_REQUEST, &bad.to_string()),
+    }
+}
+
+/// The body of `POST /v1/mark`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MarkBody {
+    kind: String,
+    service: String,
+    #[serde(default)]
+    version: String,
+    #[serde(default)]
+    host: String,
+}
+
+async fn mark(State(engine): State<Handle>, Json(body): Json<MarkBody>) -> Response {
+    let mark = match wire::mark(body.kind, body.service, body.version, body.host) {
+        Ok(mark) => mark,
+        Err(refused) => return fault(StatusCode::BAD_REQUEST, &refused.to_string()),
+    };
+    match engine.take(mark).await {
+        Ok(taken) => json(StatusCode::OK, serde_json::json!({"at": stamp(taken.received_us)}).to_string()),
+        Err(refusal @ Refusal::Full) => fault(StatusCode::INSUFFICIENT_STORAGE, &refusal.to_string()),
+        Err(refusal) => fault(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()),
+    }
+}
+
+fn fault(status: StatusCode, why: &str) -> Response {
+    json(status, serde_json::json!({"error": why}).to_string())
+}
+
+fn json(status: StatusCode, body: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
