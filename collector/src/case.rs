@@ -52,6 +52,8 @@ pub struct Case {
     pub current: Stretch,
     /// Failures before `current`, until it is decided whether both have one cause.
     pub before: Option<Stretch>,
+    /// The instance's host, as found when it was last judged.
+    pub host: Option<String>,
     /// Answers since the last failure.
     pub answers_since: u64,
     /// Something that bears on its verdict came in since it was last judged.
@@ -226,6 +228,7 @@ impl Case {
             total: Stretch::default(),
             current: Stretch::default(),
             before: None,
+            host: None,
             answers_since: 0,
             dirty: true,
         }

@@ -7,6 +7,7 @@ mod application;
 mod chain;
 mod gateway_side;
 mod health_check;
+mod hung;
 mod instance_down;
 mod network;
 mod outage;

@@ -77,8 +77,7 @@ impl Core {
     /// Marks the cases that a host's news bears on.
     fn mark_concerned(&mut self, host: &str) {
         for case in self.cases.iter_mut().filter(|case| !case.dirty) {
-            let own = case.key.gateway.host == host;
-            case.dirty = own || self.incidents.open_on(&case.key, host);
+            case.dirty = case.key.gateway.host == host || case.host.as_deref() == Some(host);
         }
     }
 
@@ -112,5 +111,6 @@ fn judge_one(fleet: &Fleet, incidents: &mut Incidents, case: &mut Case, now_us: 
     let scene = Scene::new(fleet, case, now_us);
     let verdict = classify(&scene);
     let place = scene.place.clone();
+    case.host.clone_from(&place.host);
     incidents.judged(case, &place, verdict, now_us)
 }

@@ -4,7 +4,7 @@
 
 mod identity;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::case::{Case, CaseKey, Stretch};
@@ -27,7 +27,8 @@ const LONG_QUIET_US: i64 = 120_000_000;
 /// All incidents.
 #[derive(Debug, Default)]
 pub struct Incidents {
-    kept: VecDeque<Arc<Incident>>,
+    /// By id; ids sort by the time of the first failure.
+    kept: BTreeMap<String, Arc<Incident>>,
     /// Where the open incident of a case stands: its id.
     open: BTreeMap<CaseKey, String>,
     /// The newest incident of each cause and subject, to group by.
@@ -103,15 +104,9 @@ impl Incidents {
         over
     }
 
-    /// Whether the open incident of a case is on a host.
-    pub fn open_on(&self, key: &CaseKey, host: &str) -> bool {
-        let incident = self.open.get(key).and_then(|id| self.kept.iter().rev().find(|incident| incident.id == *id));
-        incident.is_some_and(|incident| incident.host.as_deref() == Some(host))
-    }
-
     /// Open incidents and the resolved ones kept, in the order of their opening.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Incident>> {
-        self.kept.iter()
+        self.kept.values()
     }
 
     /// Rises whenever an incident is opened or changed.
@@ -142,14 +137,14 @@ impl Incidents {
         };
         fill(&mut incident, case, &case.total, place);
         incident.group = self.group(&incident);
-        self.open.insert(case.key.clone(), id);
-        self.kept.push_back(Arc::new(incident));
+        self.open.insert(case.key.clone(), id.clone());
+        self.kept.insert(id, Arc::new(incident));
         self.revision += 1;
         self.forget();
     }
 
     fn get_mut(&mut self, id: &str) -> Option<&mut Arc<Incident>> {
-        self.kept.iter_mut().rev().find(|incident| incident.id == id)
+        self.kept.get_mut(id)
     }
 
     fn replace(&mut self, id: &str, mut next: Incident, now_us: i64) {
@@ -180,11 +175,10 @@ impl Incidents {
     }
 
     fn forget(&mut self) {
-        while self.kept.len() - self.open.len().min(self.kept.len()) > RESOLVED_MAX {
-            let Some(index) = self.kept.iter().position(|incident| incident.state == IncidentState::Resolved) else {
-                return;
-            };
-            self.kept.remove(index);
+        while self.kept.len().saturating_sub(self.open.len()) > RESOLVED_MAX {
+            let oldest = self.kept.iter().find(|(_, incident)| incident.state == IncidentState::Resolved);
+            let Some(id) = oldest.map(|(id, _)| id.clone()) else { return };
+            self.kept.remove(&id);
         }
     }
 }

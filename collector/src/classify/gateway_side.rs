@@ -57,7 +57,15 @@ fn wrong_upstream(scene: &Scene) -> Option<Support> {
                 .collect();
             let there = if others.is_empty() { String::new() } else { format!("; there is {}", others.join("; ")) };
             let says = format!("nothing on {} has ever listened on {}{there}", scene.host_name(), scene.upstream());
-            (PROVEN, scene.from_host(from_us, "socket", says))
+            // Where the agent was told of every service and all of them run, none is missing there.
+            let declared = host.state.services.values().filter(|service| service.declared);
+            let runs = |name: &str| {
+                let sample = host.state.instances.get(name).and_then(|instance| instance.sample.as_ref());
+                sample.is_some_and(|sample| sample.process_count > 0)
+            };
+            let complete = declared.clone().count() > 0 && declared.clone().all(|service| runs(&service.name));
+            let weight = if complete { PROVEN } else { LIKELY };
+            (weight, scene.from_host(from_us, "socket", says))
         }
         Some(_) => return None,
         None => {

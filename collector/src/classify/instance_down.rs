@@ -3,7 +3,7 @@
 use super::chain::{EndKind, signal_name};
 use super::outage::{GONE, Outage};
 use super::scene::{SAME_MOMENT_US, Scene};
-use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support, hung};
 use crate::model::{Address, Cause, EventKind, Evidence, ExitSource, ProcessExited, SamplerState, Signal};
 
 pub(super) const RULES: &[Rule] = &[
@@ -12,7 +12,7 @@ pub(super) const RULES: &[Rule] = &[
     process_stopped,
     never_started,
     oom_killed,
-    process_hung,
+    hung::process_hung,
     port_not_listening,
     worker_killed,
     host_down,
@@ -214,77 +214,6 @@ fn worker_killed(scene: &Scene) -> Option<Support> {
     );
     let log = timeout_log.map(|(at_us, found)| scene.from_host(at_us, "app_log", found.line.clone()));
     Some(Support::new(Cause::WorkerKilled, weight, end_us).with([scene.from_host(end_us, "process", says)]).with(log))
-}
-
-/// Signals of something that accepts and does not answer.
-const SILENT: &[Signal] = &[Signal::ReadTimeout, Signal::SendTimeout, Signal::ConnectTimeout, Signal::BodyTimeout];
-
-fn process_hung(scene: &Scene) -> Option<Support> {
-    if scene.by_application() || scene.share(SILENT) < 0.3 || scene.process_alive().no() || scene.listening().no() {
-        return None;
-    }
-    if scene.answered_meanwhile() > 0 {
-        return None;
-    }
-    let stuck = stuck_state(scene);
-    let silent_locally = scene
-        .health
-        .iter()
-        .find(|(at_us, health)| *at_us >= scene.failures.began_us && health.signal == "read_timeout");
-    let silent_probe =
-        scene.probes.iter().find(|(_, probe)| probe.http.as_ref().is_some_and(|http| http.signal == "read_timeout"));
-    let queue = scene.samples.iter().rev().find_map(|sample| {
-        sample.listeners.iter().find(|listener| listener.queue > 0).map(|listener| (sample.at_us, listener))
-    });
-    let connected = scene.share(&[Signal::ReadTimeout, Signal::SendTimeout, Signal::BodyTimeout]) > 0.3;
-    let weight = match (&stuck, silent_locally.is_some() || silent_probe.is_some(), queue.is_some()) {
-        (Some(_), _, _) => PROVEN,
-        (None, true, true) => PROVEN,
-        (None, true, false) if connected => LIKELY * 2.0,
-        (None, false, true) if connected => LIKELY,
-        _ if connected => POSSIBLE,
-        _ => return None,
-    };
-    let mut support = Support::new(Cause::ProcessHung, weight, scene.failures.began_us).with(stuck);
-    if let Some((at_us, health)) = silent_locally {
-        let says =
-            format!("{} did not answer within {} ms, asked from its own host", health.url, health.timeout_us / 1000);
-        support = support.with([scene.from_host(*at_us, "health", says)]);
-    }
-    if let Some((at_us, probe)) = silent_probe {
-        let request = probe.http.as_ref().map_or("", |http| http.request.as_str());
-        support =
-            support.with([scene.from_gateway(*at_us, "probe", format!("connected, and {request} was not answered"))]);
-    }
-    if let Some((at_us, listener)) = queue {
-        let says = format!("{} connections wait to be accepted on {}", listener.queue, listener.address);
-        support = support.with([scene.from_host(at_us, "socket", says)]);
-    }
-    let since_us = scene.failures.began_us;
-    Some(support.with([scene.from_gateway(
-        since_us,
-        "gateway_log",
-        "no request was answered by it since then".to_owned(),
-    )]))
-}
-
-/// A state of its processes in which nothing can be answered.
-fn stuck_state(scene: &Scene) -> Option<Evidence> {
-    scene.samples.iter().find_map(|sample| {
-        let frozen = sample.cgroup.as_ref().and_then(|cgroup| cgroup.frozen) == Some(true);
-        if frozen {
-            return Some(scene.from_host(sample.at_us, "cgroup", "its cgroup is frozen".to_owned()));
-        }
-        let stopped: Vec<_> =
-            sample.processes.iter().filter(|process| matches!(process.state.as_str(), "T" | "t")).collect();
-        let serving = sample.processes.iter().filter(|process| process.state != "Z").count();
-        let leader_stopped = stopped.iter().any(|process| process.leader) && serving == stopped.len();
-        let says = stopped.first().filter(|_| leader_stopped || stopped.len() == serving).map(|process| {
-            let by = if process.state == "t" { "by a debugger" } else { "by SIGSTOP" };
-            format!("process {} ({}) is stopped {by} (state {})", process.pid, process.name, process.state)
-        })?;
-        Some(scene.from_host(sample.at_us, "process", says))
-    })
 }
 
 fn port_not_listening(scene: &Scene) -> Option<Support> {

@@ -44,6 +44,12 @@ const BROKEN: &[Signal] = &[
     Signal::BodyTruncated,
 ];
 
+/// Whether it lacks something without which no process can answer: descriptors, a device, its CPU quota, memory.
+pub(super) fn short_of_something(scene: &Scene) -> bool {
+    let needs: [Rule; 4] = [fd_exhausted, io_stalled, cpu_throttled, memory_pressure];
+    needs.iter().filter_map(|rule| rule(scene)).any(|support| support.weight >= PROVEN)
+}
+
 /// The host's readings while it failed.
 fn host_samples<'a>(scene: &Scene<'a>) -> Vec<&'a HostSample> {
     let Some(host) = scene.host else { return Vec::new() };
