@@ -20,6 +20,7 @@ pub mod net;
 pub mod pidfd;
 pub mod pressure;
 pub mod process;
+pub mod route;
 
 /// Most bytes of one file of /proc or /sys that are read.
 const FILE_LIMIT: u64 = 256 * 1024;

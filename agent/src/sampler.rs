@@ -1,6 +1,9 @@
 //! What samplers and watchers hand on: readings and events in the words of the schema, and how well each of them sees.
 //! They fill the schema's messages directly; only `kernel` and `gateway` stay free of it, as pure readers of text.
 
+pub mod health;
+pub mod probe;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use why502_proto::v1;

@@ -1,0 +1,126 @@
+//! Asking a server the way a gateway would: connect, TLS, one HTTP/1.1 request. What goes wrong is told as a signal of
+//! the catalogue, with the kernel's own error. Every step has a time limit; no redirect is followed; what comes back is
+//! bounded. Used by the health checks and by the probes.
+
+mod certificate;
+mod http;
+mod tls;
+mod wire;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::gateway::Signal;
+
+pub use certificate::Certificate;
+pub use http::{Answer, Ask, Idle, NoAnswer, get};
+pub use tls::{NoHandshake, Secured, TlsAsk, handshake};
+
+/// Where to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// Over TCP.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(out, "{address}"),
+            Self::Unix(path) => write!(out, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A connection of any kind.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// A connection whose kind does not matter any more.
+pub type Stream = Box<dyn Connection>;
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoConnection {
+    /// What a gateway would call it.
+    pub signal: Signal,
+    /// The kernel's error number, 0 where the time ran out first.
+    pub errno: i32,
+    /// In words.
+    pub says: String,
+}
+
+/// Connects, and tells how long that (or its failure) took.
+pub async fn connect(target: &Target, limit: Duration) -> (Result<Stream, NoConnection>, Duration) {
+    let began = Instant::now();
+    let connected = tokio::time::timeout(limit, open(target)).await;
+    let result = match connected {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(refusal(target, &error)),
+        Err(_) => {
+            let says = format!("no answer within {limit:?}");
+            Err(NoConnection { signal: Signal::ConnectTimeout, errno: 0, says })
+        }
+    };
+    (result, began.elapsed())
+}
+
+async fn open(target: &Target) -> io::Result<Stream> {
+    match target {
+        Target::Tcp(address) => {
+            let stream = TcpStream::connect(address).await?;
+            // A request is one small write: it must not wait for an acknowledgement.
+            let _ = stream.set_nodelay(true);
+            Ok(Box::new(stream))
+        }
+        Target::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+    }
+}
+
+fn refusal(target: &Target, error: &io::Error) -> NoConnection {
+    let errno = error.raw_os_error().unwrap_or(0);
+    let signal = match target {
+        Target::Tcp(_) => tcp_signal(Errno::from_raw(errno)),
+        Target::Unix(_) => unix_signal(Errno::from_raw(errno)),
+    };
+    NoConnection { signal, errno, says: error.to_string() }
+}
+
+/// connect(2) and ip(7): a packet filter's "prohibited" arrives as EHOSTUNREACH on IPv4, as EACCES on IPv6 and from a
+/// prohibiting route.
+fn tcp_signal(errno: Errno) -> Signal {
+    match errno {
+        Errno::ECONNREFUSED => Signal::ConnectRefused,
+        Errno::ETIMEDOUT => Signal::ConnectTimeout,
+        Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EHOSTDOWN | Errno::ENETDOWN | Errno::EACCES => {
+            Signal::ConnectUnreachable
+        }
+        Errno::EADDRNOTAVAIL => Signal::LocalPortExhausted,
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS => Signal::GatewayResource,
+        _ => Signal::ConnectFailed,
+    }
+}
+
+/// unix(7): EAGAIN says that the listener's backlog is full.
+fn unix_signal(errno: Errno) -> Signal {
+    match errno {
+        Errno::ENOENT | Errno::ENOTDIR => Signal::SocketMissing,
+        Errno::EACCES | Errno::EPERM => Signal::SocketPermission,
+        Errno::EAGAIN => Signal::SocketBacklogFull,
+        Errno::ECONNREFUSED => Signal::ConnectRefused,
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => Signal::GatewayResource,
+        _ => Signal::ConnectFailed,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! Asks each service for its health from its own host, each interval: the configured path by GET, and where none is
+//! configured a TCP connect to its address, for only what answers proves that something listens. A path is never
+//! invented and no redirect is followed. After a failure it asks each second for a while, so that what is known of a
+//! failing service is fresh. One result is one event; each service is asked by itself, so that a slow one delays none.
+
+mod check;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use why502_proto::v1::event::Kind;
+
+use super::{Observed, Status, unix_now_us};
+use crate::config::{Config, Health, Service};
+use check::Check;
+
+/// The sampler's name in its status.
+const NAME: &str = "health";
+/// Time allowed to a connect where no health is configured.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Time between connects where no health is configured.
+const CONNECT_INTERVAL: Duration = Duration::from_secs(10);
+/// Time between two checks after a failure.
+const QUICK_INTERVAL: Duration = Duration::from_secs(1);
+/// Failures in a row after which the ordinary interval holds again.
+const QUICK_CHECKS: u32 = 30;
+/// Most addresses of one service that are asked.
+const MOST_ADDRESSES: usize = 8;
+
+/// Asks until the receiver is gone.
+pub async fn run(config: Arc<Config>, out: mpsc::Sender<Observed>) {
+    let unasked: Vec<&str> = config
+        .services
+        .iter()
+        .filter(|service| service.health.is_some() && check::target(service).is_none())
+        .map(|service| service.name.as_str())
+        .collect();
+    let status = match unasked.as_slice() {
+        [] => Status::Active,
+        names => Status::Degraded(format!("no address to ask {} at: give listen, or port in health", names.join(", "))),
+    };
+    if out.send(Observed::Status(status.message(NAME))).await.is_err() {
+        return;
+    }
+    let mut tasks = JoinSet::new();
+    for (number, (check, interval)) in config.services.iter().flat_map(checks).enumerate() {
+        // Spread over the first second, so that many services are not asked at one moment.
+        let first = Duration::from_millis(number as u64 * 97 % 1000);
+        tasks.spawn(repeat(check, first, interval, out.clone()));
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+/// What is asked of a service: its health, and its other addresses whether they take connections.
+fn checks(service: &Service) -> Vec<(Check, Duration)> {
+    let limits = |health: &Health| (health.timeout, health.interval);
+    let (limit, interval) = service.health.as_ref().map_or((CONNECT_LIMIT, CONNECT_INTERVAL), limits);
+    let asked = service.health.as_ref().and_then(|health| Some((health, check::target(service)?)));
+    let mut checks = Vec::new();
+    if let Some((health, target)) = &asked {
+        checks.push((Check::http(&service.name, health, target.clone()), interval));
+    }
+    for target in service.listen.iter().map(check::address).take(MOST_ADDRESSES) {
+        if asked.as_ref().is_none_or(|(_, asked)| *asked != target) {
+            checks.push((Check::connect(&service.name, target, limit), interval));
+        }
+    }
+    checks
+}
+
+async fn repeat(mut check: Check, first: Duration, interval: Duration, out: mpsc::Sender<Observed>) {
+    let mut next = Instant::now() + first;
+    let mut failures = 0;
+    loop {
+        sleep_until(next).await;
+        let began = Instant::now();
+        let at_unix_us = unix_now_us();
+        let result = check.ask().await;
+        failures = if healthy(&result) { 0 } else { failures + 1 };
+        if out.send(Observed::event(at_unix_us, Kind::Health(result))).await.is_err() {
+            return;
+        }
+        next = (began + pause(failures, interval)).max(Instant::now());
+    }
+}
+
+/// Whether a result speaks for the service.
+fn healthy(result: &why502_proto::v1::HealthResult) -> bool {
+    result.signal.is_empty() && (result.connect_only || (1..400).contains(&result.status))
+}
+
+/// From the beginning of one check to that of the next.
+fn pause(failures: u32, interval: Duration) -> Duration {
+    if (1..=QUICK_CHECKS).contains(&failures) { interval.min(QUICK_INTERVAL) } else { interval }
+}
+
+#[cfg(test)]
+mod tests;
