@@ -112,11 +112,12 @@ fn gateway_timeout(scene: &Scene) -> Option<Support> {
     }
     let answered = scene.answered_meanwhile();
     let healthy = scene.health.iter().any(|(at_us, health)| *at_us >= scene.failures.began_us && health.status > 0);
+    let waiting = scene.samples.iter().flat_map(|sample| &sample.listeners).any(|listener| listener.queue > 0);
     let overloaded = overload::RULES.iter().filter_map(|rule| rule(scene)).any(|support| support.weight >= LIKELY);
     let weight = match (answered > 0, overloaded) {
         (true, false) => PROVEN,
         (true, true) => POSSIBLE,
-        (false, false) if healthy => POSSIBLE * 1.5,
+        (false, false) if healthy && !waiting => POSSIBLE * 1.5,
         _ => super::COMPATIBLE,
     };
     let mut support = Support::new(Cause::GatewayTimeout, weight, scene.failures.began_us);

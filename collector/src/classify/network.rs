@@ -133,8 +133,9 @@ fn firewall_reject(scene: &Scene) -> Option<Support> {
 }
 
 fn firewall_drop(scene: &Scene) -> Option<Support> {
-    let unanswered = scene.share(UNANSWERED)
-        + 0.5 * scene.share(&[Signal::ConnectFailed, Signal::UpstreamErrorUnspecified, Signal::ReadTimeout]);
+    // A read timeout alone shows that connections do get through.
+    let told_little = scene.share(&[Signal::ConnectFailed, Signal::UpstreamErrorUnspecified, Signal::StatusOnly]);
+    let unanswered = scene.share(UNANSWERED) + 0.5 * told_little;
     let tries = Tries::of(scene);
     if scene.by_application() || unanswered < 0.3 || scene.listening().no() || scene.host_reports().no() {
         return None;

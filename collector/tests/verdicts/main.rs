@@ -1,5 +1,6 @@
 //! Verdicts on stories told as records: each cause, and each pair of look-alikes held apart.
 
+mod combined;
 mod story;
 
 use story::{SECOND, START, Story, UPSTREAM, failure};

@@ -233,8 +233,8 @@ impl Story {
 
     /// The newest incident.
     pub fn incident(&self) -> Incident {
-        let newest = self.core.incidents().last().expect("an incident");
-        (**newest).clone()
+        let newest = self.core.incidents().last();
+        newest.map_or_else(|| panic!("no incident"), |newest| (**newest).clone())
     }
 
     /// Asserts the newest incident's cause.
