@@ -41,9 +41,10 @@ pub fn reader(kind: Kind, log: Log, format: Option<&str>, zone: &Zone) -> Result
 
 /// What a gateway's configuration file says, with all that it includes. None: the kind has none that can be read.
 pub fn configuration(kind: Kind, path: &Path, files: &dyn Files) -> Option<Configuration> {
-    // Each kind is an arm `Kind::X => Some(x::configuration(path, files))`.
-    let _ = (kind, path, files);
-    None
+    match kind {
+        Kind::Nginx | Kind::NginxStream | Kind::IngressNginx => Some(nginx::configuration(kind, path, files)),
+        _ => None,
+    }
 }
 
 /// The kinds of gateway that logs can be read of.

@@ -3,11 +3,14 @@
 
 mod access;
 mod auto;
+mod conf;
 mod error;
 mod error_fields;
 mod error_signals;
 mod fields;
 mod format;
+
+pub(super) use conf::configuration;
 
 use auto::Auto;
 use error::ErrorReader;
