@@ -1,6 +1,7 @@
 //! The chain of an instance's ends that explains why it did not answer: which end began it, and how each came about.
 //! An end whose effect is over (the instance served again) explains nothing that came later.
 
+use super::restarting::listened_after;
 use super::scene::{REACH_BACK_US, SAME_MOMENT_US, Scene};
 use crate::model::{EventKind, ExitSource, OomKill, ProcessExited, Signal};
 
@@ -143,9 +144,10 @@ fn beginning(scene: &Scene, ends: &[End]) -> usize {
     begin
 }
 
-/// Whether the instance served between two times: it answered this gateway.
+/// Whether the instance was up again between two times: it listened where the gateway looks, or answered it.
 fn came_up(scene: &Scene, from_us: i64, to_us: i64) -> bool {
-    from_us < to_us && scene.answered(from_us, to_us) > 0
+    let listened = listened_after(scene, from_us).is_some_and(|at_us| at_us < to_us);
+    from_us < to_us && (listened || scene.answered(from_us, to_us) > 0)
 }
 
 fn came_up_for_long(scene: &Scene, from_us: i64, to_us: i64) -> bool {

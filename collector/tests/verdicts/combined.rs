@@ -256,3 +256,14 @@ fn the_same_records_give_the_same_incidents() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn an_end_that_was_mended_explains_nothing_later_even_without_traffic() {
+    let mut story = Story::new();
+    story.exits(100, Some(15), None).pass(2).comes_back(101, "v1");
+    story.answered = 0;
+    story.pass(20).fails(Signal::HeaderTooBig, 502, 2_000, 2).pass(3);
+    story.is(Cause::HeaderTooBig);
+    story.fails(Signal::ClosedBeforeHeaders, 502, 2_000, 20).pass(3);
+    assert_ne!(story.incident().verdict.cause, Cause::ProcessKilled);
+}
