@@ -31,6 +31,8 @@ const BATCH: usize = 256;
 const TICK: Duration = Duration::from_secs(1);
 /// Views are published at most so often.
 const PUBLISH: Duration = Duration::from_millis(100);
+/// Hosts that are kept. Further ones are refused: names cost memory, and anybody can make up names.
+const HOSTS_MAX: usize = 50_000;
 /// Ticks between two looks at the retention.
 const RETAIN_TICKS: u64 = 60;
 
@@ -58,6 +60,9 @@ pub enum Refusal {
     /// It is larger than the journal takes.
     #[error("the record is too large")]
     TooLarge,
+    /// More hosts than are kept.
+    #[error("the collector knows {HOSTS_MAX} hosts and takes no more")]
+    TooManyHosts,
     /// The engine has ended.
     #[error("the collector is stopping")]
     Stopped,
@@ -249,7 +254,10 @@ impl Engine {
             Err(CommitError::Failed(error)) => return Err(format!("journal: {error}")),
         };
         if kept {
-            self.stats.disk_full &= fresh.is_empty();
+            if self.stats.disk_full && !fresh.is_empty() {
+                info!("journal: there is space again");
+                self.stats.disk_full = false;
+            }
             fresh.into_iter().for_each(|incoming| self.state.apply(*incoming));
         }
         for (reply, key, judged) in answers {
@@ -263,6 +271,12 @@ impl Engine {
         incoming.stamp(received_us);
         if incoming.encoded_len() > journal::MAX_PAYLOAD {
             return Err(Refusal::TooLarge);
+        }
+        if let Key::Hello(numbering, _) = key
+            && self.state.numberings.hosts() >= HOSTS_MAX
+            && !self.state.numberings.knows(&numbering.host)
+        {
+            return Err(Refusal::TooManyHosts);
         }
         let admission = self.state.numberings.admit(key);
         match admission {

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::{info, warn};
+use tracing::info;
 use why502_proto::v1;
 
 use crate::engine::{Handle, Refusal, Taken};
@@ -169,7 +169,7 @@ impl Session {
             Err(refusal) => End::Refused(status(&refusal)),
         };
         if streams.leave(&numbering.host, id) {
-            warn!("stream of {:?} ended: {}", numbering.host, end.words());
+            info!("stream of {:?} ended: {}", numbering.host, end.words());
             self.engine.tell(wire::stream_ended(&numbering.host, end.words())).await;
         }
         end.status()
@@ -292,7 +292,7 @@ fn status(refusal: &Refusal) -> Status {
     let words = refusal.to_string();
     match refusal {
         Refusal::Gap { .. } => Status::out_of_range(words),
-        Refusal::Full => Status::resource_exhausted(words),
+        Refusal::Full | Refusal::TooManyHosts => Status::resource_exhausted(words),
         Refusal::TooLarge => Status::invalid_argument(words),
         Refusal::Stopped => Status::unavailable(words),
     }

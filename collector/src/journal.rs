@@ -115,7 +115,11 @@ impl Journal {
             Some(last) => resume(last, disk.as_mut()).map_err(at_dir)?,
             None => None,
         };
-        let next_index = recovery.next_index;
+        let mut next_index = recovery.next_index;
+        // A damaged segment that could not be moved away keeps its name.
+        while active.is_none() && dir.join(recover::segment_name(next_index)).exists() {
+            next_index += 1;
+        }
         let (buffer, buffered) = (Vec::new(), Buffered::default());
         let dir = dir.to_owned();
         let journal =

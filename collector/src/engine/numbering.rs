@@ -46,6 +46,16 @@ pub struct Numberings {
 }
 
 impl Numberings {
+    /// How many hosts have one.
+    pub fn hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Whether a host has one.
+    pub fn knows(&self, host: &str) -> bool {
+        self.hosts.contains_key(host)
+    }
+
     /// Begins a batch that may be rolled back.
     pub fn begin(&mut self) {
         self.before.clear();

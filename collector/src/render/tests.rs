@@ -1,1 +1,228 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::*;
+use crate::model::*;
+
+/// The same numbers at every run, so that a failure can be had again.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// Up to 24 characters, half of them such as a terminal obeys.
+    fn text(&mut self) -> String {
+        const WICKED: &[char] = &[
+            '\x1b',
+            '\x07',
+            '\0',
+            '\r',
+            '\n',
+            '\t',
+            '\u{7f}',
+            '\u{9b}',
+            '\u{85}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{200b}',
+            '\u{feff}',
+            '\u{2028}',
+            '\u{ad}',
+            '\u{e0041}',
+        ];
+        let count = self.next() % 24;
+        let one = |dice: &mut Self| match dice.next() % 4 {
+            0 | 1 => WICKED[(dice.next() % WICKED.len() as u64) as usize],
+            2 => char::from(dice.next() as u8),
+            _ => char::from_u32(dice.next() as u32 % 0x11_0000).unwrap_or('x'),
+        };
+        (0..count).map(|_| one(self)).collect()
+    }
+
+    fn some(&mut self) -> Option<String> {
+        Some(self.text())
+    }
+}
+
+fn incident(dice: &mut Dice) -> Incident {
+    let evidence = Evidence { at_us: 5, host: dice.text(), source: "process", says: dice.text() };
+    Incident {
+        id: dice.text(),
+        state: IncidentState::Open,
+        gateway: GatewayRef { host: dice.text(), name: dice.text(), kind: dice.text() },
+        upstream: dice.some(),
+        service: dice.some(),
+        host: dice.some(),
+        first_seen_us: 1_700_000_000_000_000,
+        last_seen_us: 1_700_000_001_000_000,
+        resolved_us: None,
+        count: 3,
+        retried: 1,
+        statuses: BTreeMap::from([(502, 3)]),
+        signals: BTreeMap::from([(Signal::ConnectRefused, 3)]),
+        verdict: Verdict {
+            cause: Cause::OomKilled,
+            confidence: 0.97,
+            alternatives: vec![(Cause::ProcessKilled, 0.02)],
+            evidence: vec![evidence],
+            missing: vec![dice.text()],
+            advice: vec![dice.text()],
+        },
+        group: dice.some(),
+        verdict_at_us: 1,
+        changed_us: 1_700_000_001_000_000,
+    }
+}
+
+fn instance(dice: &mut Dice) -> InstanceState {
+    let sample = InstanceSample {
+        process_count: 1,
+        listeners: vec![ListenerSample { address: dice.text(), ..Default::default() }],
+        unit: dice.text(),
+        ..Default::default()
+    };
+    let health = HealthResult { signal: dice.text(), error: dice.text(), body: dice.text(), ..Default::default() };
+    let last_exit = Some((5, dice.text()));
+    InstanceState { sample: Some(Arc::new(sample)), health: Some((5, health)), last_start_us: Some(5), last_exit }
+}
+
+fn gateway(dice: &mut Dice) -> GatewayState {
+    let member = PoolMember { address: dice.text(), ..Default::default() };
+    let config = GatewayConfig {
+        kind: dice.text(),
+        pools: vec![Pool { members: vec![member], ..Default::default() }],
+        faults: vec![dice.text()],
+        missing_log: dice.text(),
+        ..Default::default()
+    };
+    let totals = UpstreamTotals { failed: 2, last_failed_us: 5, ..Default::default() };
+    let upstreams = BTreeMap::from([(dice.text(), totals)]);
+    GatewayState { config: Some(Arc::new(config)), upstreams, unparsed: 1, unparsed_sample: dice.text() }
+}
+
+fn view(dice: &mut Dice) -> View {
+    let sampler = SamplerStatus { name: dice.text(), state: SamplerState::Failed, why: dice.text() };
+    let service = ServiceConfig { name: dice.text(), listen: vec![dice.text()], ..Default::default() };
+    let host = HostState {
+        name: dice.text(),
+        boot_id: dice.text(),
+        agent_version: dice.text(),
+        connected: true,
+        samplers: BTreeMap::from([(dice.text(), sampler)]),
+        services: BTreeMap::from([(service.name.clone(), service)]),
+        instances: BTreeMap::from([(dice.text(), instance(dice))]),
+        gateways: BTreeMap::from([(dice.text(), gateway(dice))]),
+        ..Default::default()
+    };
+    let incidents = vec![Arc::new(incident(dice)), Arc::new(incident(dice))];
+    View { at_us: 1_700_000_002_000_000, hosts: vec![Arc::new(host)], incidents, stats: Stats::default() }
+}
+
+fn is_fit_for_a_terminal(text: &str) -> bool {
+    let invisible = |c: char| {
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+            | '\u{ad}' | '\u{2028}' | '\u{2029}' | '\u{e0000}'..='\u{e007f}')
+    };
+    !text.chars().any(|c| (c.is_control() && c != '\n') || invisible(c))
+}
+
+/// Every document of a view with what it is called and as JSON.
+fn answers(view: &View) -> Vec<(&'static str, String)> {
+    let host = view.hosts[0].name.clone();
+    let why = |target: String| Question::Why { target, at: None, since_us: i64::MAX };
+    let questions = [
+        ("status", Question::Status),
+        ("hosts", Question::Hosts),
+        ("instances", Question::Instances),
+        ("gateways", Question::Gateways),
+        ("incidents", Question::Incidents(IncidentFilter::default())),
+        ("why", why(view.incidents[0].id.clone())),
+        ("why", why(host)),
+        ("causes", Question::Causes),
+    ];
+    questions.map(|(name, question)| (name, answer(view, &question).unwrap().json)).to_vec()
+}
+
+#[test]
+fn nothing_from_outside_reaches_a_terminal_raw() {
+    let mut dice = Dice(502);
+    for round in 0..200 {
+        let view = view(&mut dice);
+        for (name, json) in answers(&view) {
+            let text = document(name, &json, Style::default()).unwrap();
+            assert!(is_fit_for_a_terminal(&text), "round {round}, {name}: {text:?}");
+            assert!(is_fit_for_a_terminal(&clean_json(&json)), "round {round}, {name} as JSON");
+        }
+        for change in changes(&View::default(), &view) {
+            let text = watch_line(&serde_json::to_string(&change).unwrap(), Style::default()).unwrap();
+            assert!(is_fit_for_a_terminal(&text) && text.lines().count() == 1, "round {round}, watch: {text:?}");
+        }
+    }
+}
+
+fn named(upstream: &str, group: Option<&str>) -> IncidentDoc {
+    let mut one = incident(&mut Dice(1));
+    let text = |text: &str| text.to_owned();
+    one.id = format!("01J-{upstream}");
+    one.gateway = GatewayRef { host: text("lb-1"), name: text("edge"), kind: text("nginx") };
+    (one.upstream, one.service, one.host) = (Some(text(upstream)), Some(text("api")), Some(text("app-1")));
+    one.group = group.map(text);
+    one.verdict.evidence[0] = Evidence {
+        at_us: 1_699_999_999_500_000,
+        host: text("app-1"),
+        source: "kernel_log",
+        says: text("oom-kill: 4242"),
+    };
+    one.verdict.missing = vec![text("no agent on lb-1")];
+    one.verdict.advice = vec![text("raise memory.max of api above 512 MiB")];
+    incident_doc(&one)
+}
+
+#[test]
+fn why_reads_as_a_report() {
+    let doc = IncidentsDoc { incidents: vec![named("10.0.0.2:3000", None)], ..Default::default() };
+    let text = document("why", &serde_json::to_string(&doc).unwrap(), Style::default()).unwrap();
+    let expected = "\
+OPEN api on app-1 (10.0.0.2:3000) was killed by the kernel because its memory ran out
+  where     nginx edge on lb-1 -> 10.0.0.2:3000, service api on app-1
+  when      2023-11-14 22:13:20Z to 22:13:21Z
+  failures  3; 3 x 502; 3 x connect_refused; 1 served by another upstream
+  why       oom_killed (instance_down), 97% sure
+  or        process_killed 2%
+  evidence
+    22:13:19Z  app-1  kernel_log: oom-kill: 4242
+  not seen
+    - no agent on lb-1
+  what to do
+    - raise memory.max of api above 512 MiB
+  incident 01J-10.0.0.2:3000
+
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn incidents_of_one_group_are_one_line_and_columns_align() {
+    let incidents = [named("10.0.0.2:3000", Some("g")), named("10.0.0.12:3000", Some("g")), named("10.0.0.3:1", None)];
+    let text = incident::incidents(&incidents, Style::default());
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert!(lines[1].contains("10.0.0.2:3000 +1") && lines[1].contains(" 6 "), "{text}");
+    assert_eq!(lines[1].find("oom_killed"), lines[2].find("oom_killed"), "{text}");
+    assert_eq!(lines[0].find("CAUSE"), lines[1].find("oom_killed"), "{text}");
+}
+
+#[test]
+fn colour_is_added_after_the_layout_and_only_where_asked() {
+    let incidents = [named("10.0.0.2:3000", None)];
+    let plain = incident::incidents(&incidents, Style::default());
+    let coloured = incident::incidents(&incidents, Style { colour: true });
+    assert!(!plain.contains('\x1b') && coloured.contains("\x1b[31m"));
+    let bare = ["\x1b[31m", "\x1b[2m", "\x1b[0m"].iter().fold(coloured, |text, code| text.replace(code, ""));
+    assert_eq!(bare, plain);
+}

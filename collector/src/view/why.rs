@@ -8,8 +8,10 @@ use crate::model::{Cause, Incident};
 
 /// The incidents of a target, newest first, and what is known of it now.
 pub fn document(view: &View, target: &str, at: Option<&str>, since_us: i64) -> Result<IncidentsDoc, BadQuestion> {
-    let to_us = at.map_or(Ok(view.at_us), |at| parse_time(at, view.at_us))?;
-    let from_us = to_us.saturating_sub(since_us);
+    let at_us = at.map(|at| parse_time(at, view.at_us)).transpose()?;
+    let from_us = at_us.unwrap_or(view.at_us).saturating_sub(since_us);
+    // A failure's time comes from its host's clock and may lie a little after the newest record's.
+    let to_us = at_us.unwrap_or(i64::MAX);
     let active =
         |incident: &Incident| incident.first_seen_us <= to_us && incident.resolved_us.unwrap_or(i64::MAX) >= from_us;
     let named = |incident: &Incident| incident.id == target || incident.group.as_deref() == Some(target);
