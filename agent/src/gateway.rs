@@ -4,10 +4,18 @@
 
 use std::path::Path;
 
+mod apache;
+mod aws;
+mod azure_appgw;
+mod caddy;
+mod cloudflare;
 mod envoy;
+mod gcp_lb;
+mod go_error;
 mod haproxy;
 mod join;
 mod json;
+mod json_lines;
 mod line;
 mod mend;
 mod model;
@@ -15,6 +23,8 @@ mod nginx;
 mod record;
 mod stamp;
 mod template;
+mod traefik;
+mod varnish;
 
 pub use join::Joiner;
 pub use line::LIMIT_BYTES as LINE_LIMIT_BYTES;
@@ -34,6 +44,15 @@ pub fn reader(kind: Kind, log: Log, format: Option<&str>, zone: &Zone) -> Result
     match kind {
         Kind::Nginx | Kind::NginxStream | Kind::IngressNginx => nginx::reader(kind, log, format, zone),
         Kind::Haproxy => Ok(haproxy::reader(format, zone)),
+        Kind::Apache => Ok(apache::reader(format, zone)),
+        Kind::Caddy => Ok(caddy::reader(zone)),
+        Kind::AwsAlb => Ok(aws::alb(zone)),
+        Kind::AwsClb => Ok(aws::clb(zone)),
+        Kind::AzureAppgw => Ok(azure_appgw::reader(zone)),
+        Kind::Cloudflare => Ok(cloudflare::reader(zone)),
+        Kind::GcpLb => Ok(gcp_lb::reader(zone)),
+        Kind::Traefik => Ok(traefik::reader(zone)),
+        Kind::Varnish => Ok(varnish::reader(format, zone)),
         Kind::Envoy | Kind::Istio => Ok(envoy::reader(format, zone)),
         _ => Err(FormatError(format!("no log of {} can be read", kind.id()))),
     }

@@ -18,11 +18,7 @@ pub(super) fn cut_object(line: &[u8]) -> Option<Vec<u8>> {
             (false, b'{' | b'[') if open.len() == MOST_LEVELS => return None,
             (false, b'{') => open.push(b'}'),
             (false, b'[') => open.push(b']'),
-            (false, b'}' | b']') => {
-                if open.pop()? != *byte || open.is_empty() {
-                    return None;
-                }
-            }
+            (false, b'}' | b']') if open.pop()? != *byte || open.is_empty() => return None,
             (false, b',') => whole = Some((at, open.clone())),
             _ => {}
         }

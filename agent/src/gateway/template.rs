@@ -23,6 +23,10 @@ pub(super) enum Shape {
     Braces,
     /// The gateway's own words, blanks allowed.
     Own,
+    /// A stamp in brackets: anything but a bracket or a quote.
+    Date,
+    /// A client's text between quotes in which the gateway escapes quotes: it ends at the first bare one.
+    Escaped,
     /// Anything: a client may have chosen it.
     Text,
 }
@@ -76,6 +80,11 @@ pub(super) struct Fields<'l> {
 }
 
 impl<'l> Fields<'l> {
+    /// Fields that were found in another way.
+    pub(super) fn of(found: Vec<(&'l str, &'l [u8])>) -> Self {
+        Self { found, cut: false }
+    }
+
     /// The text of the first field of this name that is not `-` or empty.
     pub(super) fn get(&self, name: &str) -> Option<&'l [u8]> {
         self.found.iter().find(|(found, text)| *found == name && !matches!(*text, b"" | b"-")).map(|(_, text)| *text)
@@ -129,6 +138,7 @@ impl Template {
     }
 
     /// The names of the fields in order.
+    #[cfg(test)]
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }
@@ -240,7 +250,7 @@ impl<'t> Walk<'t> {
             }
             self.spans.pop();
         }
-        if reach == self.line.len() && matches!(shape, Shape::Text | Shape::Braces) {
+        if reach == self.line.len() && matches!(shape, Shape::Text | Shape::Escaped | Shape::Braces) {
             self.note_cut(Span { field, from, to: reach });
         }
         self.dead.insert((at, from));
@@ -260,7 +270,7 @@ impl<'t> Walk<'t> {
         let least = usize::from(matches!(shape, Shape::Number | Shape::Word));
         let fits = |to: &usize| *to >= from + least && *to <= reach;
         match self.parts.get(at + 1) {
-            _ if shape == Shape::Braces => vec![reach],
+            _ if matches!(shape, Shape::Braces | Shape::Escaped) => vec![reach],
             None => vec![reach].into_iter().filter(fits).collect(),
             Some(Part::Blank) if matches!(shape, Shape::Number | Shape::Word) => {
                 vec![reach].into_iter().filter(fits).collect()
@@ -300,8 +310,24 @@ fn reach(text: &[u8], shape: Shape) -> usize {
             memchr::memchr(b'}', text).map_or(text.len(), |found| found + 1)
         }
         Shape::Braces => 0,
+        Shape::Date => text.iter().take_while(|byte| !matches!(byte, b'[' | b']' | b'"')).count(),
+        Shape::Escaped => first_bare_quote(text),
         Shape::Own | Shape::Text => text.len(),
     }
+}
+
+/// Where the first quote stands that no backslash escapes.
+fn first_bare_quote(text: &[u8]) -> usize {
+    let mut escaped = false;
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return at,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 #[cfg(test)]

@@ -1,0 +1,328 @@
+//! Caddy's log: JSON objects (`http.log.access`, `http.log.error`, the reverse proxy's own loggers), also in the console
+//! encoding, where the object follows stamp, level, logger and message behind tabs. The access entry tells no upstream; the
+//! error entry of the same request does, in the words of Go's libraries.
+
+use super::json::{self, Object, Value};
+use super::stamp::{self, Zone};
+use super::{Attempt, Line, Notice, Origin, Reader, Record, Signal, Stamp};
+use super::{go_error, line, mend};
+
+/// A reader of Caddy's log. Its encoders have no format setting that a line could be read by.
+pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {
+    Box::new(Caddy { zone: zone.clone() })
+}
+
+#[derive(Debug)]
+struct Caddy {
+    zone: Zone,
+}
+
+/// One entry, from either encoding.
+struct Entry<'a> {
+    at: Option<Stamp>,
+    level: &'a str,
+    logger: &'a str,
+    message: &'a str,
+    fields: &'a Object<'a>,
+}
+
+impl Reader for Caddy {
+    fn read(&mut self, line: &[u8]) -> Line {
+        let body = match line::trim(line) {
+            Ok(body) => body,
+            Err(unparsed) => return unparsed,
+        };
+        let framed = || line::unframe(body, &self.zone).map(|framed| self.entry(framed.body));
+        match self.entry(body) {
+            Ok(line) => line,
+            Err(why) => match framed() {
+                Some(Ok(line)) => line,
+                _ => Line::Unparsed(why.to_owned()),
+            },
+        }
+    }
+}
+
+impl Caddy {
+    fn entry(&self, body: &[u8]) -> Result<Line, &'static str> {
+        let brace = memchr::memchr(b'{', body).ok_or("no JSON object")?;
+        let (head, object) = body.split_at(brace);
+        let mended;
+        let fields = match json::object(object) {
+            Ok(fields) => fields,
+            Err(why) => {
+                mended = mend::cut_object(object).ok_or(why)?;
+                json::object(&mended)?
+            }
+        };
+        if !head.is_empty() {
+            let head = String::from_utf8_lossy(head);
+            return self.console(&head, &fields).ok_or("text before the JSON object");
+        }
+        let text = |name| fields.text(name).unwrap_or("");
+        if fields.get("msg").is_none() && fields.get("status").is_none() {
+            return Err("neither a message nor a status");
+        }
+        let at = fields.text("ts").or_else(|| fields.text("time")).and_then(|text| self.stamp(text));
+        let entry = Entry { at, level: text("level"), logger: text("logger"), message: text("msg"), fields: &fields };
+        Ok(entry.line())
+    }
+
+    /// `2026/11/22 06:57:29.123<tab>ERROR<tab>http.log.error<tab>message<tab>{...}`; the logger may be missing.
+    fn console(&self, head: &str, fields: &Object) -> Option<Line> {
+        let mut columns = head.trim_end_matches('\t').split('\t').map(str::trim);
+        let at = self.stamp(columns.next()?)?;
+        let level = columns.next()?.to_ascii_lowercase();
+        let rest: Vec<&str> = columns.collect();
+        let (logger, message) = match rest.as_slice() {
+            [message] => ("", *message),
+            [logger, message] => (*logger, *message),
+            _ => return None,
+        };
+        Some(Entry { at: Some(at), level: &level, logger, message, fields }.line())
+    }
+
+    fn stamp(&self, text: &str) -> Option<Stamp> {
+        let bytes = text.as_bytes();
+        let stamped = stamp::rfc3339(bytes, &self.zone).or_else(|| stamp::slashed(bytes, &self.zone));
+        stamped.or_else(|| stamp::clf(bytes, &self.zone)).or_else(|| stamp::unix(bytes)).map(|(at, _)| at)
+    }
+}
+
+impl Entry<'_> {
+    fn line(&self) -> Line {
+        let is = |name: &str| {
+            self.logger == name || self.logger.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
+        };
+        if is("http.log.access") || self.message == "handled request" {
+            return self.access();
+        }
+        if is("http.log.error") {
+            return self.failure(self.message);
+        }
+        if self.logger.starts_with("http.handlers.reverse_proxy.health_checker") {
+            return self.health_check();
+        }
+        if is("http.handlers.reverse_proxy") {
+            return self.proxy();
+        }
+        self.own()
+    }
+
+    fn status(&self) -> Result<Option<u16>, Line> {
+        match self.fields.get("status").and_then(Value::text) {
+            None => Ok(None),
+            Some(text) => text.parse().map(Some).map_err(|_| Line::Unparsed("status is no status".to_owned())),
+        }
+    }
+
+    /// What an entry tells of its request.
+    fn request(&self, status: Option<u16>) -> Record {
+        let request = self.fields.get("request").and_then(Value::object);
+        let text = |name: &str| request.and_then(|request| request.text(name)).map(str::to_owned);
+        Record {
+            at: self.at,
+            status,
+            duration_us: self.fields.text("duration").and_then(duration_us),
+            method: text("method"),
+            path: text("uri"),
+            client: text("remote_ip").or_else(|| text("remote_addr")),
+            // The client's port joins the entries of one request: Caddy numbers neither requests nor connections.
+            connection: text("remote_port").and_then(|port| port.parse().ok()),
+            server: text("host"),
+            body_bytes: self.fields.text("size").and_then(|size| size.parse().ok()),
+            ..Record::default()
+        }
+    }
+
+    fn access(&self) -> Line {
+        let status = match self.status() {
+            Ok(status) => status,
+            Err(unparsed) => return unparsed,
+        };
+        let (signal, origin) = match status {
+            None => (Signal::Unknown, Origin::Unknown),
+            Some(0 | 499) => (Signal::ClientAbort, Origin::Client),
+            Some(..400) => (Signal::Ok, Origin::Unknown),
+            // Never passed on; any other 4xx may be the application's own.
+            Some(400 | 408 | 414 | 417 | 431) => (Signal::ClientError, Origin::Client),
+            Some(_) => (Signal::StatusOnly, Origin::Unknown),
+        };
+        boxed(Record { signal, origin, ..self.request(status) })
+    }
+
+    /// The handler's error for a request.
+    fn failure(&self, error: &str) -> Line {
+        let status = match self.status() {
+            Ok(status) => status,
+            Err(unparsed) => return unparsed,
+        };
+        // Other handlers' errors (a missing file, a refused authentication) speak of no upstream.
+        let elsewhere = self.fields.text("err_trace").is_some_and(|trace| !trace.contains("reverseproxy"));
+        let (signal, upstream) = match status {
+            _ if elsewhere && status.is_some_and(|status| status < 500) => (Signal::StatusOnly, None),
+            _ if elsewhere => (Signal::LbLocalResponse, None),
+            _ => go_error::classify(error),
+        };
+        let upstream = upstream.or_else(|| self.fields.text("upstream").map(str::to_owned));
+        let chosen = !elsewhere && !matches!(signal, Signal::NoLiveUpstream | Signal::DnsFailure);
+        let attempt = || Attempt { upstream, signal, ..Attempt::default() };
+        let origin = match signal {
+            Signal::ClientAbort => Origin::Client,
+            Signal::StatusOnly => Origin::Unknown,
+            _ => Origin::Gateway,
+        };
+        boxed(Record {
+            from_error_log: true,
+            signal,
+            origin,
+            attempts: if chosen { vec![attempt()] } else { Vec::new() },
+            reason: Some(bounded(error)),
+            ..self.request(status)
+        })
+    }
+
+    /// The reverse proxy's own logger: cut answers, and at level debug each round trip.
+    fn proxy(&self) -> Line {
+        let error = self.fields.text("error").unwrap_or("");
+        match self.message {
+            "aborting with incomplete response" => {
+                let signal = match go_error::classify(error).0 {
+                    Signal::ReadTimeout | Signal::SendTimeout => Signal::BodyTimeout,
+                    Signal::ClientAbort => Signal::ClientAbort,
+                    _ => Signal::BodyTruncated,
+                };
+                let upstream = self.fields.text("upstream").map(str::to_owned);
+                let attempts = vec![Attempt { upstream, signal, ..Attempt::default() }];
+                let record = self.request(None);
+                let reason = Some(bounded(error));
+                boxed(Record { from_error_log: true, signal, origin: Origin::App, attempts, reason, ..record })
+            }
+            "upstream roundtrip" if error.is_empty() => {
+                let status = self.status().unwrap_or(None);
+                let signal = if status.is_some_and(|status| status >= 400) { Signal::AppStatus } else { Signal::Ok };
+                let upstream = self.fields.text("upstream").map(str::to_owned);
+                let attempts = vec![Attempt { upstream, status, signal, ..Attempt::default() }];
+                boxed(Record { from_error_log: true, signal, origin: Origin::App, attempts, ..self.request(None) })
+            }
+            "upstream roundtrip" => self.failure(error),
+            _ => self.notice(Signal::Noise),
+        }
+    }
+
+    fn health_check(&self) -> Line {
+        let upstream = self.fields.text("host").or_else(|| self.fields.text("address")).map(str::to_owned);
+        let check_status = self.fields.text("status_code").and_then(|code| code.parse().ok());
+        let (signal, check_signal) = match (self.message, self.fields.text("error")) {
+            ("host is up", _) => (Signal::HealthCheckUp, Some(Signal::Ok)),
+            (_, Some(error)) => (Signal::HealthCheckDown, Some(go_error::classify(error).0)),
+            _ if check_status.is_some() => (Signal::HealthCheckDown, Some(Signal::AppStatus)),
+            ("response body failed expectations" | "host is down", None) => (Signal::HealthCheckDown, None),
+            _ => (Signal::Noise, None),
+        };
+        let says =
+            self.fields.text("error").map_or(self.message.to_owned(), |error| format!("{}: {error}", self.message));
+        let notice = Notice {
+            at: self.at,
+            upstream,
+            signal,
+            check_status,
+            check_signal,
+            says: bounded(&says),
+            ..Notice::default()
+        };
+        Line::Notice(Box::new(notice))
+    }
+
+    /// What Caddy says of itself.
+    fn own(&self) -> Line {
+        let begins = |starts: &[&str]| starts.iter().any(|start| self.message.starts_with(start));
+        let told = |parts: &[&str]| parts.iter().any(|part| self.message.contains(part));
+        let signal = match self.level {
+            "panic" | "fatal" => Signal::GatewayCrash,
+            _ if told(&["too many open files"]) => Signal::GatewayResource,
+            _ if self.logger.is_empty() && self.level == "error" => Signal::GatewayLifecycle,
+            _ if begins(&[
+                "serving initial configuration",
+                "shutting down",
+                "exiting",
+                "loading",
+                "using ",
+                "autosaved config",
+                "admin endpoint",
+                "server running",
+                "shutdown complete",
+                "stopped previous",
+                "config is unchanged",
+                "load complete",
+            ]) =>
+            {
+                Signal::GatewayLifecycle
+            }
+            _ => Signal::Noise,
+        };
+        self.notice(signal)
+    }
+
+    fn notice(&self, signal: Signal) -> Line {
+        Line::Notice(Box::new(Notice { at: self.at, signal, says: bounded(self.message), ..Notice::default() }))
+    }
+}
+
+/// Seconds as a number, or Go's `1.5ms` where the encoder writes strings.
+fn duration_us(text: &str) -> Option<u64> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale_us = match unit {
+        "" | "s" => 1e6,
+        "ms" => 1e3,
+        "us" | "\u{b5}s" => 1.0,
+        "ns" => 1e-3,
+        _ => return None,
+    };
+    let us = number.parse::<f64>().ok()? * scale_us;
+    // The cast saturates, and a number read from digits is no NaN.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    Some(us.round() as u64)
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().take(512).collect()
+}
+
+fn boxed(record: Record) -> Line {
+    Line::Record(Box::new(record))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Line {
+        Caddy { zone: Zone::utc() }.read(line.as_bytes())
+    }
+
+    #[test]
+    fn console_lines_are_read_too() {
+        let line = "2026/11/22 06:57:29.123\tERROR\thttp.log.error\tdial tcp 10.0.0.1:80: connect: connection refused\t\
+                    {\"request\": {\"remote_ip\": \"198.51.100.7\", \"method\": \"GET\", \"uri\": \"/\"}, \"status\": 502}";
+        let Line::Record(record) = read(line) else { panic!("{line}") };
+        assert_eq!((record.status, record.signal), (Some(502), Signal::ConnectRefused));
+        assert_eq!(record.attempts[0].upstream.as_deref(), Some("10.0.0.1:80"));
+        assert!(record.at.is_some());
+    }
+
+    #[test]
+    fn another_handlers_error_speaks_of_no_upstream() {
+        let line = r#"{"level":"debug","ts":1795330791.6,"logger":"http.log.error","msg":"stat /srv/dial tcp 10.0.0.1:80: connection refused: no such file or directory","status":404,"err_trace":"fileserver.(*FileServer).notFound (staticfiles.go:651)"}"#;
+        let Line::Record(record) = read(line) else { panic!("{line}") };
+        assert_eq!((record.signal, record.attempts.len()), (Signal::StatusOnly, 0));
+    }
+
+    #[test]
+    fn durations_come_as_numbers_and_words() {
+        assert_eq!(duration_us("0.00042496"), Some(425));
+        assert_eq!(duration_us("1.5ms"), Some(1500));
+        assert_eq!(duration_us("-"), None);
+    }
+}

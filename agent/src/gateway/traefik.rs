@@ -1,0 +1,423 @@
+//! Traefik's logs: access lines as JSON or in its common format, and its own log, where the reason of a 502 stands at level
+//! debug in the words of Go's libraries. An access line shows the same status for an application's answer and the proxy's own.
+
+use super::json::{self, Object, Value};
+use super::json_lines::{later, stamp_of, status, told};
+use super::stamp::{self, Zone};
+use super::template::{Shape, Template};
+use super::{Attempt, Line, Notice, Origin, Reader, Record, Signal, Stamp};
+use super::{apache, go_error, line, mend};
+
+/// A reader of Traefik's logs.
+pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {
+    Box::new(Traefik { zone: zone.clone(), common: [common(), plain()] })
+}
+
+#[derive(Debug)]
+struct Traefik {
+    zone: Zone,
+    common: [Template; 2],
+}
+
+/// `... "referer" "agent" 7 "router@file" "http://10.0.0.1:80" 3ms`. The request is not escaped, all else is.
+fn common() -> Template {
+    let mut template = beginning();
+    template.push_literal(" \"");
+    template.push_field("-", Shape::Escaped);
+    template.push_literal("\" \"");
+    template.push_field("-", Shape::Escaped);
+    template.push_literal("\" ");
+    template.push_field("count", Shape::Number);
+    template.push_literal(" \"");
+    template.push_field("router", Shape::Escaped);
+    template.push_literal("\" \"");
+    template.push_field("service", Shape::Escaped);
+    template.push_literal("\" ");
+    template.push_field("ms", Shape::Number);
+    template.push_literal("ms");
+    template
+}
+
+/// The generic common format, which names no service.
+fn plain() -> Template {
+    let mut template = beginning();
+    template.push_literal(" \"");
+    template.push_field("-", Shape::Escaped);
+    template.push_literal("\" \"");
+    template.push_field("-", Shape::Escaped);
+    template.push_literal("\"");
+    template
+}
+
+fn beginning() -> Template {
+    let mut template = Template::default();
+    template.push_field("h", Shape::Word);
+    template.push_literal(" - ");
+    template.push_field("u", Shape::Text);
+    template.push_literal(" [");
+    template.push_field("t", Shape::Date);
+    template.push_literal("] \"");
+    template.push_field("r", Shape::Text);
+    template.push_literal("\" ");
+    template.push_field("s", Shape::Number);
+    template.push_literal(" ");
+    template.push_field("b", Shape::Number);
+    template
+}
+
+impl Reader for Traefik {
+    fn read(&mut self, line: &[u8]) -> Line {
+        let body = match line::trim(line) {
+            Ok(body) => body,
+            Err(unparsed) => return unparsed,
+        };
+        let read = self.by_any(body).or_else(|| self.by_any(line::unframe(body, &self.zone)?.body));
+        read.unwrap_or_else(|| Line::Unparsed("neither an access line nor one of Traefik's own log".to_owned()))
+    }
+}
+
+impl Traefik {
+    fn by_any(&self, body: &[u8]) -> Option<Line> {
+        if body.first() == Some(&b'{') {
+            return Some(self.by_json(body));
+        }
+        self.by_common(body).or_else(|| own_text(&without_colours(&String::from_utf8_lossy(body)), &self.zone))
+    }
+
+    fn by_json(&self, body: &[u8]) -> Line {
+        let mended;
+        let object = match json::object(body) {
+            Ok(object) => object,
+            Err(why) => {
+                mended = mend::cut_object(body);
+                match mended.as_deref().map(json::object) {
+                    Some(Ok(object)) => object,
+                    _ => return Line::Unparsed(why.to_owned()),
+                }
+            }
+        };
+        if object.get("DownstreamStatus").is_none() && object.get("OriginStatus").is_none() {
+            return own_object(&object, &self.zone);
+        }
+        match access(&object, &self.zone) {
+            Ok(record) => Line::Record(Box::new(record)),
+            Err(why) => Line::Unparsed(why),
+        }
+    }
+
+    fn by_common(&self, body: &[u8]) -> Option<Line> {
+        let reads: Vec<_> = self.common.iter().map(|template| template.read(body)).collect();
+        let Some(fields) = reads.iter().flatten().find(|fields| !fields.cut || fields.has("s")) else {
+            let ambiguous = reads
+                .iter()
+                .find_map(|read| read.as_ref().err().filter(|misfit| **misfit != super::template::Misfit::Form))?;
+            return Some(Line::Unparsed(ambiguous.says().to_owned()));
+        };
+        let text = |name: &str| fields.get(name).map(|text| String::from_utf8_lossy(text).into_owned());
+        let answer = Answer {
+            status: text("s")?.parse().ok()?,
+            from_origin: None,
+            upstream: text("service").map(|url| address(&url)),
+            routed: text("router").is_some(),
+            names_service: fields.has("service"),
+        };
+        let duration_us = text("ms").and_then(|ms| ms.parse::<u64>().ok()).and_then(|ms| ms.checked_mul(1000));
+        let (method, path) = text("r").as_deref().map_or((None, None), apache::access::request_parts);
+        Some(Line::Record(Box::new(Record {
+            at: stamp::clf(fields.get("t")?, &self.zone).map(|(at, _)| later(at, duration_us)),
+            duration_us,
+            method,
+            path,
+            client: text("h"),
+            pool: text("router"),
+            body_bytes: text("b").and_then(|bytes| bytes.parse().ok()),
+            ..answer.record(1)
+        })))
+    }
+}
+
+/// What an access line tells of its answer.
+struct Answer {
+    status: u16,
+    /// None: the format has no such column.
+    from_origin: Option<u16>,
+    upstream: Option<String>,
+    routed: bool,
+    names_service: bool,
+}
+
+impl Answer {
+    fn signal(&self) -> Signal {
+        let status = self.status;
+        match (&self.upstream, status) {
+            (_, 499) => Signal::ClientAbort,
+            (Some(_), ..400) if self.from_origin == Some(0) => Signal::BodyTruncated,
+            (_, ..400) => Signal::Ok,
+            // The proxy itself answers an upstream's failure with 499 or 500 and above only.
+            (Some(_), 400..500) => Signal::AppStatus,
+            (Some(_), _) => Signal::StatusOnly,
+            (None, 404) if self.names_service => Signal::NoRoute,
+            (None, 429) => Signal::RateLimited,
+            (None, 400 | 408 | 414 | 417 | 431) => Signal::ClientError,
+            (None, _) if self.names_service && self.routed => Signal::LbLocalResponse,
+            (None, _) => Signal::StatusOnly,
+        }
+    }
+
+    fn record(self, tries: usize) -> Record {
+        let signal = self.signal();
+        let origin = match signal {
+            Signal::AppStatus | Signal::BodyTruncated => Origin::App,
+            Signal::ClientAbort | Signal::ClientError => Origin::Client,
+            Signal::StatusOnly => Origin::Unknown,
+            Signal::Ok if self.upstream.is_some() => Origin::App,
+            Signal::Ok => Origin::Unknown,
+            _ => Origin::Gateway,
+        };
+        let retried = signal == Signal::Ok && tries > 1;
+        let failed = Attempt { signal: Signal::UpstreamErrorUnspecified, ..Attempt::default() };
+        let mut attempts = if retried { vec![failed; (tries - 1).min(16)] } else { Vec::new() };
+        let status = Some(self.status);
+        attempts.extend(self.upstream.map(|upstream| Attempt {
+            upstream: Some(upstream),
+            status,
+            signal,
+            ..Attempt::default()
+        }));
+        Record {
+            status,
+            origin,
+            signal: if retried { Signal::RetriedOk } else { signal },
+            attempts,
+            ..Record::default()
+        }
+    }
+}
+
+/// `http://10.0.0.1:80/x` without scheme and path.
+fn address(url: &str) -> String {
+    let host = url.split_once("://").map_or(url, |(_, host)| host);
+    host.split('/').next().unwrap_or(host).to_owned()
+}
+
+fn access(entry: &Object, zone: &Zone) -> Result<Record, String> {
+    let Some(code) = status(entry.text("DownstreamStatus").or_else(|| entry.text("OriginStatus")))? else {
+        return Err("no status".to_owned());
+    };
+    let url = entry
+        .text("ServiceURL")
+        .or_else(|| entry.get("ServiceURL").and_then(Value::object).and_then(|url| url.text("Host")));
+    let named = told(entry, "ServiceAddr").or_else(|| url.filter(|url| !url.is_empty()).map(str::to_owned));
+    let named = named.or_else(|| told(entry, "BackendAddr")).or_else(|| told(entry, "BackendURL"));
+    let answer = Answer {
+        status: code,
+        from_origin: status(entry.text("OriginStatus"))?,
+        upstream: named.map(|named| address(&named)),
+        routed: told(entry, "RouterName").is_some() || told(entry, "FrontendName").is_some(),
+        names_service: true,
+    };
+    let retries = entry.text("RetryAttempts").and_then(|count| count.parse::<usize>().ok()).unwrap_or(0);
+    let duration_us = entry.text("Duration").and_then(|ns| ns.parse::<u64>().ok()).map(|ns| ns / 1000);
+    let begun = entry.text("StartUTC").or_else(|| entry.text("StartLocal"));
+    Ok(Record {
+        at: stamp_of(begun, zone).map(|at| later(at, duration_us)).or_else(|| stamp_of(entry.text("time"), zone)),
+        duration_us,
+        method: told(entry, "RequestMethod"),
+        path: told(entry, "RequestPath"),
+        request_id: told(entry, "request_X-Request-Id").or_else(|| told(entry, "TraceId")),
+        client: told(entry, "ClientHost").or_else(|| told(entry, "ClientAddr")),
+        server: told(entry, "RequestHost"),
+        pool: told(entry, "ServiceName").or_else(|| told(entry, "BackendName")),
+        body_bytes: entry.text("DownstreamContentSize").and_then(|bytes| bytes.parse().ok()),
+        ..answer.record(retries.saturating_add(1))
+    })
+}
+
+/// One entry of Traefik's own log, whichever way it was written.
+struct Own<'a> {
+    at: Option<Stamp>,
+    level: &'a str,
+    message: &'a str,
+    error: &'a str,
+    target: Option<&'a str>,
+    service: Option<&'a str>,
+}
+
+fn own_object(entry: &Object, zone: &Zone) -> Line {
+    let Some(message) = entry.text("message").or_else(|| entry.text("msg")) else {
+        return Line::Unparsed("neither a status nor a message".to_owned());
+    };
+    let own = Own {
+        at: stamp_of(entry.text("time"), zone),
+        level: entry.text("level").unwrap_or(""),
+        message,
+        error: entry.text("error").unwrap_or(""),
+        target: entry.text("targetURL").or_else(|| entry.text("url")),
+        service: entry.text("serviceName"),
+    };
+    own.line()
+}
+
+/// `STAMP DBG path > message error="..."`, and before version 3 `time="..." level=debug msg="..."`.
+fn own_text(text: &str, zone: &Zone) -> Option<Line> {
+    if let Some(rest) = text.strip_prefix("time=\"") {
+        let (time, rest) = rest.split_once('"')?;
+        let message = value(rest, "msg=")?.replace("\\\"", "\"");
+        let level = value(rest, "level=").unwrap_or("");
+        let at = stamp_of(Some(time), zone);
+        return Some(Own { at, level, message: &message, error: "", target: None, service: None }.line());
+    }
+    let (at, rest) = stamp::rfc3339(text.as_bytes(), zone)?;
+    let rest = std::str::from_utf8(rest).ok()?.trim_start();
+    let (level, rest) = rest.split_once(' ')?;
+    if !matches!(level, "TRC" | "DBG" | "INF" | "WRN" | "ERR" | "FTL" | "PNC") {
+        return None;
+    }
+    let said = rest.split_once(" > ").map_or(rest, |(_, said)| said);
+    let message = said.split(" error=").next().unwrap_or(said);
+    let error = value(said, " error=").unwrap_or("").replace("\\\"", "\"");
+    let (target, service) = (value(said, "targetURL="), value(said, "serviceName="));
+    Some(Own { at: Some(at), level, message, error: &error, target, service }.line())
+}
+
+/// The value of the first such key: a word, or a text in quotes with the inner ones escaped.
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(key)?;
+    let Some(inner) = rest.strip_prefix('"') else { return rest.split(' ').next() };
+    let bare = inner.match_indices('"').find(|(at, _)| !inner.get(..*at).is_some_and(|before| before.ends_with('\\')));
+    inner.get(..bare.map_or(inner.len(), |(at, _)| at))
+}
+
+impl Own<'_> {
+    fn line(&self) -> Line {
+        let (message, error) = match self.message.split_once("' caused by: ") {
+            Some((status, error)) => (status.trim_start_matches('\''), error),
+            None => (self.message, self.error),
+        };
+        let code = message.split(' ').next().filter(|word| word.len() == 3).and_then(|word| word.parse::<u16>().ok());
+        if let (Some(code @ 400..), false) = (code, error.is_empty()) {
+            return self.failure(Some(code), go_error::classify(error), error);
+        }
+        if let Some((_, error)) = message.split_once("ReverseProxy read error during body copy: ") {
+            let signal = match go_error::classify(error).0 {
+                Signal::ReadTimeout => Signal::BodyTimeout,
+                Signal::ClientAbort => Signal::ClientAbort,
+                _ => Signal::BodyTruncated,
+            };
+            return self.failure(None, (signal, go_error::classify(error).1), error);
+        }
+        self.notice(message)
+    }
+
+    fn failure(&self, status: Option<u16>, (signal, upstream): (Signal, Option<String>), error: &str) -> Line {
+        let chosen = !matches!(signal, Signal::DnsFailure | Signal::NoLiveUpstream);
+        let attempt = Attempt { upstream, signal, ..Attempt::default() };
+        Line::Record(Box::new(Record {
+            at: self.at,
+            from_error_log: true,
+            status,
+            origin: if signal == Signal::ClientAbort { Origin::Client } else { Origin::Gateway },
+            signal,
+            attempts: if chosen { vec![attempt] } else { Vec::new() },
+            reason: Some(error.chars().take(512).collect()),
+            ..Record::default()
+        }))
+    }
+
+    fn notice(&self, message: &str) -> Line {
+        let begins = |starts: &[&str]| starts.iter().any(|start| message.starts_with(start));
+        let down = begins(&["Health check failed", "Health check still failing"]);
+        let url = self.target.or_else(|| message.split_once("URL: \"").and_then(|(_, rest)| rest.split('"').next()));
+        let reason = message.split_once("Reason: ").map_or(self.error, |(_, reason)| reason);
+        let signal = match self.level {
+            _ if down => Signal::HealthCheckDown,
+            _ if begins(&["Health check up"]) => Signal::HealthCheckUp,
+            _ if message.starts_with("CircuitBreaker(state=tripped") || message.contains("state=tripped") => {
+                Signal::UpstreamDisabled
+            }
+            "panic" | "PNC" => Signal::GatewayCrash,
+            "fatal" | "FTL" => Signal::GatewayLifecycle,
+            _ if begins(&[
+                "Traefik version",
+                "Starting",
+                "Stopping",
+                "Shutting down",
+                "Server stopped",
+                "Configuration received",
+                "I have to go",
+            ]) =>
+            {
+                Signal::GatewayLifecycle
+            }
+            _ => Signal::Noise,
+        };
+        let (check_status, check_signal) = if down { checked(reason) } else { (None, None) };
+        Line::Notice(Box::new(Notice {
+            at: self.at,
+            upstream: url.filter(|_| matches!(signal, Signal::HealthCheckDown | Signal::HealthCheckUp)).map(address),
+            pool: self.service.map(str::to_owned),
+            signal,
+            says: format!("{message} {}", self.error).trim().chars().take(512).collect(),
+            check_status,
+            check_signal,
+            ..Notice::default()
+        }))
+    }
+}
+
+/// `checking HTTP health: received error status code: 503` or `...HTTP request failed: GO ERROR`.
+fn checked(reason: &str) -> (Option<u16>, Option<Signal>) {
+    if let Some((_, code)) = reason.split_once("received error status code: ") {
+        return (code.split(' ').next().and_then(|code| code.parse().ok()), Some(Signal::AppStatus));
+    }
+    let error = reason.split_once("request failed: ").map_or(reason, |(_, error)| error);
+    (None, (!error.is_empty()).then(|| go_error::classify(error).0))
+}
+
+/// Without the terminal's colour sequences, which the console writer adds.
+fn without_colours(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        plain.push_str(before);
+        rest = after.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ';');
+        rest = rest.strip_prefix('m').unwrap_or(rest);
+    }
+    plain + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Line {
+        Traefik { zone: Zone::utc(), common: [common(), plain()] }.read(line.as_bytes())
+    }
+
+    #[test]
+    fn the_older_log_is_read_too() {
+        let line = "time=\"2023-05-01T10:00:00Z\" level=debug msg=\"'502 Bad Gateway' caused by: dial tcp 10.0.0.1:80: connect: connection refused\"";
+        let Line::Record(record) = read(line) else { panic!("{line}") };
+        assert_eq!((record.status, record.signal), (Some(502), Signal::ConnectRefused));
+        assert_eq!(record.attempts[0].upstream.as_deref(), Some("10.0.0.1:80"));
+        let line = "time=\"2023-05-01T10:00:00Z\" level=warning msg=\"Health check failed, removing from server list. Backend: \\\"a@file\\\" URL: \\\"http://10.0.0.1:80\\\" Weight: 1 Reason: received error status code: 500\"";
+        let Line::Notice(notice) = read(line) else { panic!("{line}") };
+        assert_eq!((notice.upstream.as_deref(), notice.check_status), (Some("10.0.0.1:80"), Some(500)));
+    }
+
+    #[test]
+    fn a_raw_request_cannot_shift_the_status() {
+        let line = "198.51.100.7 - - [22/Nov/2026:07:02:50 +0000] \"GET /a\" 502 11 \"-\" \"x\" 1 \"r\" \"http://192.0.2.66:80\" 0ms HTTP/1.1\" 200 6 \"-\" \"curl\" 79 \"a@file\" \"http://192.0.2.11:80\" 0ms";
+        match read(line) {
+            Line::Record(record) => assert_eq!(record.signal, Signal::Ok),
+            line => assert!(matches!(line, Line::Unparsed(_))),
+        }
+    }
+
+    #[test]
+    fn colours_are_taken_off() {
+        let line = "\u{1b}[90m2026-11-22T07:02:17Z\u{1b}[0m \u{1b}[33mDBG\u{1b}[0m \u{1b}[1mproxy.go:199\u{1b}[0m\u{1b}[36m >\u{1b}[0m 502 Bad Gateway \u{1b}[36merror=\u{1b}[0mEOF";
+        let Line::Record(record) = read(line) else { panic!("{line}") };
+        assert_eq!(record.signal, Signal::ClosedBeforeHeaders);
+    }
+}
