@@ -1,1 +1,3 @@
 //! End to end.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says so by panicking

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use why502_tests::lab::runner::{self, Wanted};
-use why502_tests::lab::{Done, enter, init};
+use why502_tests::lab::{Done, enter};
 use why502_tests::stories;
 
 fn main() -> ExitCode {
@@ -21,11 +21,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Done<ExitCode> {
+    if let Some(done) = enter::internal(arguments) {
+        return done;
+    }
     let text: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match &text[..] {
-        ["--enter", role, ..] => enter::enter(role, &arguments[2..]),
-        ["--probe"] => enter::settle().map(|()| ExitCode::SUCCESS),
-        ["--init", name] => init::serve(name),
         ["--story", name, "--dir", dir, rest @ ..] => {
             let story = stories::all().into_iter().find(|story| story.name == *name).ok_or("no such story")?;
             let record = match rest {

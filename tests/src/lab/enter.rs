@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{getgid, getuid};
 
 use super::{Doing, Done};
@@ -20,7 +20,7 @@ pub const HOST: &str = "host";
 /// Unshares what `role` has for itself, starts this program with `arguments` as process 1, prints its number as the
 /// parent sees it, waits.
 pub fn enter(role: &str, arguments: &[String]) -> Done<ExitCode> {
-    set_pdeathsig(Signal::SIGKILL).doing("PR_SET_PDEATHSIG")?;
+    die_with_parent()?;
     let mut flags = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
     if role == HOST {
         flags |= CloneFlags::CLONE_NEWUTS;
@@ -43,9 +43,15 @@ pub fn enter(role: &str, arguments: &[String]) -> Done<ExitCode> {
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
+/// Also takes back the lab's own blocking of signals, which programs inherit.
+fn die_with_parent() -> Done {
+    SigSet::all().thread_unblock().doing("unblock signals")?;
+    set_pdeathsig(Signal::SIGKILL).doing("PR_SET_PDEATHSIG")
+}
+
 /// What process 1 does first: dies with its parent, and sees its own processes and interfaces under /proc and /sys.
 pub fn settle() -> Done {
-    set_pdeathsig(Signal::SIGKILL).doing("PR_SET_PDEATHSIG")?;
+    die_with_parent()?;
     const NONE: Option<&str> = None;
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).doing("make mounts private")?;
     mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), NONE).doing("mount /proc")?;
@@ -55,18 +61,27 @@ pub fn settle() -> Done {
 /// A /sys that shows this network namespace, with the machine's control groups in their place.
 fn own_sys() -> Done {
     const NONE: Option<&str> = None;
-    let aside = std::env::temp_dir().join(format!("why502-sys-{}", std::process::id()));
-    std::fs::create_dir_all(&aside).doing("folder for /sys")?;
-    let had_groups = mount(Some("/sys/fs/cgroup"), &aside, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE).is_ok();
+    let folder = tempfile::tempdir().doing("folder for /sys")?;
+    let aside = folder.path();
+    let had_groups = mount(Some("/sys/fs/cgroup"), aside, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE).is_ok();
     mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), NONE).doing("mount /sys")?;
     if had_groups {
         let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
-        mount(Some(&aside), "/sys/fs/cgroup", NONE, bind, NONE).doing("bind /sys/fs/cgroup")?;
-        nix::mount::umount2(&aside, nix::mount::MntFlags::MNT_DETACH).doing("unmount the other /sys/fs/cgroup")?;
+        mount(Some(aside), "/sys/fs/cgroup", NONE, bind, NONE).doing("bind /sys/fs/cgroup")?;
+        nix::mount::umount2(aside, nix::mount::MntFlags::MNT_DETACH).doing("unmount the other /sys/fs/cgroup")?;
     }
-    // It may be in use by a neighbour of the same number; then that one removes it.
-    let _ = std::fs::remove_dir(&aside);
     Ok(())
+}
+
+/// What this program does where the lab started it anew for one of its parts. None: a person called it.
+pub fn internal(arguments: &[String]) -> Option<Done<ExitCode>> {
+    let text: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match &text[..] {
+        ["--enter", role, ..] => Some(enter(role, &arguments[2..])),
+        ["--probe"] => Some(settle().map(|()| ExitCode::SUCCESS)),
+        ["--init", name] => Some(super::init::serve(name)),
+        _ => None,
+    }
 }
 
 /// Whether this machine lets us have namespaces of our own.

@@ -16,7 +16,7 @@ use super::cgroup::{self, Groups};
 use super::enter::STORY;
 use super::judge::{self, Outcome};
 use super::story::Story;
-use super::world::{Programs, World};
+use super::world::{self, Programs, World};
 use super::{Doing, Done, ask, enter};
 
 /// Longest that one story may take.
@@ -96,7 +96,7 @@ fn next(queue: &Mutex<VecDeque<(usize, Story)>>, over: &AtomicBool) -> Option<(u
 }
 
 /// SIGINT and SIGTERM end the lab after its stories were ended and cleaned up.
-fn stop_on_signal() -> Arc<AtomicBool> {
+pub fn stop_on_signal() -> Arc<AtomicBool> {
     let over = Arc::new(AtomicBool::new(false));
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     if signals.thread_block().is_ok() {
@@ -175,21 +175,22 @@ fn process(story: &Story, dir: &Path, wanted: &Wanted, over: &AtomicBool) -> Don
         .stderr(log)
         .spawn()
         .doing("start the story")?;
-    let ended = wait(&mut child, over);
+    let ended = wait(&mut child, over, STORY_LIMIT);
     let output = fs::read_to_string(&out).doing("story.log")?;
     let result = output.lines().rev().find_map(|line| serde_json::from_str(line.strip_prefix("RESULT ")?).ok());
     match (result, ended) {
         (Some(result), _) => Ok((result, output)),
         (None, Err(fault)) => Ok((json!({ "fault": fault }), output)),
-        (None, Ok(())) => Ok((json!({ "fault": "it ended without a result" }), output)),
+        (None, Ok(_)) => Ok((json!({ "fault": "it ended without a result" }), output)),
     }
 }
 
-fn wait(child: &mut Child, over: &AtomicBool) -> Done {
-    let until = Instant::now() + STORY_LIMIT;
+/// Waits for a child's end, and ends it when the lab is stopped or the time is over. Its exit code, if it has one.
+pub fn wait(child: &mut Child, over: &AtomicBool, limit: Duration) -> Done<Option<i32>> {
+    let until = Instant::now() + limit;
     loop {
-        if child.try_wait().doing("wait for the story")?.is_some() {
-            return Ok(());
+        if let Some(status) = child.try_wait().doing("wait for the story")? {
+            return Ok(status.code());
         }
         if over.load(Ordering::Relaxed) || Instant::now() > until {
             child.kill().doing("end the story")?;
@@ -249,14 +250,14 @@ pub fn play(story: &Story, dir: &Path, record: Option<&Path>) -> Done<ExitCode> 
     let mut outcome = Outcome::default();
     let mut played = World::start(story.plan.clone(), dir, &programs, groups).and_then(|mut world| {
         let played = judge::play(story, &mut world, &mut outcome);
-        if let Err(fault) = &played {
-            println!("fault: {fault}");
+        if played.is_err() {
             println!("incidents: {:#}", Value::Array(ask::incidents().unwrap_or_default()));
-            println!("{}", world.tails());
         }
-        world.stop_collector()?;
-        played
+        played.and(world.stop_collector())
     });
+    if let Err(fault) = &played {
+        println!("fault: {fault}\n{}", world::tails(dir));
+    }
     if let (Ok(()), Some(record)) = (&played, record) {
         played = keep(story, dir, record);
     }

@@ -81,6 +81,9 @@ impl World {
                 world.start_agent(app.host, &conf::app_agent(&app, &world.plan, &world.dir_of(app.host)))?;
             }
         }
+        for app in world.plan.apps.iter().filter(|app| app.starts) {
+            world.wait_served(app.host)?;
+        }
         world.boot("lb-1", GATEWAY)?;
         world.start_gateway()?;
         let text = conf::gateway_agent(&world.plan, &world.dir_of("lb-1"));
@@ -324,22 +327,22 @@ impl World {
         let out = Command::new(&self.programs.collector).args(arguments).output().doing("why502")?;
         Ok(String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
     }
+}
 
-    /// What every part last said, for a person who looks for a fault.
-    pub fn tails(&self) -> String {
-        let mut text = String::new();
-        let logs = ["agent.log", "error.log", "access.log", "haproxy.log", "app.log"];
-        let hosts = self.hosts.iter().map(|host| host.dir.clone());
-        let files = hosts.flat_map(|dir| logs.map(|log| dir.join(log)));
-        for file in [self.dir.join("collector/collector.log")].into_iter().chain(files) {
-            let end = tail(&file, 12);
-            if !end.is_empty() {
-                let name = file.strip_prefix(&self.dir).unwrap_or(&file).display();
-                text.push_str(&format!("--- {name}\n{end}\n"));
-            }
+/// What every part of a world last said, for a person who looks for a fault.
+pub fn tails(world: &Path) -> String {
+    let mut text = String::new();
+    let logs = ["collector.log", "agent.log", "error.log", "access.log", "haproxy.log", "app.log", "run.log"];
+    let mut folders: Vec<PathBuf> = fs::read_dir(world).into_iter().flatten().flatten().map(|one| one.path()).collect();
+    folders.sort();
+    for file in folders.iter().flat_map(|folder| logs.map(|log| folder.join(log))) {
+        let end = tail(&file, 12);
+        if !end.is_empty() {
+            let name = file.strip_prefix(world).unwrap_or(&file).display();
+            text.push_str(&format!("--- {name}\n{end}\n"));
         }
-        text
     }
+    text
 }
 
 /// Where clients reach the gateway.

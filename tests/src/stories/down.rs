@@ -146,9 +146,7 @@ fn worker_killed() -> Story {
         .expect(Expect::new("worker_killed", "app-1", ONE).cites(&["worker timeout"]).advises(&["timeout"]))
         .fault(|world| {
             world.faults("app-1", &json!({ "hang": { "path": "/export" } }))?;
-            world
-                .client()?
-                .change(|traffic| traffic.paths = vec!["/", "/items/7", "/items/8", "/", "/items/9", "/export"]);
+            world.client()?.change(|traffic| traffic.paths = vec!["/", "/items/7", "/items/8", "/items/9", "/export"]);
             world.client()?.change(|traffic| traffic.every = std::time::Duration::from_millis(250));
             Ok(())
         })

@@ -57,7 +57,7 @@ fn worker_pool_exhausted() -> Story {
         .expect(Expect::new("worker_pool_exhausted", "app-1", ONE).cites(&["wait|queue"]).advises(&["worker"]))
         .fault(|world| {
             world.faults("app-1", &json!({ "slow": { "path": "/", "ms": 1200 } }))?;
-            world.client()?.change(|traffic| (traffic.every, traffic.burst) = (Duration::from_secs(5), 16));
+            world.client()?.change(|traffic| (traffic.every, traffic.burst) = (Duration::from_secs(5), 12));
             Ok(())
         })
         .heal(|world| {
