@@ -157,10 +157,15 @@ impl Fold {
 impl Engine {
     /// Opens the journal in `dir` and folds all it holds.
     pub fn open(dir: &Path, options: journal::Options) -> Result<Self, OpenError> {
+        Self::open_on(dir, options, Box::new(journal::FileSystem))
+    }
+
+    /// As `open`, on any disk.
+    pub fn open_on(dir: &Path, options: journal::Options, disk: Box<dyn journal::Disk>) -> Result<Self, OpenError> {
         let began = Instant::now();
         let mut state = Fold::default();
         let mut last_us = 0;
-        let (journal, recovery) = Journal::open(dir, options, &mut |entry| {
+        let (journal, recovery) = Journal::open_on(dir, options, disk, &mut |entry| {
             last_us = last_us.max(entry.at_us);
             state.fold_bytes(entry.payload);
         })?;

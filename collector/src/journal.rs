@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 mod disk;
+#[cfg(test)]
+pub(crate) mod faulty;
 mod frame;
 mod recover;
 mod retention;
@@ -99,7 +101,8 @@ impl Journal {
         Self::open_on(dir, options, Box::new(FileSystem), visit)
     }
 
-    fn open_on(
+    /// As `open`, on any disk.
+    pub fn open_on(
         dir: &Path,
         options: Options,
         mut disk: Box<dyn Disk>,

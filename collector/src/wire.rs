@@ -1,6 +1,6 @@
 //! Between the wire's messages and the model's words. Here every text, list, time and number from outside gets its
 //! bound: texts and lists are cut, ratios that are no numbers become absent, times are put on the collector's time
-//! line and pulled to the time of receipt where they are more than a day off. What was cut is counted. A message that
+//! line and replaced by the time of receipt where they are days off. What was cut is counted. A message that
 //! says nothing usable is refused with a reason; nothing here panics. Conversion is a fold over the journal's records
 //! (a report without an offset of its own takes the one of its host's hello), so a replay gives the same values.
 
@@ -166,7 +166,7 @@ pub struct Cuts {
     pub texts: u64,
     /// List entries that were left out.
     pub entries: u64,
-    /// Times that were more than a day off.
+    /// Times that were days off.
     pub times: u64,
     /// Events of kinds that this collector does not know, and records that say nothing.
     pub unknown: u64,

@@ -1,6 +1,9 @@
 //! Stories of the collector's shell, in process and with the real program: what agents send arrives once, what is
 //! acknowledged stays, what is wrong is refused, and every way of asking gives the same document.
 
+// Helpers of stories are tests too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 #[path = "shell/agent.rs"]
 mod agent;
 #[path = "shell/incident.rs"]
@@ -120,7 +123,7 @@ async fn every_way_of_asking_gives_the_same_document() {
     let collector = Collector::start(dir.path()).await;
     let _agent = Agent::connect(&collector.ingest, hello("app-1", 1)).await;
     let by_grpc = collector.until("hosts", &[], |doc| doc["hosts"][0]["state"] == "up").await;
-    let (api, _) = (collector.api.clone(), ());
+    let api = collector.api.clone();
     let (by_http, by_command) =
         tokio::task::spawn_blocking(move || (http(&api, "GET /v1/hosts HTTP/1.1"), why502(&api, &["hosts", "--json"])))
             .await

@@ -75,3 +75,51 @@ async fn what_was_live_is_what_a_replay_gives() {
     let replayed = picture(&fold.core, live.at_us, live.stats.clone());
     assert_eq!(*live, replayed);
 }
+
+#[tokio::test]
+async fn a_full_disk_refuses_what_it_can_not_keep_and_goes_on_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, faults) = journal::faulty::disk();
+    let engine = Engine::open_on(dir.path(), Options::default(), Box::new(disk)).unwrap();
+    let (engine, end) = engine.spawn().unwrap();
+    engine.take(hello()).await.unwrap();
+    engine.take(report(1)).await.unwrap();
+    faults.fail_from(0);
+    assert_eq!(engine.take(report(2)).await, Err(Refusal::Full));
+    assert_eq!(engine.take(report(1)).await.unwrap().up_to, 1, "what is durable is still acknowledged");
+    faults.mend();
+    assert_eq!(engine.take(report(2)).await.unwrap().up_to, 2);
+    engine.stop().await;
+    end.await.unwrap().unwrap();
+    assert_eq!(spawn(dir.path()).0.take(hello()).await.unwrap().up_to, 2);
+}
+
+#[tokio::test]
+async fn a_failed_sync_ends_the_engine_and_nothing_of_it_is_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, faults) = journal::faulty::disk();
+    let engine = Engine::open_on(dir.path(), Options::default(), Box::new(disk)).unwrap();
+    let (engine, end) = engine.spawn().unwrap();
+    engine.take(hello()).await.unwrap();
+    faults.fail_syncs();
+    assert_eq!(engine.take(report(1)).await, Err(Refusal::Stopped));
+    assert!(end.await.unwrap().unwrap_err().contains("journal"));
+}
+
+#[tokio::test]
+async fn one_sync_serves_many_reports() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, faults) = journal::faulty::disk();
+    let engine = Engine::open_on(dir.path(), Options::default(), Box::new(disk)).unwrap();
+    let (engine, _end) = engine.spawn().unwrap();
+    engine.take(hello()).await.unwrap();
+    let before = faults.syncs();
+    let mut answers = Vec::new();
+    for seq in 1..=400 {
+        answers.push(engine.submit(report(seq)).await);
+    }
+    for answer in answers {
+        answer.await.unwrap().unwrap();
+    }
+    assert!(faults.syncs() - before < 200, "{} syncs for 400 reports", faults.syncs() - before);
+}

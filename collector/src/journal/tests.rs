@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
 
+use super::faulty::{self, Faults};
 use super::*;
 
 type Kept = Vec<(u64, Vec<u8>)>;
@@ -118,72 +118,18 @@ fn segments_roll_and_the_oldest_go() {
     assert!(recovery.notes.is_empty() && kept.last().unwrap().0 == 20 && kept[0].0 > 1);
 }
 
-/// A disk on which the `fail_at`th operation, and those after it until mended, fail with `error`.
-struct Faulty {
-    state: Arc<Mutex<Fault>>,
-}
-
-#[derive(Clone, Copy)]
-struct Fault {
-    operations: u32,
-    fail_from: u32,
-    error: io::ErrorKind,
-    syncs_fail: bool,
-    syncs: u32,
-}
-
-struct FaultyFile(Box<dyn Appender>, Arc<Mutex<Fault>>);
-
-impl Faulty {
-    fn step(state: &Mutex<Fault>) -> io::Result<()> {
-        let mut fault = state.lock().unwrap();
-        fault.operations += 1;
-        if fault.operations > fault.fail_from { Err(fault.error.into()) } else { Ok(()) }
-    }
-}
-
-impl Disk for Faulty {
-    fn create(&mut self, path: &Path) -> io::Result<Box<dyn Appender>> {
-        Self::step(&self.state)?;
-        Ok(Box::new(FaultyFile(FileSystem.create(path)?, self.state.clone())))
-    }
-    fn reopen(&mut self, path: &Path) -> io::Result<Box<dyn Appender>> {
-        Ok(Box::new(FaultyFile(FileSystem.reopen(path)?, self.state.clone())))
-    }
-}
-
-impl Appender for FaultyFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Err(error) = Faulty::step(&self.1) {
-            // A full disk takes a part first.
-            self.0.append(&bytes[..bytes.len() / 2])?;
-            return Err(error);
-        }
-        self.0.append(bytes)
-    }
-    fn sync(&mut self) -> io::Result<()> {
-        let mut fault = self.1.lock().unwrap();
-        fault.syncs += 1;
-        if fault.syncs_fail { Err(io::Error::from_raw_os_error(5)) } else { self.0.sync() }
-    }
-    fn cut(&mut self, len: u64) -> io::Result<()> {
-        self.0.cut(len)
-    }
-}
-
-fn faulty(dir: &Path, fail_from: u32, syncs_fail: bool) -> (Journal, Arc<Mutex<Fault>>) {
-    let fault = Fault { operations: 0, fail_from, error: io::ErrorKind::StorageFull, syncs_fail, syncs: 0 };
-    let state = Arc::new(Mutex::new(fault));
-    let disk = Box::new(Faulty { state: state.clone() });
+fn faulty(dir: &Path, fail_from: u32) -> (Journal, Faults) {
+    let (disk, faults) = faulty::disk();
+    faults.fail_from(fail_from);
     let options = Options { segment_bytes: 150, ..Options::default() };
-    (Journal::open_on(dir, options, disk, &mut |_| {}).unwrap().0, state)
+    (Journal::open_on(dir, options, Box::new(disk), &mut |_| {}).unwrap().0, faults)
 }
 
 #[test]
 fn a_full_disk_at_every_write_loses_nothing_kept_and_recovers() {
     for fail_from in 0..12 {
         let dir = tempfile::tempdir().unwrap();
-        let (mut journal, state) = faulty(dir.path(), fail_from, false);
+        let (mut journal, faults) = faulty(dir.path(), fail_from);
         let acked = Rc::new(RefCell::new(Vec::new()));
         for index in 1..=8 {
             match put(&mut journal, &payload(index)) {
@@ -191,7 +137,7 @@ fn a_full_disk_at_every_write_loses_nothing_kept_and_recovers() {
                 Err(error) => assert!(matches!(error, CommitError::Full(_)), "{error}"),
             }
         }
-        state.lock().unwrap().fail_from = u32::MAX;
+        faults.mend();
         put(&mut journal, b"after").unwrap();
         acked.borrow_mut().push(b"after".to_vec());
         drop(journal);
@@ -205,10 +151,11 @@ fn a_full_disk_at_every_write_loses_nothing_kept_and_recovers() {
 #[test]
 fn a_failed_sync_is_final_and_never_tried_again() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut journal, state) = faulty(dir.path(), u32::MAX, true);
+    let (mut journal, faults) = faulty(dir.path(), u32::MAX);
+    faults.fail_syncs();
     assert!(matches!(put(&mut journal, b"one"), Err(CommitError::Failed(_))));
-    state.lock().unwrap().syncs_fail = false;
-    let syncs = state.lock().unwrap().syncs;
+    faults.mend();
+    let syncs = faults.syncs();
     assert!(matches!(put(&mut journal, b"two"), Err(CommitError::Failed(_))));
-    assert_eq!(state.lock().unwrap().syncs, syncs);
+    assert_eq!(faults.syncs(), syncs);
 }

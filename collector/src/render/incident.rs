@@ -55,8 +55,16 @@ fn percent(confidence: f64) -> String {
 /// The incidents of a target as a report, and what is known of it now.
 pub fn why(doc: &IncidentsDoc, style: Style) -> String {
     let mut out = String::new();
-    for one in &doc.incidents {
-        let _ = writeln!(out, "{}", report(one, style));
+    for (at, one) in doc.incidents.iter().enumerate() {
+        let same = |other: &&IncidentDoc| one.group.is_some() && other.group == one.group;
+        if doc.incidents.iter().take(at).any(|other| same(&other)) {
+            continue;
+        }
+        out.push_str(&report(one, style));
+        for other in doc.incidents.iter().skip(at + 1).filter(same) {
+            let _ = writeln!(out, "  also      {}: {} failures, {}", place(other), other.count, clean(&other.state));
+        }
+        out.push('\n');
     }
     let Some(now) = &doc.now else { return out };
     if doc.incidents.is_empty() {

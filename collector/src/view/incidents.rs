@@ -38,7 +38,7 @@ impl IncidentFilter {
 }
 
 /// The incidents that pass, newest first.
-pub fn select<'a>(view: &'a View, mut passes: impl FnMut(&Incident) -> bool) -> Vec<&'a Incident> {
+pub fn select(view: &View, mut passes: impl FnMut(&Incident) -> bool) -> Vec<&Incident> {
     let mut chosen: Vec<&Incident> = view.incidents.iter().map(AsRef::as_ref).filter(|one| passes(one)).collect();
     chosen.sort_by(|a, b| (b.first_seen_us, &b.id).cmp(&(a.first_seen_us, &a.id)));
     chosen

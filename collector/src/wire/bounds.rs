@@ -22,8 +22,10 @@ pub const GATEWAYS_MAX: usize = 64;
 pub const LIST_MAX: usize = 512;
 /// Longest interval that is believed, microseconds.
 pub const INTERVAL_MAX_US: u64 = 3_600_000_000;
-/// A corrected time farther from the time of receipt is not believed, microseconds.
+/// A corrected time so far after the time of receipt is not believed, microseconds.
 const DAY_US: i64 = 86_400_000_000;
+/// A corrected time so far before it is not believed: an agent may deliver what it held through a day without collector.
+const PAST_US: i64 = 2 * DAY_US;
 /// Largest ratio that is believed: more CPUs than any machine has.
 const RATIO_MAX: f64 = 65_536.0;
 
@@ -40,10 +42,11 @@ impl<'a> Line<'a> {
         Self { ahead_us, received_us, cuts }
     }
 
-    /// A moment that the report is about: more than a day off is taken for the time of receipt.
+    /// A moment that the report is about: one that is absurd is taken for the time of receipt.
     pub fn at(&mut self, agent_us: i64) -> i64 {
         let at_us = agent_us.saturating_sub(self.ahead_us);
-        if at_us.abs_diff(self.received_us) > DAY_US as u64 {
+        let after_us = at_us.saturating_sub(self.received_us);
+        if !(-PAST_US..=DAY_US).contains(&after_us) {
             self.cuts.times += 1;
             return self.received_us;
         }

@@ -154,9 +154,8 @@ impl Agent {
 
 /// The real program.
 pub struct Program {
-    pub child: Child,
+    child: Child,
     pub ingest: String,
-    pub api: String,
 }
 
 impl Program {
@@ -175,10 +174,11 @@ impl Program {
                 return address.to_owned();
             }
         };
-        let (ingest, api) = (said("ingest listening on "), said("api listening on "));
+        let ingest = said("ingest listening on ");
+        said("api listening on ");
         // Its later lines must go somewhere, or it would stop at a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, ingest, api }
+        Self { child, ingest }
     }
 
     pub fn kill(mut self) {
