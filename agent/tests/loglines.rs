@@ -142,3 +142,90 @@ fn labelled_lines_are_read_right() {
     }
     assert!(worse.is_empty(), "{worse:#?}");
 }
+
+/// A small generator of numbers (xorshift64*), so that a failure can be had again from its seed.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % below.max(1)
+    }
+}
+
+/// A line as disks, networks and enemies spoil it.
+fn spoil(line: &[u8], other: &[u8], numbers: &mut Numbers) -> Vec<u8> {
+    const SPLINTERS: [&[u8]; 12] = [
+        b"\"",
+        b"\\",
+        b"{",
+        b"[",
+        b", ",
+        b" : ",
+        b", client: ",
+        b", upstream: \"",
+        b"\xFF\xFE",
+        b"\0\0\0",
+        b"\\u12",
+        b"-",
+    ];
+    let mut spoilt = line.to_vec();
+    for _ in 0..=numbers.next(3) {
+        let at = numbers.next(spoilt.len() + 1);
+        match numbers.next(7) {
+            0 => spoilt.truncate(at),
+            1 => drop(spoilt.drain(..at)),
+            2 if at < spoilt.len() => spoilt[at] ^= 1 << numbers.next(8),
+            3 => spoilt.splice(at..at, SPLINTERS[numbers.next(SPLINTERS.len())].iter().copied()).for_each(drop),
+            4 => spoilt.extend_from_slice(&other[numbers.next(other.len() + 1)..]),
+            5 => drop(spoilt.splice(at..at, other.iter().copied())),
+            _ => {
+                let end = (at + numbers.next(40)).min(spoilt.len());
+                drop(spoilt.drain(at..end));
+            }
+        }
+    }
+    spoilt
+}
+
+/// What can be made of a line is no more than this many bytes, however long the line is.
+const MOST_SHOWN_BYTES: usize = 4 << 20;
+
+#[test]
+fn no_line_makes_a_reader_panic_or_swell() {
+    let corpus = corpus();
+    let mut numbers = Numbers(0x5EED_0502);
+    let mut lines: Vec<Vec<u8>> = vec![
+        "{\"a\":".repeat(200_000).into_bytes(),
+        "[".repeat(1 << 20).into_bytes(),
+        vec![b'"'; 60_000],
+        "a, ".repeat(20_000).into_bytes(),
+        " : ".repeat(20_000).into_bytes(),
+        ", client: ".repeat(6_000).into_bytes(),
+        vec![0xFF; 1 << 20],
+        b"2026/11/22 06:35:24 [error] 1#1: *1 ".repeat(1_000),
+    ];
+    for (at, line) in corpus.iter().enumerate() {
+        let other = &corpus[numbers.next(corpus.len())].raw;
+        lines.extend((0..3).map(|_| spoil(&line.raw, other, &mut numbers)));
+        if at % 200 == 0 {
+            lines.push(line.raw.iter().copied().cycle().take(1 << 20).collect());
+        }
+    }
+    for (kind, id) in Kind::ALL {
+        let formats = corpus.iter().filter(|line| line.kind == kind).map(|line| line.format.clone());
+        let mut formats: Vec<Option<String>> = formats.chain([None]).collect();
+        formats.sort();
+        formats.dedup();
+        for format in formats {
+            let Ok(mut reader) = gateway::reader(kind, Log::All, format.as_deref(), &Zone::utc()) else { continue };
+            for line in &lines {
+                let shown = format!("{:?}", reader.read(line));
+                let text = String::from_utf8_lossy(&line[..line.len().min(200)]).into_owned();
+                assert!(shown.len() < MOST_SHOWN_BYTES, "{id} {format:?}: {} bytes of {text:?}", shown.len());
+            }
+        }
+    }
+}
