@@ -280,6 +280,18 @@ mod tests {
     }
 
     #[test]
+    fn two_requests_of_one_client_keep_their_own() {
+        let mut joiner = Joiner::new();
+        joiner.error(error(100, "a:1", Signal::ConnectRefused), 0);
+        joiner.error(Record { connection: Some(95), ..error(100, "a:1", Signal::ReadTimeout) }, 0);
+        joiner.error(Record { connection: Some(95), ..error(100, "a:1", Signal::ConnectRefused) }, 0);
+        for wanted in [Signal::ConnectRefused, Signal::ReadTimeout, Signal::ConnectRefused, Signal::StatusOnly] {
+            let joined = joiner.access(record(100, &[]), 10);
+            assert_eq!((joined.signal, joined.attempts.len() <= 1), (wanted, true));
+        }
+    }
+
+    #[test]
     fn a_name_that_did_not_resolve_is_no_attempt() {
         let mut joiner = Joiner::new();
         let mut dns = error(100, "", Signal::DnsFailure);

@@ -48,21 +48,22 @@ fn from_errors(record: &mut Record, errors: &[(u64, &Record)]) -> Vec<u64> {
         return Vec::new();
     }
     let shown = record.attempts.last().map_or(Signal::StatusOnly, |attempt| attempt.signal);
-    let fitting: Vec<&(u64, &Record)> = errors
-        .iter()
-        .filter(|(_, error)| refines(shown, error.signal) && fits_status(record.status, error.signal))
-        .collect();
     let told = record.attempts.pop().unwrap_or_default();
     let mut attempts: Vec<Attempt> = Vec::new();
-    for (_, error) in &fitting {
-        let Some(attempt) = error.attempts.first() else { continue };
-        match attempts.last_mut() {
-            // A second line of one failure that says less than the first.
-            Some(last)
-                if is_vague(attempt.signal) && (attempt.upstream.is_none() || attempt.upstream == last.upstream) => {}
-            Some(last) if is_vague(last.signal) && last.upstream.is_none() => *last = attempt.clone(),
-            _ => attempts.push(attempt.clone()),
+    let mut taken = Vec::new();
+    let mut connection = None;
+    for (number, error) in errors {
+        let other_request = error.connection.is_some() && connection.is_some_and(|first| first != error.connection);
+        if other_request || !refines(shown, error.signal) || !fits_status(record.status, error.signal) {
+            continue;
         }
+        if let Some(attempt) = error.attempts.first()
+            && !add(&mut attempts, attempt)
+        {
+            break;
+        }
+        connection = Some(error.connection);
+        taken.push(*number);
     }
     if let Some(last) = attempts.last_mut() {
         *last = Attempt { upstream: last.upstream.take(), signal: last.signal, status: record.status, ..told };
@@ -70,7 +71,22 @@ fn from_errors(record: &mut Record, errors: &[(u64, &Record)]) -> Vec<u64> {
     } else if shown != Signal::StatusOnly {
         record.attempts.push(told);
     }
-    fitting.into_iter().map(|(number, _)| *number).collect()
+    taken
+}
+
+/// Adds an attempt. False: its upstream was tried already, so that it is another request's.
+fn add(attempts: &mut Vec<Attempt>, attempt: &Attempt) -> bool {
+    let unnamed = attempt.upstream.is_none();
+    if attempts.iter().any(|other| !unnamed && other.upstream == attempt.upstream) {
+        // Some gateways tell of one failure twice, the second time with less.
+        return is_vague(attempt.signal);
+    }
+    match attempts.last_mut() {
+        Some(_) if unnamed && is_vague(attempt.signal) => {}
+        Some(last) if last.upstream.is_none() && is_vague(last.signal) => *last = attempt.clone(),
+        _ => attempts.push(attempt.clone()),
+    }
+    true
 }
 
 /// Signal, origin and reason of the whole.
@@ -86,7 +102,8 @@ fn conclude(record: &mut Record, errors: &[(u64, &Record)], taken: &[u64]) {
         (None, Some(error)) => error.signal,
         (None, None) => record.signal,
     };
-    if record.signal.is_failure() && record.signal != Signal::UpstreamErrorUnspecified {
+    let told = record.signal.is_failure() && record.signal != Signal::UpstreamErrorUnspecified;
+    if told || record.signal == Signal::RateLimited {
         record.origin = Origin::Gateway;
     }
 }

@@ -157,6 +157,7 @@ fn pairs<'a>(text: &'a [u8], fields: &mut Fields<'a>) {
         fields.set_by_key(&key, unescape(value));
         rest = after.strip_prefix(b",").unwrap_or(after).trim_ascii_start();
     }
+    fields.settle();
 }
 
 /// Passes over one word or quoted text.
@@ -172,6 +173,7 @@ fn from_json(line: &[u8]) -> Result<Box<Fields<'_>>, &'static str> {
     let object = json::object(line)?;
     let mut fields = Box::<Fields>::default();
     members(&object, "", &mut fields);
+    fields.settle();
     if fields.get(Var::Status).is_some() { Ok(fields) } else { Err("JSON without a status") }
 }
 

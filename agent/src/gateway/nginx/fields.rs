@@ -106,12 +106,18 @@ impl Var {
 
 /// The values of one line.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fields<'a>([Option<Cow<'a, [u8]>>; Var::COUNT]);
+pub(super) struct Fields<'a> {
+    values: [Option<Cow<'a, [u8]>>; Var::COUNT],
+    /// The value of a key `ua` that may be an upstream's group or a user agent.
+    doubtful: Option<Cow<'a, [u8]>>,
+    /// The line has the key `us`, so that its `ua` is of the same family.
+    short_keys: bool,
+}
 
 impl<'a> Fields<'a> {
     /// A value as logged, without the format's escapes; None where the line has no such field.
     pub(super) fn get(&self, var: Var) -> Option<&[u8]> {
-        self.0[var as usize].as_deref()
+        self.values[var as usize].as_deref()
     }
 
     /// A value that says something: neither empty nor `-`.
@@ -126,22 +132,38 @@ impl<'a> Fields<'a> {
 
     /// Keeps the first value of each.
     pub(super) fn set(&mut self, var: Var, value: Cow<'a, [u8]>) {
-        self.0[var as usize].get_or_insert(value);
+        self.values[var as usize].get_or_insert(value);
     }
 
     /// Keeps a value under the name that a person gave it. `ua` is the upstream's address to some and the user agent
-    /// to others, so there the value must look like an address.
+    /// to others, so there the value must look like an address; else `settle` decides.
     /// False: the name is not known.
     pub(super) fn set_by_key(&mut self, key: &str, value: Cow<'a, [u8]>) -> bool {
         let key: String = key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+        self.short_keys |= key == "us";
         let var = match key.as_str() {
-            "ua" | "addr" => is_address_list(&value).then_some(Var::UpstreamAddr),
+            "ua" if !is_address_list(&value) => {
+                self.doubtful.get_or_insert(value);
+                return true;
+            }
+            "ua" => Some(Var::UpstreamAddr),
+            "addr" => is_address_list(&value).then_some(Var::UpstreamAddr),
             _ => Var::of_key(&key),
         };
         if let Some(var) = var {
             self.set(var, value);
         }
         var.is_some()
+    }
+
+    /// After the last key: a `ua` beside a `us` is the upstream's, and no address where no peer was live. Where the
+    /// line names the upstream elsewhere it is the client's.
+    pub(super) fn settle(&mut self) {
+        if self.short_keys
+            && let Some(value) = self.doubtful.take().filter(|value| !value.contains(&b'/'))
+        {
+            self.set(Var::UpstreamAddr, value);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ const DEFAULT_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The pool of an `upstream` block. How it is spoken to is settled where it is passed to.
 pub(super) fn pool(block: &Directive) -> Pool {
-    let named = |name: &str| block.block.iter().filter(|inner| inner.name == name).last();
+    let named = |name: &str| block.block.iter().rfind(|inner| inner.name == name);
     let first = |name: &str| named(name).and_then(|inner| inner.args.first()).map(String::as_str);
     let keepalive = match first("keepalive") {
         None | Some("0") => Duration::ZERO,
