@@ -1,3 +1,63 @@
-//! Recorded incidents.
+//! Recorded incidents, replayed: each folder of `tests/corpus` holds the journal of one lab story and `label.json`, what
+//! must be said of it. `why502 replay` folds the journal again and the judge of the lab compares.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says so by panicking
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::Value;
+use why502_tests::lab::judge;
+use why502_tests::programs;
+
+/// Largest journal of the corpus, bytes: it is to be read, copied and kept for ever.
+const JOURNAL_BYTES: u64 = 200 << 10;
+
+fn recorded() -> Vec<PathBuf> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let mut folders: Vec<PathBuf> = fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|path| path.is_dir());
+    folders.sort();
+    folders
+}
+
+fn journal_bytes(folder: &Path) -> u64 {
+    fs::read_dir(folder.join("journal")).unwrap().map(|entry| entry.unwrap()).fold(0, |sum, entry| {
+        let inner = entry.path();
+        sum + if inner.is_dir() {
+            journal_bytes(&folder.join("journal").join(entry.file_name()))
+        } else {
+            entry.metadata().unwrap().len()
+        }
+    })
+}
+
+#[test]
+fn every_recorded_incident_is_judged_as_labelled() {
+    let mut wrong = Vec::new();
+    let from = Instant::now();
+    let folders = recorded();
+    for folder in &folders {
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let label: Value = serde_json::from_str(&fs::read_to_string(folder.join("label.json")).unwrap()).unwrap();
+        let out =
+            Command::new(programs::why502()).arg("replay").arg(folder.join("journal")).arg("--json").output().unwrap();
+        let answer: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
+        let incidents = answer["incidents"].as_array().cloned().unwrap_or_default();
+        let faults = judge::faults(label["incidents"].as_array().unwrap(), &incidents);
+        wrong.extend(faults.into_iter().map(|fault| format!("{name}: {fault}")));
+    }
+    println!("{} recorded incidents replayed in {} ms", folders.len(), from.elapsed().as_millis());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(!folders.is_empty(), "the corpus is empty");
+}
+
+#[test]
+fn recorded_journals_are_small() {
+    for folder in recorded() {
+        let bytes = journal_bytes(&folder);
+        assert!(bytes <= JOURNAL_BYTES, "{}: {bytes} bytes, at most {JOURNAL_BYTES}", folder.display());
+    }
+}

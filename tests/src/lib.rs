@@ -2,4 +2,5 @@
 //! compares what the collector says with what was done. The lab and the demo are made of it.
 
 pub mod lab;
+pub mod programs;
 pub mod stories;

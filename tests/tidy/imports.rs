@@ -183,9 +183,8 @@ const TABLE: &[Rule] = &[
     Rule { folder: "collector", modules: &["web"], never: &["crate::query", "crate::alert", "why502_proto"] },
 ];
 
-/// Samplers, watchers and rules are siblings that never name each other.
-const SIBLINGS: &[(&str, &str)] =
-    &[("agent", "sampler"), ("agent", "watch"), ("collector", "classify"), ("collector", "alert")];
+/// Samplers and watchers see one subject each and never name each other.
+const SIBLINGS: &[(&str, &str)] = &[("agent", "sampler"), ("agent", "watch")];
 
 /// Where a file names what it may not.
 pub fn faults(source: &Source) -> Vec<String> {

@@ -253,7 +253,9 @@ pub fn play(story: &Story, dir: &Path, record: Option<&Path>) -> Done<ExitCode> 
         if played.is_err() {
             println!("incidents: {:#}", Value::Array(ask::incidents().unwrap_or_default()));
         }
-        played.and(world.stop_collector())
+        let live = ask::incidents();
+        world.stop_collector()?;
+        played.and_then(|()| replays(&live?, &world))
     });
     if let Err(fault) = &played {
         println!("fault: {fault}\n{}", world::tails(dir));
@@ -265,22 +267,24 @@ pub fn play(story: &Story, dir: &Path, record: Option<&Path>) -> Done<ExitCode> 
     Ok(if played.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The journal gives again what the collector said live.
+fn replays(live: &[Value], world: &World) -> Done {
+    let store = world.dir.join("collector/store").display().to_string();
+    let again: Value = serde_json::from_str(&world.ask(&["replay", &store, "--json"])?).doing("replay")?;
+    let short = |incidents: &[Value]| -> Vec<Value> {
+        let keys = ["id", "upstream", "cause", "count", "first_seen", "confidence"];
+        incidents.iter().map(|one| keys.iter().map(|key| one[*key].clone()).collect()).collect()
+    };
+    let (live, again) = (short(live), short(again["incidents"].as_array().map_or(&[], Vec::as_slice)));
+    if live == again { Ok(()) } else { Err(format!("replay differs: live {live:?}, replayed {again:?}")) }
+}
+
 /// Copies the journal and what must be said of it into the corpus.
 fn keep(story: &Story, dir: &Path, record: &Path) -> Done {
     let (from, to) = (dir.join("collector/store"), record.join(story.name));
     let _ = fs::remove_dir_all(&to);
     copy(&from, &to.join("journal"))?;
-    let expects: Vec<Value> = story
-        .expects
-        .iter()
-        .map(|expect| {
-            json!({
-                "upstream": expect.upstream, "cause": expect.cause, "host": expect.host,
-                "evidence": expect.cites, "advice": expect.advises, "missing": expect.misses,
-            })
-        })
-        .collect();
-    let label = json!({ "story": story.name, "incidents": expects });
+    let label = json!({ "story": story.name, "incidents": story.labels() });
     fs::write(to.join("label.json"), format!("{label:#}\n")).doing("label.json")
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::Done;
 use super::plan::Plan;
 use super::world::World;
@@ -89,6 +91,17 @@ impl Story {
             limit: Duration::from_secs(20),
             least_counted: 0.5,
         }
+    }
+
+    /// What must be said, as the corpus keeps it.
+    pub fn labels(&self) -> Vec<Value> {
+        let label = |expect: &Expect| {
+            json!({
+                "upstream": expect.upstream, "cause": expect.cause, "host": expect.host,
+                "evidence": expect.cites, "advice": expect.advises, "missing": expect.misses,
+            })
+        };
+        self.expects.iter().map(label).collect()
     }
 
     /// With another world.

@@ -12,6 +12,7 @@ use super::client::Client;
 use super::host::{Host, MANAGEMENT, Network, SERVICE, ip, tail};
 use super::plan::{App, GATEWAY, Kind, PORT, Plan};
 use super::{Doing, Done, ask, conf, wait_for};
+use crate::programs;
 
 /// How long anything may take to come up.
 const UP_LIMIT: Duration = Duration::from_secs(20);
@@ -30,14 +31,9 @@ pub struct Programs {
 impl Programs {
     /// From the environment, else beside this program.
     pub fn find() -> Done<Self> {
-        let own = std::env::current_exe().doing("own path")?;
-        let beside = own.parent().unwrap_or(Path::new(".")).to_owned();
-        let pick = |variable: &str, name: &str| -> Done<PathBuf> {
-            let path = std::env::var_os(variable).map_or_else(|| beside.join(name), PathBuf::from);
-            fs::canonicalize(&path).doing(&path.display().to_string())
-        };
+        let full = |path: PathBuf| fs::canonicalize(&path).doing(&path.display().to_string());
         let apps = Path::new(env!("CARGO_MANIFEST_DIR")).join("apps");
-        Ok(Self { agent: pick("WHY502_AGENT_BIN", "why502-agent")?, collector: pick("WHY502_BIN", "why502")?, apps })
+        Ok(Self { agent: full(programs::agent())?, collector: full(programs::why502())?, apps })
     }
 }
 
@@ -325,7 +321,7 @@ impl World {
     /// Runs the command line of the collector and returns what it printed.
     pub fn ask(&self, arguments: &[&str]) -> Done<String> {
         let out = Command::new(&self.programs.collector).args(arguments).output().doing("why502")?;
-        Ok(String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
+        Ok(String::from_utf8_lossy(&out.stdout).into_owned())
     }
 }
 
