@@ -1,8 +1,12 @@
 //! What samplers and watchers hand on: readings and events in the words of the schema, and how well each of them sees.
 //! They fill the schema's messages directly; only `kernel` and `gateway` stay free of it, as pure readers of text.
 
+pub mod cgroup;
 pub mod health;
+pub mod host;
 pub mod probe;
+pub mod process;
+pub mod socket;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

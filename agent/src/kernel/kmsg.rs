@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -39,6 +40,11 @@ impl Kmsg {
         Ok(Self { file })
     }
 
+    /// A second descriptor of the same open log, that is readable while there are unread records.
+    pub fn readable(&self) -> io::Result<OwnedFd> {
+        Ok(self.file.try_clone()?.into())
+    }
+
     /// The next record; never waits.
     pub fn read(&mut self) -> io::Result<Next> {
         let mut record = [0u8; RECORD_BYTES];
@@ -51,12 +57,6 @@ impl Kmsg {
             Err(e) if e.raw_os_error() == Some(nix::libc::EPIPE) => Ok(Next::Skipped),
             Err(e) => Err(e),
         }
-    }
-}
-
-impl std::os::fd::AsRawFd for Kmsg {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.file.as_raw_fd()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
@@ -64,12 +64,6 @@ impl fmt::Debug for Links {
     }
 }
 
-impl AsRawFd for Links {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
-    }
-}
-
 impl Links {
     /// A socket for dumps.
     pub fn open() -> Result<Self> {
@@ -82,6 +76,11 @@ impl Links {
         links.socket.bind(&SocketAddr::new(0, RTMGRP_LINK)).map_err(|e| failed("subscribe", &e))?;
         links.socket.set_non_blocking(true).map_err(|e| failed("subscribe", &e))?;
         Ok(links)
+    }
+
+    /// A second descriptor of the same socket, readable while there are untold changes.
+    pub fn readable(&self) -> std::io::Result<OwnedFd> {
+        self.socket.as_fd().try_clone_to_owned()
     }
 
     /// Changes that came since the last call. None: some were lost, only a dump tells what is now.

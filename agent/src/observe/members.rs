@@ -1,0 +1,294 @@
+//! Which processes belong to which service, found anew as processes come; each that begins is told with its fingerprint, a little
+//! after it was found, so that it has called exec by then.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use why502_proto::v1;
+use why502_proto::v1::event::Kind;
+
+use super::Observer;
+use super::exits::Ending;
+use super::service::{FOUND_LIMIT, Found, Service};
+use crate::kernel::cgroup::{self, Group};
+use crate::kernel::diag::Address;
+use crate::kernel::process;
+use crate::sampler::process::{Member, fingerprint, matching};
+use crate::sampler::socket::is_at;
+use crate::sampler::{Observed, Status, unix_now_us};
+
+/// All of /proc is listed so often.
+const LISTING: Duration = Duration::from_secs(5);
+/// Every so many listings every process is read again.
+const DEEP_EVERY: u32 = 12;
+/// A process younger than this is told a little later.
+const SETTLE: Duration = Duration::from_millis(100);
+/// Most processes of one host that are watched.
+const MEMBER_LIMIT: usize = 4096;
+/// Most whose stat file is held open.
+const KEPT_LIMIT: usize = 256;
+
+/// Where a process lives.
+#[derive(Debug, Clone, Default)]
+pub struct Home {
+    /// Its control groups.
+    pub group: Group,
+    /// Its unit, empty where none.
+    pub unit: String,
+}
+
+impl Observer {
+    /// Finds what began, by a listing where one is due.
+    pub(super) fn find_members(&mut self) {
+        if self.listed.is_some_and(|at| at.elapsed() < LISTING) {
+            return self.find_new_members();
+        }
+        self.listed = Some(Instant::now());
+        self.listings = self.listings.wrapping_add(1);
+        match self.table.enumerate(self.listings.is_multiple_of(DEEP_EVERY)) {
+            Ok(_) => self.set_status("process", self.process_status()),
+            Err(error) => {
+                self.set_status("process", Status::Failed(format!("the process table can't be read: {error}")))
+            }
+        }
+        let all: Vec<u32> = self.table.entries().keys().copied().collect();
+        self.gather(&all);
+    }
+
+    /// Finds what began, by the ids given out since the last look.
+    pub(super) fn find_new_members(&mut self) {
+        let changed = self.table.advance();
+        if !changed.is_empty() {
+            self.gather(&changed);
+        }
+    }
+
+    fn process_status(&self) -> Status {
+        if process::stat(&self.roots.proc, 1).is_err() {
+            let why = "only this user's processes are visible: /proc is mounted with hidepid; give the agent CAP_SYS_PTRACE or the gid of that mount";
+            return Status::Degraded(why.to_owned());
+        }
+        if !self.unreadable.is_empty() {
+            let n = self.unreadable.len();
+            let why = format!(
+                "descriptors and sockets of {n} processes of other users can't be read; run as root or give CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+            );
+            return Status::Degraded(why);
+        }
+        if self.members.len() >= MEMBER_LIMIT {
+            return Status::Degraded(format!("only {MEMBER_LIMIT} processes are watched; narrow the rules of match"));
+        }
+        Status::Active
+    }
+
+    /// Tests processes against the rules of the services.
+    fn gather(&mut self, pids: &[u32]) {
+        let pidfiles: Vec<Option<u32>> =
+            self.config.services.iter().map(|s| s.matcher.pidfile.as_deref().and_then(matching::pidfile)).collect();
+        let mut owners: HashMap<u32, usize> = self.members.values().map(|m| (m.pid, m.service)).collect();
+        for entry in pids.iter().filter_map(|pid| self.table.get(*pid)) {
+            if entry.pid == self.me || owners.contains_key(&entry.pid) {
+                continue;
+            }
+            let rules = self.config.services.iter().zip(&pidfiles);
+            if let Some(service) = rules
+                .enumerate()
+                .find(|(_, (s, leader))| matching::matches(&s.matcher, **leader, entry))
+                .map(|(i, _)| i)
+            {
+                owners.insert(entry.pid, service);
+            }
+        }
+        self.adopt(owners);
+    }
+
+    /// Adds descendants, and begins to watch what is not watched yet.
+    fn adopt(&mut self, mut owners: HashMap<u32, usize>) {
+        matching::inherit(self.table.entries(), &mut owners, self.me);
+        let new: BTreeMap<u32, usize> = owners.into_iter().filter(|(pid, _)| !self.members.contains_key(pid)).collect();
+        if new.is_empty() {
+            return;
+        }
+        for (pid, service) in &new {
+            self.join(*pid, *service);
+        }
+        self.sort_leaders();
+        if self.begun {
+            self.begin_hunt();
+        }
+    }
+
+    fn join(&mut self, pid: u32, service: usize) {
+        let proc = &self.roots.proc;
+        let Some(entry) = self.table.get(pid) else { return };
+        let Ok(stat) = process::stat(proc, pid) else { return };
+        if stat.start_ticks != entry.start_ticks
+            || matches!(stat.state, 'Z' | 'X')
+            || self.members.len() >= MEMBER_LIMIT
+        {
+            return;
+        }
+        let keep = self.members.len() < KEPT_LIMIT;
+        let member = Member::new(proc, service, &stat, self.clock.boot_unix_us(), keep);
+        let age_us = unix_now_us() - member.started_unix_us;
+        let now = Instant::now();
+        let young = self.begun && age_us < i64::try_from(SETTLE.as_micros()).unwrap_or(0);
+        self.announce_at.insert(pid, if young { now + SETTLE } else { now });
+        if let Some(service) = self.services.get_mut(service) {
+            service.seen = now;
+        }
+        self.members.insert(pid, member);
+        self.find_home(pid);
+        if let Some(exits) = &mut self.exits {
+            exits.watch(pid);
+        }
+        let denied = self.sockets.search([pid]);
+        self.unreadable.extend(denied);
+    }
+
+    /// Where a process lives may change until it has called exec.
+    pub(super) fn find_home(&mut self, pid: u32) {
+        let Ok(memberships) = cgroup::memberships(&self.roots.proc, pid) else { return };
+        let group = cgroup::locate(&memberships, &self.hierarchies);
+        let unit = cgroup::unit(&memberships).unwrap_or_default();
+        if self.homes.get(&pid).is_none_or(|home| home.group != group) {
+            // The counter as it is now is what later rises are told against.
+            let rise = self.oom.rise(&group);
+            self.claim(&group, rise);
+        }
+        self.homes.insert(pid, Home { group, unit });
+    }
+
+    /// A process leads where its parent is not of the same instance.
+    pub(super) fn sort_leaders(&mut self) {
+        let services: HashMap<u32, usize> = self.members.values().map(|m| (m.pid, m.service)).collect();
+        for member in self.members.values_mut() {
+            member.leader = services.get(&member.parent_pid) != Some(&member.service);
+        }
+    }
+
+    /// Tells of processes that began.
+    pub(super) fn announce(&mut self, already_running: bool) {
+        let now = Instant::now();
+        let due: Vec<u32> = self.announce_at.iter().filter(|(_, at)| **at <= now).map(|(pid, _)| *pid).collect();
+        for pid in due {
+            self.announce_one(pid, already_running);
+        }
+    }
+
+    /// Tells of one, if it was not told yet.
+    pub(super) fn announce_one(&mut self, pid: u32, already_running: bool) {
+        if self.announce_at.remove(&pid).is_none() {
+            return;
+        }
+        self.find_home(pid);
+        let Some(member) = self.members.get_mut(&pid) else { return };
+        // Its name and parent as they are after exec; one that ended already is told as it was.
+        let _ended = member.read(&self.roots.proc);
+        let made = fingerprint::take(&self.roots.proc, pid);
+        let service = member.service;
+        let started = v1::ProcessStarted {
+            service: self.services.get(service).map(|s| s.name.clone()).unwrap_or_default(),
+            pid,
+            parent_pid: member.parent_pid,
+            started_unix_us: member.started_unix_us,
+            name: member.name.clone(),
+            exe: made.exe,
+            fingerprint: made.digest,
+            cmdline: made.cmdline,
+            leader: member.leader,
+            already_running,
+            version_hint: made.hint,
+        };
+        let at_unix_us = if already_running { unix_now_us() } else { started.started_unix_us };
+        self.out.push(Observed::event(at_unix_us, Kind::ProcessStarted(started)));
+        if !already_running {
+            self.sample_soon(service);
+        }
+    }
+
+    /// Reads the state of all members; those found gone without a word end here.
+    pub(super) fn read_members(&mut self) {
+        let mut gone = Vec::new();
+        for member in self.members.values_mut() {
+            let error = member.read(&self.roots.proc).err();
+            let watched = self.exits.as_ref().is_some_and(|exits| exits.watches(member.pid));
+            if !watched && (member.ended() || error.is_some_and(|e| e.gone())) {
+                gone.push(member.pid);
+            }
+        }
+        self.ending.extend(gone.into_iter().map(Ending::new));
+        self.settle_endings();
+        self.sort_leaders();
+        let now = Instant::now();
+        let alive: BTreeSet<usize> = self.members.values().map(|m| m.service).collect();
+        for service in alive {
+            if let Some(service) = self.services.get_mut(service) {
+                service.seen = now;
+            }
+        }
+    }
+
+    /// Services that are told by their sockets: those without a rule, and, where none is configured, all that listen.
+    pub(super) fn gather_by_listeners(&mut self) {
+        let mut owners: HashMap<u32, usize> = self.members.values().map(|m| (m.pid, m.service)).collect();
+        let known = owners.len();
+        for (i, service) in self.services.iter().enumerate().filter(|(_, s)| s.by_listener) {
+            let held =
+                self.sockets.held().filter(|(l, _)| service.listen.iter().any(|wanted| is_at(wanted, &l.address)));
+            for pid in held.filter_map(|(_, holders)| holders).flatten().filter(|pid| **pid != self.me) {
+                owners.entry(*pid).or_insert(i);
+            }
+        }
+        if self.config.services.is_empty() {
+            self.discover(&mut owners);
+        }
+        if owners.len() > known {
+            self.adopt(owners);
+        }
+    }
+
+    fn discover(&mut self, owners: &mut HashMap<u32, usize>) {
+        let mut groups: BTreeMap<u32, (u16, BTreeSet<u32>)> = BTreeMap::new();
+        for (listener, holders) in self.sockets.held() {
+            let (Address::Tcp(address), Some(holders)) = (&listener.address, holders) else { continue };
+            let unowned: BTreeSet<u32> =
+                holders.iter().copied().filter(|pid| *pid != self.me && !owners.contains_key(pid)).collect();
+            let Some(leader) = unowned.first().map(|pid| self.topmost(*pid, holders)) else { continue };
+            let group = groups.entry(leader).or_insert((address.port(), BTreeSet::new()));
+            group.0 = group.0.min(address.port());
+            group.1.extend(unowned);
+        }
+        for (leader, (port, pids)) in groups {
+            let Some(entry) = self.table.get(leader) else { continue };
+            let found = entry.unit.clone().map_or_else(|| Found::Command(entry.comm.clone(), port), Found::Unit);
+            let Some(service) = self.service_for(found) else { continue };
+            owners.extend(pids.into_iter().map(|pid| (pid, service)));
+        }
+    }
+
+    /// The highest of a process's ancestors that holds the same socket.
+    fn topmost(&self, pid: u32, holders: &BTreeSet<u32>) -> u32 {
+        let mut top = pid;
+        while let Some(entry) = self.table.get(top).filter(|e| holders.contains(&e.parent_pid) && e.parent_pid != e.pid)
+        {
+            top = entry.parent_pid;
+        }
+        top
+    }
+
+    fn service_for(&mut self, found: Found) -> Option<usize> {
+        if let Some(known) = self.services.iter().position(|s| s.found.as_ref() == Some(&found)) {
+            return Some(known);
+        }
+        let service = Service::found(found, &self.services);
+        if self.services.len() < FOUND_LIMIT {
+            self.services.push(service);
+            return Some(self.services.len() - 1);
+        }
+        let now = Instant::now();
+        let free = self.services.iter().position(|s| s.retired(now))?;
+        self.services[free] = service;
+        Some(free)
+    }
+}

@@ -1,0 +1,153 @@
+//! Readings put together as the schema wants them: one of the host and one of each service, at the interval, and of a service
+//! alone when something happened to it or it looks abnormal.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use why502_proto::v1;
+
+use super::Observer;
+use super::exits::Ended;
+use crate::kernel::diag::Address;
+use crate::sampler::process::Closeness;
+use crate::sampler::{Observed, Status, unix_now_us};
+
+/// Most processes of one sample.
+const PROCESS_LIMIT: usize = 16;
+
+impl Observer {
+    pub(super) fn sample_all(&mut self) {
+        self.count_established();
+        let mut writers = Vec::new();
+        let now = Instant::now();
+        for service in 0..self.services.len() {
+            if self.services[service].retired(now) {
+                continue;
+            }
+            let sample = self.sample(service);
+            if let Some(leader) = sample.processes.first() {
+                writers.push((sample.service.clone(), leader.pid));
+            }
+            self.out.push(Observed::Instance(Box::new(sample)));
+        }
+        let host = self.host.sample(&writers);
+        self.out.push(Observed::Host(Box::new(host)));
+        self.forget_groups();
+    }
+
+    /// Services in trouble are looked at each second, whatever the interval.
+    pub(super) fn sample_abnormal(&mut self) {
+        let mut abnormal: BTreeSet<usize> =
+            self.members.values().filter(|m| m.looks_stuck()).map(|m| m.service).collect();
+        for service in 0..self.services.len() {
+            let full = self.listeners_of(service).iter().any(|(l, _)| l.queue > 0 && l.queue >= l.queue_limit);
+            if full || self.services[service].waiting_looks >= 2 {
+                abnormal.insert(service);
+            }
+        }
+        if !abnormal.is_empty() {
+            self.count_established();
+        }
+        for service in abnormal {
+            self.sample_now(service);
+        }
+    }
+
+    pub(super) fn sample_now(&mut self, service: usize) {
+        for member in self.members.values_mut().filter(|m| m.service == service) {
+            // What ended meanwhile is told by its watcher.
+            let _ended = member.read(&self.roots.proc);
+        }
+        let sample = self.sample(service);
+        self.out.push(Observed::Instance(Box::new(sample)));
+    }
+
+    fn count_established(&mut self) {
+        let mut ports = BTreeSet::new();
+        for service in 0..self.services.len() {
+            let found = self.listeners_of(service);
+            ports.extend(
+                found.iter().filter_map(|(l, _)| if let Address::Tcp(at) = l.address { Some(at.port()) } else { None }),
+            );
+        }
+        self.sockets.count_established(&ports);
+    }
+
+    fn sample(&mut self, service: usize) -> v1::InstanceSample {
+        let listeners: Vec<v1::ListenerSample> =
+            self.listeners_of(service).into_iter().map(|(listener, pid)| self.sockets.sample(listener, pid)).collect();
+        let mut members: Vec<(bool, f64, u32)> = self
+            .members
+            .values()
+            .filter(|m| m.service == service && !m.ended())
+            .map(|m| (m.leader, m.cpu_ratio(), m.pid))
+            .collect();
+        // Leaders first, then the busiest; the lower id where all else is equal.
+        members.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(&b.2)));
+        let known = self.services.get(service);
+        let closeness = if known.is_some_and(|s| s.waiting_looks >= 2) { Closeness::Threads } else { Closeness::Usual };
+        let name = known.map(|s| s.name.clone()).unwrap_or_default();
+        let shown: Vec<u32> = members.iter().take(PROCESS_LIMIT).map(|(_, _, pid)| *pid).collect();
+        if let Some(first) = shown.first() {
+            self.find_home(*first);
+        }
+        let proc = &self.roots.proc;
+        let processes: Vec<v1::ProcessSample> =
+            shown.iter().filter_map(|pid| Some(self.members.get_mut(pid)?.sample(proc, closeness))).collect();
+        let home = shown.first().and_then(|pid| self.homes.get(pid));
+        let unreadable = self.members.values().any(|m| m.service == service && self.unreadable.contains(&m.pid));
+        v1::InstanceSample {
+            service: name,
+            at_unix_us: unix_now_us(),
+            process_count: u32::try_from(members.len()).unwrap_or(u32::MAX),
+            processes,
+            // Where descriptors can't be read, only a configured address tells which listener is whose.
+            listeners_known: self.sockets.known() && (!unreadable || !listeners.is_empty()),
+            listeners,
+            cgroup: home.map(|home| self.groups.sample(&home.group)),
+            unit: home.map(|home| home.unit.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Groups that neither live nor just ended processes are in need not be read any more.
+    fn forget_groups(&mut self) {
+        self.ended.retain(Ended::recent);
+        let homes = &self.homes;
+        let ended = &self.ended;
+        let wanted =
+            |group: &_| homes.values().any(|home| home.group == *group) || ended.iter().any(|e| e.group == *group);
+        self.oom.keep(wanted);
+        self.groups.keep(wanted);
+    }
+
+    pub(super) fn tell_statuses(&mut self) {
+        self.set_status("host", self.host.status());
+        self.set_status("socket", self.sockets.status());
+        let exits = self
+            .exits
+            .as_ref()
+            .map_or_else(|| Status::Unavailable("no epoll set: out of descriptors".to_owned()), |e| e.status());
+        self.set_status("exit", exits);
+        self.set_status("kernel_log", self.log.status());
+        self.set_status("link", self.links.status());
+        self.set_status("oom", self.oom.status(self.log.readable_at_all()));
+        self.set_status("cgroup", self.cgroup_status());
+    }
+
+    fn cgroup_status(&self) -> Status {
+        if self.hierarchies.is_empty() {
+            return Status::Unavailable(
+                "no control group hierarchy is mounted where the agent sees it; mount /sys/fs/cgroup into it"
+                    .to_owned(),
+            );
+        }
+        let blind = self.homes.values().find(|home| home.group.memory.as_ref().is_none_or(|place| !place.dir.is_dir()));
+        match blind {
+            Some(home) => Status::Degraded(format!(
+                "control group {} of a watched process is not visible here: share the host's cgroup namespace and mounts",
+                home.group.path
+            )),
+            None => Status::Active,
+        }
+    }
+}

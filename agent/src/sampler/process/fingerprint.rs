@@ -1,0 +1,133 @@
+//! What would change with a deployment: the executable, the script and the working directory with their links resolved, and the
+//! arguments without their secrets. Equal digests mean that nothing changed. Files are named by device, inode and modification
+//! time, so that a file replaced in place counts, and one that was only read does not.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::kernel::{mount, process};
+use crate::mask;
+
+/// Most arguments that are tried as the name of a script.
+const SCRIPT_LIMIT: usize = 8;
+/// Most bytes of the masked arguments.
+pub const CMDLINE_BYTES: usize = 512;
+
+/// A process's make.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fingerprint {
+    /// Sixteen hexadecimal digits.
+    pub digest: String,
+    /// What it is made of, for people.
+    pub hint: String,
+    /// The executable's path. Empty where it can't be read.
+    pub exe: String,
+    /// The arguments, masked.
+    pub cmdline: String,
+}
+
+/// Takes the fingerprint of a process. Parts that can't be read are left out of it.
+pub fn take(proc: &Path, pid: u32) -> Fingerprint {
+    let args = process::args(proc, pid).unwrap_or_default();
+    let cmdline = mask::arguments(args.iter().map(String::as_str), CMDLINE_BYTES);
+    let exe = process::link(proc, pid, "exe").map(|path| path.display().to_string()).unwrap_or_default();
+    let cwd = process::link(proc, pid, "cwd").ok();
+    let mut digest = Digest::new();
+    let exe_meta = fs::metadata(process::dir(proc, pid).join("exe")).ok();
+    digest.file(exe_meta.as_ref());
+    let script = script(proc, pid, &args, cwd.as_deref());
+    digest.text(&script.as_ref().map(|(path, _)| path.display().to_string()).unwrap_or_default());
+    digest.file(script.as_ref().map(|(_, meta)| meta));
+    digest.text(&cwd.as_ref().map(|path| path.display().to_string()).unwrap_or_default());
+    digest.text(&cmdline);
+    let hint = match (&script, &exe_meta) {
+        (Some((path, meta)), _) => describe(&path.display().to_string(), meta),
+        (None, Some(meta)) => describe(&exe, meta),
+        (None, None) => cmdline.clone(),
+    };
+    Fingerprint { digest: format!("{:016x}", digest.0), hint, exe, cmdline }
+}
+
+/// The first argument after the program's own name that is a file: an interpreter's script, or a program's configuration.
+fn script(proc: &Path, pid: u32, args: &[String], cwd: Option<&Path>) -> Option<(PathBuf, Metadata)> {
+    args.iter().skip(1).take(SCRIPT_LIMIT).filter(|arg| !arg.starts_with('-') && !arg.is_empty()).find_map(|arg| {
+        let path = if arg.starts_with('/') { PathBuf::from(arg) } else { cwd?.join(arg) };
+        let reached = mount::reach(proc, pid, path.to_str()?);
+        let meta = fs::metadata(&reached).ok().filter(Metadata::is_file)?;
+        // "current -> releases/42" is one deployment, "current -> releases/43" another.
+        let resolved = if reached == path { fs::canonicalize(&path).unwrap_or(path) } else { path };
+        Some((resolved, meta))
+    })
+}
+
+fn describe(path: &str, meta: &Metadata) -> String {
+    let when = Timestamp::from_second(meta.mtime()).map(|at| format!(" modified {at}")).unwrap_or_default();
+    format!("{path}{when}")
+}
+
+/// FNV-1a of 64 bits: the same on every version and machine, which the standard library's hasher does not promise.
+struct Digest(u64);
+
+impl Digest {
+    fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+        // An end that no UTF-8 text holds, so that two texts never run into one.
+        self.bytes(&[0xff]);
+    }
+
+    fn file(&mut self, meta: Option<&Metadata>) {
+        let Some(meta) = meta else { return self.bytes(&[0]) };
+        for number in [meta.dev(), meta.ino(), meta.mtime() as u64, meta.mtime_nsec() as u64] {
+            self.bytes(&number.to_le_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    fn run(dir: &Path) -> (Child, Fingerprint) {
+        let mut command = Command::new("sh");
+        let mut child =
+            command.args(["app.sh", "--token", "s3cr3t"]).current_dir(dir).stdin(Stdio::piped()).spawn().unwrap();
+        // The child reads its arguments' file only after exec, when its name has changed.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while process::args(Path::new("/proc"), child.id()).unwrap().first().map(String::as_str) != Some("sh") {
+            assert!(std::time::Instant::now() < deadline && child.try_wait().unwrap().is_none());
+        }
+        let taken = take(Path::new("/proc"), child.id());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        (child, taken)
+    }
+
+    #[test]
+    fn changes_with_the_script_and_only_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("app.sh");
+        fs::write(&script, "read line; exit 0").unwrap();
+        let (first, second) = (run(dir.path()).1, run(dir.path()).1);
+        assert_eq!(first, second);
+        assert!(first.hint.contains("app.sh modified 20") && first.exe.contains("sh"), "{first:?}");
+        assert!(!first.cmdline.contains("s3cr3t"));
+        fs::rename(&script, dir.path().join("old.sh")).unwrap();
+        fs::write(&script, "read line; exit 0").unwrap();
+        assert_ne!(run(dir.path()).1.digest, first.digest);
+    }
+}

@@ -1,0 +1,85 @@
+//! Kills for lack of memory, by the counters of control groups: the kernel counts a victim in its own group, before it sends the
+//! signal, so a counter that is read when a process ended by SIGKILL tells for sure whether that was why.
+
+use std::collections::HashMap;
+
+use crate::kernel::cgroup::Group;
+use crate::sampler::Status;
+
+/// Most groups whose counters are kept.
+const GROUP_LIMIT: usize = 1024;
+
+/// The counters as last read.
+#[derive(Debug, Default)]
+pub struct OomCounters {
+    last: HashMap<Group, u64>,
+    unreadable: Option<String>,
+}
+
+impl OomCounters {
+    /// How many were killed in a group since it was last asked. 0 at first.
+    pub fn rise(&mut self, group: &Group) -> u32 {
+        match group.oom_kills() {
+            Some(now) => {
+                if self.last.len() >= GROUP_LIMIT && !self.last.contains_key(group) {
+                    return 0;
+                }
+                let before = self.last.insert(group.clone(), now).unwrap_or(now);
+                u32::try_from(now.saturating_sub(before)).unwrap_or(u32::MAX)
+            }
+            None => {
+                // The root of version 2 has no counter, and a removed group none any more.
+                if !self.last.contains_key(group) {
+                    self.unreadable = Some(group.path.clone());
+                }
+                0
+            }
+        }
+    }
+
+    /// Groups known.
+    pub fn groups(&self) -> Vec<Group> {
+        self.last.keys().cloned().collect()
+    }
+
+    /// Forgets groups that nothing watched lives in any more.
+    pub fn keep(&mut self, wanted: impl Fn(&Group) -> bool) {
+        self.last.retain(|group, _| wanted(group));
+    }
+
+    /// How well it sees.
+    pub fn status(&self, log_readable: bool) -> Status {
+        match (&self.unreadable, self.last.is_empty(), log_readable) {
+            (Some(path), _, false) => Status::Degraded(format!(
+                "no OOM counter in control group {path} and no kernel log: enable the memory controller or make /dev/kmsg readable"
+            )),
+            (None, true, false) => {
+                Status::Degraded("no control group is watched yet, and the kernel log is not readable".to_owned())
+            }
+            _ => Status::Active,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::kernel::cgroup::Place;
+
+    #[test]
+    fn tells_rises_only() {
+        let top = tempfile::tempdir().unwrap();
+        let place = Place { dir: top.path().into(), top: top.path().into(), unified: true };
+        let group = Group { path: "/a".into(), memory: Some(place), ..Group::default() };
+        let mut counters = OomCounters::default();
+        assert_eq!(counters.rise(&group), 0);
+        assert!(matches!(counters.status(false), Status::Degraded(_)));
+        let set = |n: u32| fs::write(top.path().join("memory.events"), format!("oom 9\noom_kill {n}\n")).unwrap();
+        set(5);
+        assert_eq!(counters.rise(&group), 0, "what was counted before is no event");
+        set(7);
+        assert_eq!((counters.rise(&group), counters.rise(&group)), (2, 0));
+    }
+}
