@@ -22,6 +22,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -115,7 +116,10 @@ pub async fn run(config: Arc<Config>, out: mpsc::Sender<Observed>) {
 }
 
 fn wakeful(fd: Option<OwnedFd>) -> Option<AsyncFd<OwnedFd>> {
-    fd.and_then(|fd| AsyncFd::with_interest(fd, tokio::io::Interest::READABLE).ok())
+    // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives, and the registration owns it.
+    #[allow(unsafe_code)]
+    let registered = unsafe { AsyncFd::register_with_interest(fd?, Interest::READABLE) };
+    registered.ok()
 }
 
 /// The readiness is cleared before the caller reads all there is, so what comes meanwhile wakes it again.

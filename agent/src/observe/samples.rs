@@ -41,7 +41,7 @@ impl Observer {
             self.members.values().filter(|m| m.looks_stuck()).map(|m| m.service).collect();
         for service in 0..self.services.len() {
             let full = self.listeners_of(service).iter().any(|(l, _)| l.queue > 0 && l.queue >= l.queue_limit);
-            if full || self.services[service].waiting_looks >= 2 {
+            if full || self.services[service].keeps_waiting() {
                 abnormal.insert(service);
             }
         }
@@ -85,7 +85,7 @@ impl Observer {
         // Leaders first, then the busiest; the lower id where all else is equal.
         members.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(&b.2)));
         let known = self.services.get(service);
-        let closeness = if known.is_some_and(|s| s.waiting_looks >= 2) { Closeness::Threads } else { Closeness::Usual };
+        let closeness = if known.is_some_and(|s| s.keeps_waiting()) { Closeness::Threads } else { Closeness::Usual };
         let name = known.map(|s| s.name.clone()).unwrap_or_default();
         let shown: Vec<u32> = members.iter().take(PROCESS_LIMIT).map(|(_, _, pid)| *pid).collect();
         if let Some(first) = shown.first() {

@@ -11,6 +11,9 @@ pub const FOUND_LIMIT: usize = 128;
 /// A found service without a process is told of so long.
 const RETIRE_AFTER: Duration = Duration::from_secs(3600);
 
+/// Connections that wait this long to be accepted are a sign of trouble.
+const WAITING: Duration = Duration::from_millis(900);
+
 /// A service and what was last seen of it.
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -24,8 +27,8 @@ pub struct Service {
     pub found: Option<Found>,
     /// Addresses it listened on at the last look.
     pub listening: BTreeSet<String>,
-    /// Looks in a row at which connections waited to be accepted.
-    pub waiting_looks: u32,
+    /// Since when connections were seen waiting to be accepted at each look.
+    pub waiting_since: Option<Instant>,
     /// When a process of it was seen last.
     pub seen: Instant,
 }
@@ -48,7 +51,7 @@ impl Service {
             by_listener: matching::by_listener(&config.matcher),
             found: None,
             listening: BTreeSet::new(),
-            waiting_looks: 0,
+            waiting_since: None,
             seen: Instant::now(),
         }
     }
@@ -71,9 +74,14 @@ impl Service {
             by_listener: false,
             found: Some(found),
             listening: BTreeSet::new(),
-            waiting_looks: 0,
+            waiting_since: None,
             seen: Instant::now(),
         }
+    }
+
+    /// Connections have been waiting for longer than a moment.
+    pub fn keeps_waiting(&self) -> bool {
+        self.waiting_since.is_some_and(|since| since.elapsed() >= WAITING)
     }
 
     /// It was found, ended, and is no longer spoken of.

@@ -63,21 +63,24 @@ impl Observer {
         let addresses: BTreeSet<String> = now.iter().map(|(l, _)| l.address.to_string()).collect();
         let waiting = now.iter().any(|(l, _)| l.queue > 0);
         let Some(known) = self.services.get_mut(service) else { return };
-        known.waiting_looks = if waiting { known.waiting_looks.saturating_add(1) } else { 0 };
+        known.waiting_since = if waiting { known.waiting_since.or_else(|| Some(Instant::now())) } else { None };
         let before = std::mem::replace(&mut known.listening, addresses.clone());
-        let name = known.name.clone();
-        if !self.begun || before == addresses {
-            return;
+        if self.begun && before != addresses {
+            self.tell_listening(service, &before, &addresses);
         }
+    }
+
+    fn tell_listening(&mut self, service: usize, before: &BTreeSet<String>, now: &BTreeSet<String>) {
         // Who listens has called exec: its start is told first.
-        let starting: Vec<u32> = self.announce_at.keys().copied().collect();
-        for pid in starting.into_iter().filter(|pid| self.members.get(pid).is_some_and(|m| m.service == service)) {
+        let of_service = |pid: &u32| self.members.get(pid).is_some_and(|m| m.service == service);
+        let starting: Vec<u32> = self.announce_at.keys().copied().filter(of_service).collect();
+        for pid in starting {
             self.announce_one(pid, false);
         }
-        for (address, listening) in
-            before.difference(&addresses).map(|a| (a, false)).chain(addresses.difference(&before).map(|a| (a, true)))
-        {
-            let changed = v1::ListenChanged { service: name.clone(), address: address.clone(), listening };
+        let gone = before.difference(now).map(|address| (address, false));
+        for (address, listening) in gone.chain(now.difference(before).map(|address| (address, true))) {
+            let changed =
+                v1::ListenChanged { service: self.service_name(service), address: address.clone(), listening };
             self.tell(Kind::ListenChanged(changed));
         }
         self.sample_soon(service);
