@@ -27,7 +27,9 @@ pub fn text(text: &str) -> String {
 
 /// A line from outside as it may be kept: valid text without secrets, cut to so many bytes at a character's end.
 pub fn line(bytes: &[u8], limit_bytes: usize) -> String {
-    let cut = bytes.get(..INPUT_LIMIT_BYTES).unwrap_or(bytes);
+    // What is masked shrinks: some room beyond the limit keeps the result full.
+    let read = limit_bytes.saturating_mul(8).clamp(4096, INPUT_LIMIT_BYTES);
+    let cut = bytes.get(..read).unwrap_or(bytes);
     let mut masked = text(&String::from_utf8_lossy(cut));
     masked.truncate(bounded(&masked, limit_bytes).len());
     masked

@@ -12,9 +12,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use why502_proto::v1::event::Kind;
+use why502_proto::v1::{HealthResult, LogMatch};
 
 use super::{Observed, Status, unix_now_us};
 use crate::config::{Config, Health, Service};
+use crate::watch::app_log::body_kind;
 use check::Check;
 
 /// The sampler's name in its status.
@@ -80,6 +82,11 @@ async fn repeat(mut check: Check, first: Duration, interval: Duration, out: mpsc
         let at_unix_us = unix_now_us();
         let result = check.ask().await;
         failures = if healthy(&result) { 0 } else { failures + 1 };
+        if let Some(told) = said(&result)
+            && out.send(Observed::event(at_unix_us, Kind::LogMatch(told))).await.is_err()
+        {
+            return;
+        }
         if out.send(Observed::event(at_unix_us, Kind::Health(result))).await.is_err() {
             return;
         }
@@ -87,8 +94,20 @@ async fn repeat(mut check: Check, first: Duration, interval: Duration, out: mpsc
     }
 }
 
+/// Why a service says that it can't serve, where the body of its 503 tells that: as good as a line of its log.
+fn said(result: &HealthResult) -> Option<LogMatch> {
+    let kind = body_kind(result.body.as_bytes()).filter(|_| result.status == 503)?;
+    Some(LogMatch {
+        service: result.service.clone(),
+        file: result.url.clone(),
+        kind: kind.id().to_owned(),
+        line: result.body.clone(),
+        repeats: 0,
+    })
+}
+
 /// Whether a result speaks for the service.
-fn healthy(result: &why502_proto::v1::HealthResult) -> bool {
+fn healthy(result: &HealthResult) -> bool {
     result.signal.is_empty() && (result.connect_only || (1..400).contains(&result.status))
 }
 

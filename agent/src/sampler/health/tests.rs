@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use why502_proto::v1::HealthResult;
 
 /// A server on loopback that gives every request the same answer.
 async fn server(answer: &'static str) -> SocketAddr {
@@ -30,9 +29,17 @@ async fn first(config: Config) -> (why502_proto::v1::SamplerStatus, HealthResult
     let (out, mut results) = mpsc::channel(8);
     let task = tokio::spawn(run(Arc::new(config), out));
     let Some(Observed::Status(status)) = results.recv().await else { panic!("no status") };
-    let Some(Observed::Event(event)) = results.recv().await else { panic!("no event") };
+    let result = loop {
+        let Some(Observed::Event(event)) = results.recv().await else { panic!("no event") };
+        match event.kind {
+            Some(Kind::Health(result)) => break result,
+            Some(Kind::LogMatch(told)) => {
+                assert_eq!((told.kind.as_str(), told.service.as_str()), ("not_leader", "api"))
+            }
+            other => panic!("{other:?}"),
+        }
+    };
     task.abort();
-    let Some(Kind::Health(result)) = event.kind else { panic!("no result") };
     (status, result)
 }
 
@@ -86,6 +93,16 @@ async fn health_without_an_address_is_told() {
     let Some(Observed::Status(status)) = results.recv().await else { panic!("no status") };
     assert_eq!(status.why, "no address to ask api at: give listen, or port in health");
     assert_eq!(results.recv().await, None);
+}
+
+#[test]
+fn the_body_of_a_503_is_as_good_as_a_log_line() {
+    let told = |status, body: &str| {
+        let result = HealthResult { status, body: body.to_owned(), ..HealthResult::default() };
+        said(&result).map(|told| told.kind)
+    };
+    assert_eq!(told(503, "task timed out").as_deref(), Some("task_timeout"));
+    assert_eq!((told(500, "task timed out"), told(503, "no")), (None, None));
 }
 
 #[test]
