@@ -54,7 +54,6 @@ pub fn reader(kind: Kind, log: Log, format: Option<&str>, zone: &Zone) -> Result
         Kind::Traefik => Ok(traefik::reader(zone)),
         Kind::Varnish => Ok(varnish::reader(format, zone)),
         Kind::Envoy | Kind::Istio => Ok(envoy::reader(format, zone)),
-        _ => Err(FormatError(format!("no log of {} can be read", kind.id()))),
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn http(fields: &Fields<'_>, zone: &Zone) -> Result<Record, &'static 
     Ok(record)
 }
 
-/// The record of a line of the stream module: its status tells how the session went, no upstream has one.
+/// The record of a line of the stream module: its status tells how the connection went, no upstream has one.
 pub(super) fn stream(fields: &Fields<'_>, zone: &Zone) -> Result<Record, &'static str> {
     let mut record = base(fields, zone)?;
     let status = record.status.unwrap_or_default();
