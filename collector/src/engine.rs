@@ -17,6 +17,8 @@ use crate::journal::{self, CommitError, Journal, OpenError};
 use crate::view::{Stats, View};
 use crate::wire::{self, Converter, Incoming, Key, Numbering};
 
+#[cfg(test)]
+mod hostile;
 mod numbering;
 #[cfg(test)]
 mod tests;

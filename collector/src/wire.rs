@@ -216,7 +216,7 @@ impl Converter {
     }
 
     fn hello(&mut self, hello: v1::Hello, received_us: i64) -> model::Hello {
-        let ahead_us = hello.at_unix_us.saturating_sub(received_us);
+        let ahead_us = bounds::ahead(hello.at_unix_us.saturating_sub(received_us));
         self.ahead_us.insert(hello.host.clone(), ahead_us);
         let mut line = Line::new(ahead_us, received_us, &mut self.cuts);
         model::Hello {
@@ -233,7 +233,7 @@ impl Converter {
 
     fn report(&mut self, record: v1::ReportRecord, received_us: i64) -> model::Report {
         let report = record.report.unwrap_or_default();
-        let told = report.collector_offset_us.map(i64::saturating_neg);
+        let told = report.collector_offset_us.map(|offset_us| bounds::ahead(offset_us.saturating_neg()));
         let ahead_us = told.or_else(|| self.ahead_us.get(&record.host).copied()).unwrap_or(0);
         let mut line = Line::new(ahead_us, received_us, &mut self.cuts);
         model::Report {

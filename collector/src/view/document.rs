@@ -6,11 +6,6 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A time as the documents write it: RFC 3339, UTC, milliseconds.
-pub fn stamp(at_us: i64) -> String {
-    Timestamp::from_microsecond(at_us).map_or_else(|_| at_us.to_string(), |at| format!("{at:.3}"))
-}
-
 macro_rules! document {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* }) => {
         $(#[$doc])*
@@ -20,106 +15,13 @@ macro_rules! document {
     };
 }
 
-document! {
-    /// `incidents` and `why`.
-    IncidentsDoc {
-        /// Newest first.
-        incidents: Vec<IncidentDoc>,
-        /// `why` only: what was asked for.
-        #[serde(skip_serializing_if = "String::is_empty")]
-        target: String,
-        /// `why` only: what is known of the target now.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        now: Option<NowDoc>,
-    }
-}
+mod incident;
 
-document! {
-    /// An incident.
-    IncidentDoc {
-        /// Its id.
-        id: String,
-        /// "open" or "resolved".
-        state: String,
-        /// The gateway.
-        gateway: GatewayRefDoc,
-        /// The address the gateway tried.
-        upstream: Option<String>,
-        /// The service behind it.
-        service: Option<String>,
-        /// Its host.
-        host: Option<String>,
-        /// The first failure.
-        first_seen: String,
-        /// The newest failure.
-        last_seen: String,
-        /// When it was resolved.
-        resolved: Option<String>,
-        /// Failed attempts.
-        count: u64,
-        /// Of these, attempts after which another upstream served the client.
-        retried: u64,
-        /// Statuses that clients got.
-        statuses: BTreeMap<String, u64>,
-        /// Signals of the failed attempts.
-        signals: BTreeMap<String, u64>,
-        /// The cause's family.
-        family: String,
-        /// The cause.
-        cause: String,
-        /// Its probability.
-        confidence: f64,
-        /// Other causes, likeliest first.
-        alternatives: Vec<AlternativeDoc>,
-        /// In time order.
-        evidence: Vec<EvidenceDoc>,
-        /// What could not be seen.
-        missing: Vec<String>,
-        /// What to do.
-        advice: Vec<String>,
-        /// Incidents that one cause explains carry the same.
-        group: Option<String>,
-        /// The verdict in one sentence.
-        sentence: String,
-        /// When anything of it last changed.
-        changed: String,
-    }
-}
+pub use incident::*;
 
-document! {
-    /// A gateway by name.
-    GatewayRefDoc {
-        /// Its host.
-        host: String,
-        /// Its name there.
-        name: String,
-        /// Its kind.
-        kind: String,
-    }
-}
-
-document! {
-    /// Another cause.
-    AlternativeDoc {
-        /// The cause.
-        cause: String,
-        /// Its probability.
-        confidence: f64,
-    }
-}
-
-document! {
-    /// A dated statement.
-    EvidenceDoc {
-        /// When.
-        at: String,
-        /// Whose.
-        host: String,
-        /// From which source.
-        source: String,
-        /// The statement.
-        says: String,
-    }
+/// A time as the documents write it: RFC 3339, UTC, milliseconds.
+pub fn stamp(at_us: i64) -> String {
+    Timestamp::from_microsecond(at_us).map_or_else(|_| at_us.to_string(), |at| format!("{at:.3}"))
 }
 
 document! {
@@ -386,28 +288,4 @@ document! {
         /// What mends it.
         fix: String,
     }
-}
-
-/// One line of `watch`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum WatchDoc {
-    /// Failed attempts of all gateways.
-    Rate {
-        /// The moment.
-        at: String,
-        /// Of these, in this minute so far.
-        this_minute: u64,
-        /// In the whole minute before.
-        last_minute: u64,
-    },
-    /// An incident that is new or has changed.
-    Incident {
-        /// The moment.
-        at: String,
-        /// "opened", "changed" or "resolved".
-        change: String,
-        /// The incident.
-        incident: Box<IncidentDoc>,
-    },
 }

@@ -29,6 +29,22 @@ const PAST_US: i64 = 2 * DAY_US;
 /// Largest ratio that is believed: more CPUs than any machine has.
 const RATIO_MAX: f64 = 65_536.0;
 
+/// Largest count that one reading can tell: sums of many stay far from overflowing.
+const COUNT_MAX: u64 = u32::MAX as u64;
+/// Longest stretch of time that is believed, microseconds (200 days; uptimes are longer and have their own).
+const SPAN_MAX_US: u64 = 1 << 44;
+/// Longest uptime that is believed, microseconds (a century).
+const UPTIME_MAX_US: u64 = 100 * 365 * 86_400_000_000;
+/// Largest size that is believed, bytes (a pebibyte).
+const SIZE_MAX_BYTES: u64 = 1 << 50;
+/// Farthest a host's clock is believed to be off, microseconds (a century).
+const AHEAD_MAX_US: i64 = UPTIME_MAX_US as i64;
+
+/// How far a host's clock is ahead, within what arithmetic bears.
+pub fn ahead(ahead_us: i64) -> i64 {
+    ahead_us.clamp(-AHEAD_MAX_US, AHEAD_MAX_US)
+}
+
 /// The collector's time line as seen from one host, with the counts of what had to be bounded.
 pub struct Line<'a> {
     ahead_us: i64,
@@ -59,11 +75,46 @@ impl<'a> Line<'a> {
             return 0;
         }
         let at_us = agent_us.saturating_sub(self.ahead_us);
-        if at_us > self.received_us.saturating_add(DAY_US) {
+        if !(1..=self.received_us.saturating_add(DAY_US)).contains(&at_us) {
             self.cuts.times += 1;
             return self.received_us;
         }
         at_us
+    }
+
+    /// How often something happened.
+    pub fn count(&self, count: u64) -> u64 {
+        count.min(COUNT_MAX)
+    }
+
+    /// How long something took, microseconds.
+    pub fn span(&self, span_us: u64) -> u64 {
+        span_us.min(SPAN_MAX_US)
+    }
+
+    /// How long something took, where that is known, microseconds.
+    pub fn took(&self, span_us: Option<u64>) -> Option<u64> {
+        span_us.map(|span_us| self.span(span_us))
+    }
+
+    /// How long a host has been up, microseconds.
+    pub fn uptime(&self, uptime_us: u64) -> u64 {
+        uptime_us.min(UPTIME_MAX_US)
+    }
+
+    /// How large something is, bytes.
+    pub fn size(&self, bytes: u64) -> u64 {
+        bytes.min(SIZE_MAX_BYTES)
+    }
+
+    /// How large or how many, where that is known.
+    pub fn amount(&self, amount: Option<u64>) -> Option<u64> {
+        amount.map(|amount| self.size(amount))
+    }
+
+    /// By how much a clock was stepped, microseconds.
+    pub fn step(&self, by_us: i64) -> i64 {
+        ahead(by_us)
     }
 
     /// A host's name.

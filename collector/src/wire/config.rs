@@ -46,20 +46,20 @@ fn pool(line: &mut Line<'_>, pool: v1::Pool) -> model::Pool {
         members: line.list(pool.members, LIST_MAX, member),
         check: pool.check.map(|check| health_check(line, check)),
         timeouts: pool.timeouts.map(|timeouts| model::Timeouts {
-            connect_us: timeouts.connect_us,
-            send_us: timeouts.send_us,
-            read_us: timeouts.read_us,
+            connect_us: line.took(timeouts.connect_us),
+            send_us: line.took(timeouts.send_us),
+            read_us: line.took(timeouts.read_us),
         }),
         tries: pool.tries,
         scheme: line.name(pool.scheme),
-        keepalive_idle_us: pool.keepalive_idle_us,
+        keepalive_idle_us: line.took(pool.keepalive_idle_us),
         tls: pool.tls.map(|tls| model::TlsSettings {
             verify: tls.verify,
             ca_file: line.line(tls.ca_file),
             server_name: line.name(tls.server_name),
             protocols: line.name(tls.protocols),
         }),
-        header_limit_bytes: pool.header_limit_bytes,
+        header_limit_bytes: line.size(pool.header_limit_bytes),
         source: line.line(pool.source),
     }
 }
@@ -71,7 +71,7 @@ fn member(line: &mut Line<'_>, member: v1::PoolMember) -> model::PoolMember {
         backup: member.backup,
         down: member.down,
         max_fails: member.max_fails,
-        fail_timeout_us: member.fail_timeout_us,
+        fail_timeout_us: line.took(member.fail_timeout_us),
         check_address: line.name(member.check_address),
         max_connections: member.max_connections,
     }
@@ -81,8 +81,8 @@ fn health_check(line: &mut Line<'_>, check: v1::HealthCheck) -> model::HealthChe
     model::HealthCheck {
         kind: line.name(check.kind),
         path: line.line(check.path),
-        interval_us: check.interval_us,
-        timeout_us: check.timeout_us,
+        interval_us: line.span(check.interval_us),
+        timeout_us: line.span(check.timeout_us),
         fall: check.fall,
         rise: check.rise,
         expects: line.name(check.expects),

@@ -5,6 +5,9 @@ use why502_proto::v1;
 use super::bounds::{LIST_MAX, Line};
 use crate::model;
 
+/// The latest end of a certificate that is believed, unix seconds (year 9999, RFC 5280).
+const NOT_AFTER_MAX_S: i64 = 253_402_300_799;
+
 /// What the agent on a gateway's host found.
 pub fn result(line: &mut Line<'_>, probe: v1::ProbeResult) -> model::ProbeResult {
     model::ProbeResult {
@@ -29,16 +32,16 @@ pub fn result(line: &mut Line<'_>, probe: v1::ProbeResult) -> model::ProbeResult
             request: line.line(http.request),
             status: http.status,
             signal: line.name(http.signal),
-            first_byte_us: http.first_byte_us,
-            header_bytes: http.header_bytes,
+            first_byte_us: line.took(http.first_byte_us),
+            header_bytes: line.size(http.header_bytes),
             error: line.line(http.error),
         }),
-        idle_close_us: probe.idle_close_us,
-        idle_kept_us: probe.idle_kept_us,
+        idle_close_us: line.took(probe.idle_close_us),
+        idle_kept_us: line.took(probe.idle_kept_us),
         tls: probe.tls.map(|tls| model::TlsTry {
             ok: tls.ok,
             error: line.line(tls.error),
-            not_after_unix_s: tls.not_after_unix_s,
+            not_after_unix_s: tls.not_after_unix_s.clamp(0, NOT_AFTER_MAX_S),
             names: line.names(tls.names),
             plain_answer: tls.plain_answer,
         }),
@@ -50,6 +53,6 @@ fn connect(line: &mut Line<'_>, connect: v1::ConnectTry) -> model::ConnectTry {
         address: line.name(connect.address),
         outcome: line.name(connect.outcome),
         errno: connect.errno,
-        took_us: connect.took_us,
+        took_us: line.span(connect.took_us),
     }
 }
