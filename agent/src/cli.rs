@@ -26,6 +26,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Watch this host and report to the collector until SIGTERM or SIGINT. Exit 0, 1 where it could not begin, or 2 with
+    /// faults of the configuration.
+    Run {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// Tell every fault of a configuration file with its line and what to write instead. Exit 0, or 2 with faults.
     Validate {
         /// The configuration file.
@@ -45,8 +52,20 @@ pub fn main() -> ExitCode {
         }
     };
     ExitCode::from(match cli.command {
+        Command::Run { config } => run(&config),
         Command::Validate { config } => validate(&config),
     })
+}
+
+fn run(path: &std::path::Path) -> u8 {
+    let Some(loaded) = load(path) else { return EXIT_USAGE };
+    match crate::run_until_signal(loaded.config) {
+        Ok(_) => EXIT_OK,
+        Err(error) => {
+            let _ = writeln!(io::stderr().lock(), "can't run: {error}");
+            EXIT_UNHEALTHY
+        }
+    }
 }
 
 fn validate(path: &std::path::Path) -> u8 {

@@ -1,10 +1,12 @@
-//! Sees one host for why502.
+//! Sees one host for why502: samplers and watchers hand what they observe over one bounded channel to the gatherer, which
+//! closes reports; the uplink holds and delivers them. All of it runs on one thread.
 
 pub mod backoff;
 pub mod cli;
 pub mod config;
 pub mod dial;
 pub mod gateway;
+pub mod gateway_watch;
 pub mod kernel;
 pub mod mask;
 pub mod observe;
@@ -16,3 +18,176 @@ pub mod spool;
 pub mod tail;
 pub mod uplink;
 pub mod watch;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::sync::watch as flag;
+use tokio::task::{JoinSet, LocalSet};
+use why502_proto::v1;
+
+use config::{Config, Listen};
+use report::{Clocks, Gatherer, Sealed};
+use sampler::probe::{ProbeRequest, Prober};
+use sampler::{Observed, unix_now_us};
+use tail::Positions;
+use uplink::{Ended, Settings};
+
+/// Observations on their way to the gatherer; who has more to tell waits.
+const OBSERVED: usize = 1_024;
+/// Reports on their way to the uplink, which takes them at once.
+const REPORTS: usize = 8;
+/// Probes asked for and not begun.
+const PROBES: usize = 64;
+/// Bytes of reports held until acknowledged.
+const SPOOL_BYTES: usize = 4 << 20;
+/// How long those that follow logs may take to tell what they hold at the end.
+const STOP_LIMIT: Duration = Duration::from_millis(500);
+
+/// Runs the agent until SIGTERM or SIGINT.
+pub fn run_until_signal(config: Config) -> io::Result<Ended> {
+    tracing_subscriber::fmt().with_ansi(false).with_target(false).with_writer(io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let shutdown = async move {
+            tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            }
+        };
+        Ok(run(config, shutdown).await)
+    })
+}
+
+/// Runs the agent until `shutdown` gives the reason to end; needs a `LocalSet`. Says how it ended.
+pub async fn run(config: Config, shutdown: impl Future<Output = &'static str>) -> Ended {
+    let (positions, fault) = Positions::load(&config.state_dir);
+    if let Some(fault) = fault {
+        tracing::warn!("logs are read from their ends: {fault}");
+    }
+    say_what_is_watched(&config);
+    let config = Arc::new(config);
+    let (observed, inbox) = mpsc::channel(OBSERVED);
+    let (stop, stopped) = flag::channel(false);
+    let (watchers, samplers) = spawn(&config, &positions, &observed, &stopped);
+    let (reports, outbox) = mpsc::channel(REPORTS);
+    let settings = Settings { collectors: config.collectors.clone(), hello: hello(&config), spool_bytes: SPOOL_BYTES };
+    let uplink = tokio::task::spawn_local(uplink::run(settings, outbox, positions));
+    let gatherer = tokio::task::spawn_local(gather(inbox, reports, config.interval * 2));
+
+    let why = shutdown.await;
+    tracing::info!("{why}: telling the collector and ending");
+    // Whoever follows logs says first what it holds; the samplers have nothing to add.
+    drop(samplers);
+    let _ = stop.send(true);
+    let _ = tokio::time::timeout(STOP_LIMIT, watchers.join_all()).await;
+    let stopping = v1::event::Kind::AgentStopping(v1::AgentStopping { why: why.to_owned() });
+    let _ = observed.send(Observed::event(unix_now_us(), stopping)).await;
+    drop(observed);
+    let _ = gatherer.await;
+    let ended = uplink.await.unwrap_or(Ended { undelivered_reports: 0, given_up: spool::Counts::default() });
+    match ended.undelivered_reports {
+        0 => tracing::info!("ended, everything delivered"),
+        reports => tracing::warn!("ended, {reports} reports not delivered"),
+    }
+    ended
+}
+
+fn say_what_is_watched(config: &Config) {
+    tracing::info!(host = %config.host, version = env!("CARGO_PKG_VERSION"), "sampling each {:?}", config.interval);
+    for service in &config.services {
+        let listen: Vec<String> = service.listen.iter().map(listen_text).collect();
+        tracing::info!(
+            "service {}: {}",
+            service.name,
+            if listen.is_empty() { "by its processes".into() } else { listen.join(", ") }
+        );
+    }
+    if config.services.is_empty() {
+        tracing::info!("no service configured: every process that listens on TCP is one");
+    }
+    for gateway in &config.gateways {
+        let logs: Vec<String> =
+            gateway.access_log.iter().chain(&gateway.error_log).map(|log| log.display().to_string()).collect();
+        tracing::info!("gateway {} ({}): {}", gateway.name, gateway.kind.id(), logs.join(", "));
+    }
+    tracing::info!("reporting to {}", config.collectors.join(", "));
+}
+
+/// Starts everything that observes: those that follow logs apart, since they end by themselves.
+fn spawn(
+    config: &Arc<Config>,
+    positions: &Positions,
+    observed: &mpsc::Sender<Observed>,
+    stopped: &flag::Receiver<bool>,
+) -> (JoinSet<()>, JoinSet<()>) {
+    let (mut watchers, mut samplers) = (JoinSet::new(), JoinSet::new());
+    let (probes, asked) = mpsc::channel::<ProbeRequest>(PROBES);
+    samplers.spawn_local(Prober::default().run(asked, observed.clone()));
+    samplers.spawn_local(observe::run(config.clone(), observed.clone()));
+    samplers.spawn_local(sampler::health::run(config.clone(), observed.clone()));
+    for gateway in &config.gateways {
+        let watch = gateway_watch::Watch::new(gateway.clone(), config.interval, positions, Instant::now());
+        watchers.spawn_local(gateway_watch::run(watch, observed.clone(), probes.clone(), stopped.clone()));
+    }
+    (watchers, samplers)
+}
+
+/// Gathers what is observed into reports until nobody observes any longer.
+async fn gather(mut inbox: mpsc::Receiver<Observed>, reports: mpsc::Sender<Sealed>, idle: Duration) {
+    let mut gatherer = Gatherer::new(Instant::now(), idle);
+    loop {
+        let observed = tokio::select! {
+            observed = inbox.recv() => Some(observed),
+            () = tokio::time::sleep_until(gatherer.due().into()) => None,
+        };
+        let ended = matches!(observed, Some(None));
+        if let Some(Some(observed)) = observed {
+            gatherer.add(observed, Instant::now());
+        }
+        if !ended && Instant::now() < gatherer.due() {
+            continue;
+        }
+        let clocks = Clocks { unix_us: unix_now_us(), boottime_us: kernel::clock::boottime_us() };
+        for sealed in gatherer.close(Instant::now(), clocks) {
+            if reports.send(sealed).await.is_err() {
+                return;
+            }
+        }
+        if ended {
+            return;
+        }
+    }
+}
+
+/// Who this agent is; the uplink adds what changes with time.
+fn hello(config: &Config) -> v1::Hello {
+    let services = config.services.iter().map(|service| v1::ServiceConfig {
+        name: service.name.clone(),
+        listen: service.listen.iter().map(listen_text).collect(),
+        declared: true,
+        health_path: service.health.as_ref().map_or_else(String::new, |health| health.path.clone()),
+    });
+    v1::Hello {
+        host: config.host.clone(),
+        boot_id: kernel::clock::boot_id(),
+        epoch: u64::try_from(unix_now_us()).unwrap_or(0),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        interval_us: u64::try_from(config.interval.as_micros()).unwrap_or(u64::MAX),
+        services: services.collect(),
+        ..Default::default()
+    }
+}
+
+fn listen_text(listen: &Listen) -> String {
+    match listen {
+        Listen::Port(port) => port.to_string(),
+        Listen::Address(address) => address.to_string(),
+        Listen::Unix(path) => path.display().to_string(),
+    }
+}

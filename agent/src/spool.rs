@@ -180,13 +180,13 @@ impl Spool {
         self.counts
     }
 
-    /// Whether `next` would give a report.
+    /// Whether `next_report` would give a report.
     pub fn has_next(&self) -> bool {
         self.sent < self.queue.len() && self.sent < WINDOW_REPORTS && self.sent_bytes < WINDOW_BYTES
     }
 
     /// The next report to send on this connection. None: all were sent, or as many as may be without an acknowledgement.
-    pub fn next(&mut self) -> Option<v1::Report> {
+    pub fn next_report(&mut self) -> Option<v1::Report> {
         if !self.has_next() {
             return None;
         }

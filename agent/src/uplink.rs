@@ -205,7 +205,7 @@ impl Uplink {
         if self.spool.sent() == 0 {
             *last_heard = Instant::now();
         }
-        let Some(report) = self.spool.next() else { return };
+        let Some(report) = self.spool.next_report() else { return };
         self.offset.sent(report.at_unix_us, unix_now_us());
         if !link.send(report) {
             self.lost("lost collector", "the connection broke");

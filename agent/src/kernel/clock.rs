@@ -9,6 +9,11 @@ pub fn boottime_us() -> u64 {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |t| micros(t.tv_sec(), t.tv_nsec()))
 }
 
+/// The kernel's boot id, a new one at each boot. Empty where it can't be read.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |id| id.trim().to_owned())
+}
+
 /// CLOCK_REALTIME, microseconds since 1970.
 pub fn realtime_us() -> i64 {
     clock_gettime(ClockId::CLOCK_REALTIME)

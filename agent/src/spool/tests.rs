@@ -53,7 +53,7 @@ fn reports_are_numbered_without_gaps_and_sent_again_after_a_reconnect() {
     for count in 1..=3 {
         spool.push(marked(events(count), count as u64));
     }
-    let sent: Vec<(u64, usize)> = std::iter::from_fn(|| spool.next()).map(|r| (r.seq, r.events.len())).collect();
+    let sent: Vec<(u64, usize)> = std::iter::from_fn(|| spool.next_report()).map(|r| (r.seq, r.events.len())).collect();
     assert_eq!(sent, [(1, 1), (2, 2), (3, 3)]);
     let marks = spool.acknowledge(2);
     assert_eq!(
@@ -63,39 +63,39 @@ fn reports_are_numbered_without_gaps_and_sent_again_after_a_reconnect() {
     );
     spool.rewind();
     assert_eq!(spool.first_seq(), 3);
-    assert_eq!(spool.next().map(|report| (report.seq, report.events.len())), Some((3, 3)));
+    assert_eq!(spool.next_report().map(|report| (report.seq, report.events.len())), Some((3, 3)));
     assert_eq!(spool.acknowledge(99).len(), 1);
-    assert!(spool.is_empty() && spool.first_seq() == 4 && spool.next().is_none());
+    assert!(spool.is_empty() && spool.first_seq() == 4 && spool.next_report().is_none());
     spool.push(events(1));
     assert_eq!(spool.acknowledge(99), [], "what was never sent can't be acknowledged");
-    assert_eq!(spool.next().map(|report| report.seq), Some(4));
+    assert_eq!(spool.next_report().map(|report| report.seq), Some(4));
 }
 
 #[test]
 fn acknowledgements_in_the_middle_keep_the_place() {
     let mut spool = Spool::new(1 << 20);
     (0..5).for_each(|_| spool.push(events(1)));
-    assert_eq!(spool.next().map(|report| report.seq), Some(1));
-    assert_eq!(spool.next().map(|report| report.seq), Some(2));
+    assert_eq!(spool.next_report().map(|report| report.seq), Some(1));
+    assert_eq!(spool.next_report().map(|report| report.seq), Some(2));
     spool.acknowledge(1);
-    assert_eq!(spool.next().map(|report| report.seq), Some(3));
+    assert_eq!(spool.next_report().map(|report| report.seq), Some(3));
     spool.rewind();
-    assert_eq!(spool.next().map(|report| report.seq), Some(2));
+    assert_eq!(spool.next_report().map(|report| report.seq), Some(2));
     spool.acknowledge(3);
-    assert_eq!(spool.next().map(|report| report.seq), Some(4));
+    assert_eq!(spool.next_report().map(|report| report.seq), Some(4));
 }
 
 #[test]
 fn no_more_is_sent_than_the_window_holds() {
     let mut spool = Spool::new(64 << 20);
     (0..2 * WINDOW_REPORTS).for_each(|_| spool.push(events(1)));
-    assert_eq!(std::iter::from_fn(|| spool.next()).count(), WINDOW_REPORTS);
+    assert_eq!(std::iter::from_fn(|| spool.next_report()).count(), WINDOW_REPORTS);
     spool.acknowledge(10);
-    assert_eq!(std::iter::from_fn(|| spool.next()).count(), 10);
+    assert_eq!(std::iter::from_fn(|| spool.next_report()).count(), 10);
 
     let mut spool = Spool::new(64 << 20);
     (0..10).for_each(|_| spool.push(events(3_000)));
-    let sent = std::iter::from_fn(|| spool.next()).count();
+    let sent = std::iter::from_fn(|| spool.next_report()).count();
     assert!((2..5).contains(&sent), "{sent}");
 }
 
@@ -113,7 +113,7 @@ fn the_limit_holds_and_events_outlive_samples() {
     assert!(spool.counts().thinned_reports > 4_000);
     let mut sent = 0;
     let mut marks = Vec::new();
-    while let Some(report) = spool.next() {
+    while let Some(report) = spool.next_report() {
         sent += report.events.len();
         marks = spool.acknowledge(report.seq);
     }
@@ -140,8 +140,8 @@ fn events_are_given_up_last_and_counted() {
 fn what_was_sent_is_never_thinned() {
     let mut spool = Spool::new(16 * 1024);
     spool.push(samples());
-    let first = spool.next().unwrap();
+    let first = spool.next_report().unwrap();
     (0..500).for_each(|_| spool.push(events(1)));
     spool.rewind();
-    assert_eq!(spool.next(), Some(first));
+    assert_eq!(spool.next_report(), Some(first));
 }

@@ -73,6 +73,14 @@ pub struct Position {
     pub files: Vec<FilePosition>,
 }
 
+impl Position {
+    /// Whether the same bytes were read.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let place = |file: &FilePosition| (file.device, file.inode, file.offset_bytes);
+        self.files.iter().map(place).eq(other.files.iter().map(place))
+    }
+}
+
 /// Where reading of one log stands, on its way to the acknowledgement that lets it be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {

@@ -23,7 +23,7 @@ pub struct Sibling {
 
 /// The siblings of a log, oldest first. Where the log is a link, the files like its target too.
 pub fn siblings(log: &Path) -> Vec<Sibling> {
-    let mut found = in_folder(log, |name, base| rotated(name, base));
+    let mut found = in_folder(log, rotated);
     if let Ok(target) = fs::canonicalize(log)
         && target != log
     {

@@ -1,0 +1,297 @@
+//! Follows the logs of one gateway: each line becomes a count, a failure with its reason, or a notice.
+//!
+//! In each round the access log is read first, then the error log to its end, so that the reason of an error answer is at
+//! hand when its access record is judged. What leaves the host is in proportion to errors: answered attempts are counts,
+//! each interval, and each second while something fails, so that the collector sees soon whether the others are answered.
+//! The place in a log is handed on only after everything that was told from the lines before it; of answered attempts up to
+//! one interval is lost when the agent is killed.
+
+mod count;
+mod failure;
+mod files;
+mod flood;
+mod follow;
+mod setting;
+mod target;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use why502_proto::v1;
+
+use crate::config::Gateway;
+use crate::gateway::{self, FormatError, Joiner, Kind, Line, Log, Reader, Record, Signal, Zone};
+use crate::sampler::probe::ProbeRequest;
+use crate::sampler::{Mark, Observed, Status, unix_now_us};
+use crate::tail::{self, Positions};
+use count::Counts;
+use flood::Flood;
+use follow::Followed;
+use setting::Setting;
+use target::Targets;
+
+/// Between two rounds where nothing new was found.
+const ROUND_INTERVAL: Duration = Duration::from_millis(100);
+/// Buffers of the error log read for one of the access log.
+const ERROR_BUFFERS: usize = 16;
+/// Between two samples of an upstream while something fails.
+const HOT_INTERVAL: Duration = Duration::from_secs(1);
+/// For how long after the last failure that is.
+const HOT: Duration = Duration::from_secs(15);
+/// How long the joiner may hold an error record before it is told.
+const ERROR_HELD: Duration = Duration::from_millis(1_500);
+
+/// Follows a gateway's logs until told to stop, then tells what it still holds.
+pub async fn run(
+    mut watch: Watch,
+    out: mpsc::Sender<Observed>,
+    probes: mpsc::Sender<ProbeRequest>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut told = Vec::new();
+    loop {
+        let stopping = *stop.borrow();
+        let more = watch.round(Instant::now(), stopping, &mut told);
+        for observed in told.drain(..) {
+            if out.send(observed).await.is_err() {
+                return;
+            }
+        }
+        for request in watch.probes.drain(..) {
+            // A prober that is busy has enough to do.
+            let _ = probes.try_send(request);
+        }
+        if more {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        if stopping {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ROUND_INTERVAL) => {}
+            changed = stop.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// A gateway that is watched.
+pub struct Watch {
+    gateway: Gateway,
+    interval: Duration,
+    zone: Zone,
+    setting: Setting,
+    access: Option<Followed>,
+    error: Option<Followed>,
+    joiner: Joiner,
+    counts: Counts,
+    flood: Flood,
+    targets: Targets,
+    /// Probes to ask for after this round.
+    probes: Vec<ProbeRequest>,
+    buffer: Vec<u8>,
+    began: Instant,
+    flushed: Instant,
+    failed: Option<Instant>,
+    /// The place in the error log at a time, which is told once the joiner holds nothing from before it.
+    error_mark: Option<(Instant, Mark)>,
+    configuration_told: bool,
+}
+
+/// Records of one round, before they are judged.
+#[derive(Default)]
+struct Read {
+    failing: Vec<(Record, Vec<u8>)>,
+    errors: Vec<Record>,
+    notices: Vec<v1::Event>,
+}
+
+impl Watch {
+    /// Reads the gateway's configuration and takes up its logs where they were left.
+    pub fn new(gateway: Gateway, interval: Duration, positions: &Positions, now: Instant) -> Self {
+        let zone = crate::read::host_zone();
+        let setting = Setting::read(&gateway, now);
+        let follow = |path: &Path, log: Log| {
+            let (reader, fault) = reader(&gateway, &setting, log, &zone);
+            Followed::new(path.to_owned(), positions.get(path), reader, fault)
+        };
+        let access = gateway.access_log.as_deref().map(|path| follow(path, access_kind(&gateway)));
+        let error_log = gateway.error_log.as_deref().filter(|path| gateway.access_log.as_deref() != Some(path));
+        let error = error_log.map(|path| follow(path, Log::Error));
+        Self {
+            counts: Counts::new(&gateway.name, unix_now_us()),
+            gateway,
+            interval,
+            zone,
+            setting,
+            access,
+            error,
+            joiner: Joiner::new(),
+            flood: Flood::new(now),
+            targets: Targets::default(),
+            probes: Vec::new(),
+            buffer: vec![0; tail::BUFFER_BYTES],
+            began: now,
+            flushed: now,
+            failed: None,
+            error_mark: None,
+            configuration_told: false,
+        }
+    }
+
+    /// Reads what is new and tells of it. True: there is more to read at once.
+    fn round(&mut self, now: Instant, stopping: bool, out: &mut Vec<Observed>) -> bool {
+        let now_us = unix_now_us();
+        self.refresh(now, now_us, out);
+        let mut read = Read::default();
+        let more = self.read(now, now_us, &mut read);
+        let mut told = self.judge(read, now, now_us, out);
+        told |= self.flush(now, now_us, stopping, out);
+        self.mark(now, told, stopping, out);
+        out.extend(self.access.iter_mut().chain(&mut self.error).filter_map(Followed::status).map(Observed::Status));
+        more
+    }
+
+    fn refresh(&mut self, now: Instant, now_us: i64, out: &mut Vec<Observed>) {
+        if self.setting.refresh(&self.gateway, now) {
+            self.configuration_told = false;
+            if let Some(access) = &mut self.access {
+                let (reader, fault) = reader(&self.gateway, &self.setting, access_kind(&self.gateway), &self.zone);
+                access.set_reader(reader, fault);
+            }
+        }
+        if !std::mem::replace(&mut self.configuration_told, true) {
+            out.push(Observed::Gateway(Box::new(self.setting.message(&self.gateway, now_us))));
+            if let Some(listen) = &self.gateway.listen {
+                let status = Status::Unavailable("listen is not supported yet: use access_log".to_owned());
+                out.push(Observed::Status(status.message(&format!("log:{listen}"))));
+            }
+        }
+    }
+
+    /// Reads one buffer of the access log, then the error log to its end.
+    fn read(&mut self, now: Instant, now_us: i64, read: &mut Read) -> bool {
+        let Self { gateway, access, error, counts, buffer, .. } = self;
+        let mut sort = |line: Line, text: &[u8]| match line {
+            Line::Record(record) if record.from_error_log => read.errors.push(*record),
+            Line::Record(record) if failure::is_failure(&record) => read.failing.push((*record, text.to_vec())),
+            Line::Record(record) => counts.add(&record, now_us),
+            Line::Notice(notice) if failure::is_telling(&notice) => {
+                read.notices.push(failure::notice(&gateway.name, &notice, now_us));
+            }
+            Line::Notice(_) => {}
+            Line::Unparsed(_) => counts.add_unparsed(text),
+        };
+        let mut more = access.as_mut().is_some_and(|log| log.poll(now, buffer, &mut sort));
+        if let Some(log) = error {
+            let mut buffers = 0;
+            while buffers < ERROR_BUFFERS && log.poll(now, buffer, &mut sort) {
+                buffers += 1;
+            }
+            more |= buffers == ERROR_BUFFERS;
+        }
+        more
+    }
+
+    /// Joins the records of a round and tells the failures. True: something was told from the access log.
+    fn judge(&mut self, read: Read, now: Instant, now_us: i64, out: &mut Vec<Observed>) -> bool {
+        // The joiner's clock must not be stepped.
+        let clock_us = i64::try_from(now.duration_since(self.began).as_micros()).unwrap_or(i64::MAX);
+        let told = !read.failing.is_empty() || !read.notices.is_empty();
+        out.extend(read.notices.into_iter().map(Observed::Event));
+        for record in read.errors {
+            self.joiner.error(record, clock_us);
+        }
+        for (record, line) in read.failing {
+            let record = self.joiner.access(record, clock_us);
+            self.counts.add(&record, now_us);
+            self.failed = Some(now);
+            if record.attempts.is_empty()
+                && record.signal == Signal::StatusOnly
+                && self.setting.saw_bare_failure(&self.gateway)
+            {
+                self.configuration_told = false;
+            }
+            let requests = self.targets.requests(&self.gateway.name, &record, self.setting.pools(), now);
+            self.probes.extend(requests);
+            self.tell(&record, &line, false, now_us, out);
+        }
+        for record in self.joiner.expire(clock_us) {
+            self.failed = Some(now);
+            let line = record.reason.clone().unwrap_or_default();
+            self.tell(&record, line.as_bytes(), true, now_us, out);
+        }
+        told
+    }
+
+    fn tell(&mut self, record: &Record, line: &[u8], unconfirmed: bool, now_us: i64, out: &mut Vec<Observed>) {
+        let name = &self.gateway.name;
+        let event = self.flood.add(record, unconfirmed, || failure::failure(name, record, line, unconfirmed, now_us));
+        out.extend(event.map(Observed::Event));
+    }
+
+    /// Tells counts and the rest of a flood where they are due. True: nothing counted is held any longer.
+    fn flush(&mut self, now: Instant, now_us: i64, stopping: bool, out: &mut Vec<Observed>) -> bool {
+        let rest = if stopping { self.flood.take_all(now) } else { self.flood.take(now) };
+        out.extend(rest.into_iter().map(Observed::Event));
+        let hot = self.failed.is_some_and(|failed| now.duration_since(failed) < HOT);
+        let interval = if hot { HOT_INTERVAL.min(self.interval) } else { self.interval };
+        if !stopping && now.duration_since(self.flushed) < interval {
+            return false;
+        }
+        self.flushed = now;
+        out.extend(self.counts.take(now_us).into_iter().map(|sample| Observed::Upstream(Box::new(sample))));
+        true
+    }
+
+    /// Hands on how far the logs are told.
+    fn mark(&mut self, now: Instant, told: bool, stopping: bool, out: &mut Vec<Observed>) {
+        if (told || stopping) && !self.flood.holds_back() {
+            let mark = self.access.as_mut().and_then(|log| log.mark(log.position()));
+            out.extend(mark.map(Observed::Mark));
+        }
+        let Some(error) = &mut self.error else { return };
+        let due = |(at, _): &mut (Instant, Mark)| now.duration_since(*at) >= ERROR_HELD;
+        if let Some((_, mark)) = self.error_mark.take_if(due) {
+            out.extend(error.mark(mark).map(Observed::Mark));
+        }
+        self.error_mark.get_or_insert_with(|| (now, error.position()));
+    }
+}
+
+/// Gateways that write every kind of line into one log.
+fn access_kind(gateway: &Gateway) -> Log {
+    match gateway.kind {
+        Kind::Nginx | Kind::IngressNginx | Kind::NginxStream | Kind::Apache
+            if gateway.error_log.is_none() || gateway.error_log != gateway.access_log =>
+        {
+            Log::Access
+        }
+        _ => Log::All,
+    }
+}
+
+/// The reader of a log: in the format that is set or configured, else as the kind's own formats, and why.
+fn reader(gateway: &Gateway, setting: &Setting, log: Log, zone: &Zone) -> (Box<dyn Reader>, Option<String>) {
+    let format = setting.format(gateway).filter(|_| log != Log::Error);
+    match gateway::reader(gateway.kind, log, format, zone) {
+        Ok(reader) => (reader, None),
+        Err(FormatError(fault)) => match gateway::reader(gateway.kind, log, None, zone) {
+            Ok(reader) => (reader, Some(fault)),
+            Err(FormatError(fault)) => (Box::new(Unreadable(fault.clone())), Some(fault)),
+        },
+    }
+}
+
+/// Stands for the reader of a kind that has none.
+struct Unreadable(String);
+
+impl Reader for Unreadable {
+    fn read(&mut self, _line: &[u8]) -> Line {
+        Line::Unparsed(self.0.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

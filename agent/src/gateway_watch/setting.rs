@@ -1,0 +1,205 @@
+//! A gateway's own configuration as evidence: read at the start and again when one of its files changes, handed on in the
+//! words of the schema, and asked for the format of the access log.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use prost::Message;
+use why502_proto::v1;
+
+use super::files::Disk;
+use crate::config::Gateway;
+use crate::gateway::{self, Configuration, Kind, LogSetting, Member, Pool};
+use crate::mask;
+
+/// Between two looks at whether a file changed.
+const LOOK_INTERVAL: Duration = Duration::from_secs(3);
+/// The most of the pools in one message, bytes; those that do not fit are left out.
+const MAX_POOLS_BYTES: usize = 150 * 1024;
+/// Most faults told.
+const MAX_FAULTS: usize = 50;
+/// The most of one fault, bytes.
+const MAX_FAULT_BYTES: usize = 300;
+
+/// A gateway's configuration, and when its files were last changed.
+#[derive(Debug)]
+pub struct Setting {
+    configuration: Option<Configuration>,
+    changed: BTreeMap<PathBuf, Option<SystemTime>>,
+    looked: Instant,
+    /// An error answer was logged without the upstream, in a format that is not known.
+    bare_failures: bool,
+}
+
+impl Setting {
+    /// Reads it, where agent.toml names one.
+    pub fn read(gateway: &Gateway, now: Instant) -> Self {
+        let path = gateway.config.as_deref();
+        let configuration = path.and_then(|path| gateway::configuration(gateway.kind, path, &Disk));
+        let read = configuration.iter().flat_map(|configuration| &configuration.files);
+        let changed = read.map(PathBuf::as_path).chain(path).map(|file| (file.to_owned(), modified(file))).collect();
+        Self { configuration, changed, looked: now, bare_failures: false }
+    }
+
+    /// Reads it again where a file changed. True: it is new.
+    pub fn refresh(&mut self, gateway: &Gateway, now: Instant) -> bool {
+        if now.duration_since(self.looked) < LOOK_INTERVAL {
+            return false;
+        }
+        self.looked = now;
+        if self.changed.iter().all(|(file, changed)| modified(file) == *changed) {
+            return false;
+        }
+        *self = Self { bare_failures: self.bare_failures, ..Self::read(gateway, now) };
+        true
+    }
+
+    /// The pools, where they are known.
+    pub fn pools(&self) -> &[Pool] {
+        self.configuration.as_ref().map_or(&[], |configuration| &configuration.pools)
+    }
+
+    /// The access log's format: as agent.toml says, else as the gateway's configuration says of that file.
+    pub fn format<'a>(&'a self, gateway: &'a Gateway) -> Option<&'a str> {
+        let configured = || self.access_setting(gateway).and_then(|setting| setting.format.as_deref());
+        gateway.format.as_deref().or_else(configured)
+    }
+
+    fn access_setting(&self, gateway: &Gateway) -> Option<&LogSetting> {
+        let log = gateway.access_log.as_deref()?;
+        let settings = &self.configuration.as_ref()?.logs;
+        let mut fitting = settings.iter().filter(|setting| !setting.is_error_log && same_log(setting, log));
+        fitting.next_back()
+    }
+
+    /// A failure was read that names no upstream. True: this is news worth telling.
+    pub fn saw_bare_failure(&mut self, gateway: &Gateway) -> bool {
+        let unknown = self.format(gateway).is_none() && self.access_setting(gateway).is_none();
+        unknown && !std::mem::replace(&mut self.bare_failures, true)
+    }
+
+    /// As the schema's message.
+    pub fn message(&self, gateway: &Gateway, at_unix_us: i64) -> v1::GatewayConfig {
+        let faults = self.configuration.iter().flat_map(|configuration| &configuration.faults);
+        let missing_log = self.missing_log(gateway);
+        let mut message = v1::GatewayConfig {
+            gateway: gateway.name.clone(),
+            kind: gateway.kind.id().to_owned(),
+            pools: self.pools().iter().map(pool).collect(),
+            faults: faults.take(MAX_FAULTS).map(|fault| mask::line(fault.as_bytes(), MAX_FAULT_BYTES)).collect(),
+            readable: self.configuration.as_ref().is_some_and(|configuration| !configuration.files.is_empty()),
+            at_unix_us,
+            log_has_upstream: missing_log.is_empty(),
+            missing_log,
+        };
+        let whole = message.pools.len();
+        let mut bytes = 0;
+        let fitting = message.pools.iter().take_while(|pool| {
+            bytes += pool.encoded_len() + 5;
+            bytes <= MAX_POOLS_BYTES
+        });
+        message.pools.truncate(fitting.count());
+        if message.pools.len() < whole {
+            message.faults.push(format!("only the first {} of {whole} pools are kept", message.pools.len()));
+        }
+        message
+    }
+
+    /// What to switch on so that the logs keep the reason. Empty: nothing is missing, as far as is known.
+    fn missing_log(&self, gateway: &Gateway) -> String {
+        if !matches!(gateway.kind, Kind::Nginx | Kind::IngressNginx | Kind::NginxStream) {
+            return String::new();
+        }
+        if gateway.error_log.is_none() {
+            return "name the gateway's error_log in agent.toml: only there nginx gives its reasons".to_owned();
+        }
+        let has_upstream = match (self.format(gateway), self.access_setting(gateway)) {
+            (Some(format), _) => format.contains("upstream_addr"),
+            // A file that the configuration names without a format has the default one.
+            (None, Some(_)) => gateway.kind == Kind::IngressNginx,
+            (None, None) => !self.bare_failures,
+        };
+        if !has_upstream {
+            return "add $upstream_addr, $upstream_status, $upstream_connect_time, $upstream_header_time and \
+                    $upstream_response_time to the log_format of the access log"
+                .to_owned();
+        }
+        let errors = self.configuration.iter().flat_map(|configuration| &configuration.logs);
+        let mut errors = errors.filter(|setting| setting.is_error_log).peekable();
+        let quiet = |level: &str| matches!(level, "crit" | "alert" | "emerg");
+        let tells = |setting: &LogSetting| setting.target.is_some() && !setting.level.as_deref().is_some_and(quiet);
+        if errors.peek().is_some() && !errors.any(tells) {
+            return "set error_log to a file and its level to warn or error: reasons are logged there".to_owned();
+        }
+        String::new()
+    }
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
+
+/// Whether a log setting means this file, whatever links lead to it or if it is written relative to a prefix.
+fn same_log(setting: &LogSetting, log: &Path) -> bool {
+    let Some(target) = setting.target.as_deref().map(Path::new) else { return false };
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    target == log
+        || target.is_relative() && log.ends_with(target)
+        || real(target).is_some_and(|path| real(log) == Some(path))
+}
+
+fn us(duration: Option<Duration>) -> Option<u64> {
+    duration.map(|duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+}
+
+fn pool(pool: &Pool) -> v1::Pool {
+    let check = pool.check.as_ref().map(|check| v1::HealthCheck {
+        kind: check.kind.clone(),
+        path: check.path.clone(),
+        interval_us: us(check.interval).unwrap_or(0),
+        timeout_us: us(check.timeout).unwrap_or(0),
+        fall: check.fall.unwrap_or(0),
+        rise: check.rise.unwrap_or(0),
+        expects: check.expects.clone(),
+        host: check.host.clone(),
+    });
+    let tls = pool.tls.as_ref().map(|tls| v1::TlsSettings {
+        verify: tls.verify,
+        ca_file: tls.ca_file.as_ref().map_or_else(String::new, |file| file.display().to_string()),
+        server_name: tls.server_name.clone().unwrap_or_default(),
+        protocols: tls.protocols.clone(),
+    });
+    v1::Pool {
+        name: pool.name.clone(),
+        members: pool.members.iter().map(member).collect(),
+        check,
+        timeouts: Some(v1::Timeouts {
+            connect_us: us(pool.connect_timeout),
+            send_us: us(pool.send_timeout),
+            read_us: us(pool.read_timeout),
+        }),
+        tries: pool.tries.unwrap_or(0),
+        scheme: pool.scheme.clone(),
+        keepalive_idle_us: us(pool.keepalive_idle),
+        tls,
+        header_limit_bytes: pool.header_limit_bytes.unwrap_or(0),
+        source: pool.source.clone(),
+    }
+}
+
+fn member(member: &Member) -> v1::PoolMember {
+    v1::PoolMember {
+        name: member.name.clone(),
+        address: member.address.clone(),
+        backup: member.backup,
+        down: member.down,
+        max_fails: member.max_fails,
+        fail_timeout_us: us(member.fail_timeout),
+        check_address: member.check_address.clone().unwrap_or_default(),
+        max_connections: member.max_connections.unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests;

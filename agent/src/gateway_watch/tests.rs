@@ -1,0 +1,254 @@
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::*;
+
+const COMBINED: &str = r#"192.0.2.7 - - [22/Nov/2026:10:00:01 +0000] "GET /a HTTP/1.1" 200 5 "-" "curl/8""#;
+const REFUSED: &str = "2026/11/22 10:00:01 [error] 9#9: *4 connect() failed (111: Connection refused) while connecting to \
+                       upstream, client: 192.0.2.7, server: , request: \"GET /a?key=1 HTTP/1.1\", upstream: \
+                       \"http://10.0.0.2:3000/a?key=1\", host: \"edge\"";
+
+/// A gateway whose logs the test writes.
+struct Edge {
+    dir: tempfile::TempDir,
+    watch: Watch,
+    now: Instant,
+}
+
+fn append(path: &Path) -> File {
+    OpenOptions::new().append(true).create(true).open(path).unwrap()
+}
+
+fn gateway(dir: &Path) -> Gateway {
+    fs_write(&dir.join("access.log"), "");
+    fs_write(&dir.join("error.log"), "");
+    Gateway {
+        name: "edge".into(),
+        kind: Kind::Nginx,
+        access_log: Some(dir.join("access.log")),
+        error_log: Some(dir.join("error.log")),
+        config: Some(dir.join("nginx.conf")),
+        format: None,
+        listen: None,
+    }
+}
+
+fn fs_write(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+}
+
+fn nginx_conf(dir: &Path, format: &str) -> String {
+    format!(
+        "events {{}}\nhttp {{\n log_format up '{format}';\n access_log {}/access.log up;\n error_log {}/error.log warn;\n \
+         upstream api {{ server 10.0.0.2:3000; server 10.0.0.3:3000; }}\n server {{ listen 80; location / {{ proxy_pass \
+         http://api; }} }}\n}}\n",
+        dir.display(),
+        dir.display()
+    )
+}
+
+const FORMAT: &str = "$remote_addr [$time_iso8601] \"$request\" $status $upstream_addr $upstream_status \
+                      $upstream_connect_time $upstream_header_time $upstream_response_time";
+
+impl Edge {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let gateway = gateway(dir.path());
+        fs_write(&dir.path().join("nginx.conf"), &nginx_conf(dir.path(), FORMAT));
+        let (positions, _) = Positions::load(dir.path());
+        let now = Instant::now();
+        Self { watch: Watch::new(gateway, Duration::from_secs(5), &positions, now), dir, now }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn access(&self, status: u16, upstream: &str, times: &str) {
+        let line = format!(
+            "192.0.2.7 [2026-11-22T10:00:01+00:00] \"GET /a?key=1 HTTP/1.1\" {status} {upstream} {status} {times}"
+        );
+        writeln!(append(&self.path("access.log")), "{line}").unwrap();
+    }
+
+    fn error(&self, line: &str) {
+        writeln!(append(&self.path("error.log")), "{line}").unwrap();
+    }
+
+    /// Rounds until nothing new is read, after some time.
+    fn rounds(&mut self, later: Duration) -> Vec<Observed> {
+        self.now += later;
+        let mut told = Vec::new();
+        while self.watch.round(self.now, false, &mut told) {}
+        told
+    }
+}
+
+fn failures(told: &[Observed]) -> Vec<&v1::Failure> {
+    let kinds = told.iter().filter_map(|observed| match observed {
+        Observed::Event(event) => event.kind.as_ref(),
+        _ => None,
+    });
+    kinds
+        .filter_map(|kind| match kind {
+            v1::event::Kind::Failure(failure) => Some(failure),
+            _ => None,
+        })
+        .collect()
+}
+
+fn samples(told: &[Observed]) -> Vec<&v1::UpstreamSample> {
+    told.iter()
+        .filter_map(|observed| match observed {
+            Observed::Upstream(sample) => Some(sample.as_ref()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn marks(told: &[Observed], log: &str) -> Vec<u64> {
+    told.iter()
+        .filter_map(|observed| match observed {
+            Observed::Mark(mark) if mark.log.ends_with(log) => mark.position.files.last().map(|file| file.offset_bytes),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_refused_connect_is_told_at_once_with_its_reason_and_a_probe() {
+    let mut edge = Edge::new();
+    edge.rounds(Duration::ZERO);
+    edge.error(REFUSED);
+    edge.access(502, "10.0.0.2:3000", "- - 0.000");
+    edge.access(200, "10.0.0.3:3000", "0.001 0.010 0.011");
+    let told = edge.rounds(Duration::from_millis(100));
+    let told_failures = failures(&told);
+    assert_eq!(told_failures.len(), 1, "{told:?}");
+    let failure = told_failures[0];
+    assert_eq!((failure.signal.as_str(), failure.status, failure.unconfirmed), ("connect_refused", 502, false));
+    assert_eq!((failure.attempts[0].upstream.as_str(), failure.path.as_str()), ("10.0.0.2:3000", "/a"));
+    assert!(failure.reason.contains("111"), "{}", failure.reason);
+    assert_eq!(marks(&told, "access.log"), [std::fs::metadata(edge.path("access.log")).unwrap().len()]);
+    let probes = std::mem::take(&mut edge.watch.probes);
+    assert_eq!(probes.iter().map(|probe| probe.upstream.as_str()).collect::<Vec<_>>(), ["10.0.0.2:3000"]);
+    let told = edge.rounds(HOT_INTERVAL);
+    let counts: Vec<_> = samples(&told).iter().map(|s| (s.upstream.as_str(), s.answered, s.failed)).collect();
+    assert_eq!(counts, [("10.0.0.2:3000", 0, 1), ("10.0.0.3:3000", 1, 0)], "soon, since something fails");
+    assert!(failures(&edge.rounds(ERROR_HELD)).is_empty(), "the error record was taken");
+}
+
+#[test]
+fn what_only_an_error_log_says_is_unconfirmed_and_never_probed() {
+    let mut edge = Edge::new();
+    edge.rounds(Duration::ZERO);
+    edge.error(&REFUSED.replace("10.0.0.2", "203.0.113.9"));
+    assert!(failures(&edge.rounds(Duration::from_millis(100))).is_empty());
+    let told = edge.rounds(ERROR_HELD);
+    assert_eq!(failures(&told).iter().map(|failure| failure.unconfirmed).collect::<Vec<_>>(), [true]);
+    assert!(edge.watch.probes.is_empty() && samples(&told).is_empty());
+    assert_eq!(marks(&told, "error.log").len(), 1, "it is told, so it need not be read again");
+}
+
+#[test]
+fn healthy_traffic_is_counts_once_an_interval() {
+    let mut edge = Edge::new();
+    edge.rounds(Duration::ZERO);
+    for _ in 0..5_000 {
+        edge.access(200, "10.0.0.2:3000", "0.001 0.010 0.011");
+    }
+    append(&edge.path("access.log")).write_all(b"no such format \xff\n").unwrap();
+    assert!(edge.rounds(Duration::from_millis(100)).is_empty());
+    let told = edge.rounds(Duration::from_secs(5));
+    let counted = samples(&told);
+    assert_eq!(counted.iter().map(|s| (s.answered, s.unparsed)).collect::<Vec<_>>(), [(5_000, 0), (0, 1)]);
+    assert_eq!(counted[1].unparsed_sample, "no such format \u{fffd}");
+    assert_eq!(marks(&told, "access.log").len(), 1);
+}
+
+#[test]
+fn a_flood_keeps_its_count_and_its_place() {
+    let mut edge = Edge::new();
+    edge.rounds(Duration::ZERO);
+    for _ in 0..3_000 {
+        edge.access(502, "10.0.0.2:3000", "0.001 - 0.011");
+    }
+    let told = edge.rounds(Duration::from_millis(100));
+    assert!(failures(&told).len() < 300, "{}", failures(&told).len());
+    assert_eq!(marks(&told, "access.log"), [0_u64; 0], "what is held back is not told");
+    let later = edge.rounds(Duration::from_secs(1));
+    let all: Vec<_> = failures(&told).into_iter().chain(failures(&later)).collect();
+    assert_eq!(all.iter().map(|failure| 1 + failure.repeats).sum::<u32>(), 3_000);
+    assert_eq!(marks(&later, "access.log"), [std::fs::metadata(edge.path("access.log")).unwrap().len()]);
+}
+
+#[test]
+fn a_restart_takes_up_where_everything_was_told() {
+    let mut edge = Edge::new();
+    edge.rounds(Duration::ZERO);
+    edge.access(502, "10.0.0.2:3000", "0.001 - 0.011");
+    let mut told = edge.rounds(Duration::from_millis(100));
+    edge.access(503, "10.0.0.2:3000", "0.001 - 0.011");
+    let mut positions = Positions::load(edge.dir.path()).0;
+    told.drain(..).for_each(|observed| {
+        if let Observed::Mark(mark) = observed {
+            positions.set(mark)
+        }
+    });
+    edge.watch = Watch::new(edge.watch.gateway.clone(), Duration::from_secs(5), &positions, edge.now);
+    let told = edge.rounds(Duration::ZERO);
+    assert_eq!(failures(&told).iter().map(|failure| failure.status).collect::<Vec<_>>(), [503]);
+}
+
+#[test]
+fn stopping_tells_what_is_held() {
+    let mut edge = Edge::new();
+    edge.rounds(Duration::ZERO);
+    edge.access(200, "10.0.0.2:3000", "0.001 0.010 0.011");
+    let mut told = Vec::new();
+    while edge.watch.round(edge.now, true, &mut told) {}
+    let end = std::fs::metadata(edge.path("access.log")).unwrap().len();
+    assert_eq!((samples(&told).len(), marks(&told, "access.log").pop()), (1, Some(end)));
+}
+
+#[test]
+fn a_changed_configuration_changes_the_format_and_is_told() {
+    let mut edge = Edge::new();
+    let told = edge.rounds(Duration::ZERO);
+    let config = |told: &[Observed]| {
+        told.iter()
+            .find_map(|observed| if let Observed::Gateway(config) = observed { Some(config.clone()) } else { None })
+    };
+    let first = config(&told).unwrap();
+    assert!(first.readable && first.log_has_upstream && first.missing_log.is_empty(), "{first:?}");
+    let members = first.pools.iter().find(|pool| pool.name == "api").unwrap().members.len();
+    assert_eq!(members, 2);
+    assert_eq!(config(&edge.rounds(Duration::from_secs(10))), None, "nothing changed");
+
+    let plain = "$remote_addr - - [$time_local] \"$request\" $status $body_bytes_sent";
+    fs_write(&edge.path("nginx.conf"), &nginx_conf(edge.dir.path(), plain));
+    let later = std::time::SystemTime::now() + Duration::from_secs(60);
+    File::options().write(true).open(edge.path("nginx.conf")).unwrap().set_modified(later).unwrap();
+    let second = config(&edge.rounds(Duration::from_secs(10))).unwrap();
+    assert!(!second.log_has_upstream && second.missing_log.contains("$upstream_addr"), "{second:?}");
+    writeln!(append(&edge.path("access.log")), "{}", COMBINED.replace("200 5", "502 5")).unwrap();
+    assert_eq!(failures(&edge.rounds(Duration::from_millis(100))).len(), 1);
+}
+
+#[test]
+fn a_missing_log_is_told_and_waited_for() {
+    let mut edge = Edge::new();
+    std::fs::remove_file(edge.path("access.log")).unwrap();
+    let states = |told: &[Observed]| -> Vec<(String, i32)> {
+        let statuses = told.iter().filter_map(|o| if let Observed::Status(status) = o { Some(status) } else { None });
+        statuses.filter(|status| status.name.ends_with("access.log")).map(|s| (s.why.clone(), s.state)).collect()
+    };
+    let told = edge.rounds(Duration::ZERO);
+    assert_eq!(states(&told).len(), 1);
+    assert!(states(&told)[0].0.contains("waited for"), "{told:?}");
+    edge.access(502, "10.0.0.2:3000", "0.001 - 0.011");
+    let told = edge.rounds(Duration::from_millis(100));
+    assert_eq!(states(&told), [(String::new(), v1::sampler_status::State::Active.into())]);
+    assert_eq!(failures(&told).len(), 1);
+}
