@@ -1,0 +1,229 @@
+//! A collector and an agent on loopback, and the files that they look at.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use why502_tests::programs;
+
+/// The upstream that fails: a documentation address, where nothing ever answers.
+pub const UPSTREAM: &str = "192.0.2.77:3000";
+
+/// How long anything may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Both programs, and their folder.
+pub struct Parts {
+    dir: tempfile::TempDir,
+    api: String,
+    agent_config: String,
+    programs: Vec<Child>,
+}
+
+/// A program with an ugly name, watched as a service.
+pub struct Hostile {
+    child: Child,
+    port: u16,
+}
+
+impl Hostile {
+    /// Its part of agent.toml, with a log.
+    pub fn configuration(&self) -> String {
+        let port = self.port;
+        format!(
+            "[[service]]\nname = \"evil\"\nlisten = [\"{port}\"]\nmatch = {{ cmdline = \"owned\" }}\nlogs = [\"DIR/app.log\"]\n"
+        )
+    }
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        let _ = (self.child.kill(), self.child.wait());
+    }
+}
+
+/// Starts a program whose arguments and name are full of control characters.
+pub fn hostile_service() -> Hostile {
+    let port = free_port();
+    let child = Command::new("sleep").arg0("\u{1b}]0;owned\u{7}\u{1b}[2J\u{202e}").arg("600").spawn().unwrap();
+    Hostile { child, port }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        for program in &mut self.programs {
+            let _ = (program.kill(), program.wait());
+        }
+        if std::thread::panicking() {
+            for log in ["agent.log", "collector.log"] {
+                eprintln!("--- {log}\n{}", fs::read_to_string(self.dir.path().join(log)).unwrap_or_default());
+            }
+        }
+    }
+}
+
+impl Parts {
+    /// Starts both; `services` is a further part of agent.toml.
+    pub fn start(services: &str) -> Self {
+        let mut parts = Self::prepare(services);
+        parts.create_logs();
+        parts.start_agent();
+        parts
+    }
+
+    /// Starts both while the logs are not there.
+    pub fn start_before_logs() -> Self {
+        let mut parts = Self::prepare("");
+        parts.start_agent();
+        parts
+    }
+
+    fn prepare(services: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (ingest, api) = (free_port(), free_port());
+        let place = dir.path().display();
+        let collector = format!(
+            "[ingest]\nlisten = \"127.0.0.1:{ingest}\"\n[api]\nlisten = \"127.0.0.1:{api}\"\n[store]\ndir = \"{place}/store\"\n"
+        );
+        fs::write(dir.path().join("collector.toml"), collector).unwrap();
+        let agent = format!(
+            "collector = [\"http://127.0.0.1:{ingest}\"]\nhost = \"lb-1\"\ninterval = \"1s\"\nstate_dir = \"{place}/state\"\n\
+             {}\n[[gateway]]\nname = \"edge\"\nkind = \"nginx\"\naccess_log = \"{place}/access.log\"\nerror_log = \"{place}/error.log\"\n",
+            services.replace("DIR", &place.to_string())
+        );
+        let agent_config = dir.path().join("agent.toml");
+        fs::write(&agent_config, agent).unwrap();
+        let mut parts = Self {
+            api: format!("http://127.0.0.1:{api}"),
+            agent_config: agent_config.display().to_string(),
+            programs: Vec::new(),
+            dir,
+        };
+        parts.spawn(&programs::why502(), "serve", "collector");
+        until("the collector answers", || (parts.try_ask(&["status"]).0 == 0).then_some(()));
+        parts
+    }
+
+    fn spawn(&mut self, program: &Path, verb: &str, name: &str) {
+        let log = File::create(self.file(&format!("{name}.log"))).unwrap();
+        let config = self.file(&format!("{name}.toml"));
+        let mut command = Command::new(program);
+        command.arg(verb).arg("--config").arg(config).stdin(Stdio::null());
+        self.programs.push(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+    }
+
+    fn start_agent(&mut self) {
+        self.spawn(&programs::agent(), "run", "agent");
+        until("the agent reports", || {
+            let answer: Value = serde_json::from_str(&self.try_ask(&["hosts", "--json"]).1).unwrap_or_default();
+            (answer["hosts"][0]["state"] == "up").then_some(())
+        });
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The agent's configuration file.
+    pub fn agent_config(&self) -> &str {
+        &self.agent_config
+    }
+
+    /// Makes the gateway's and the application's logs, empty.
+    pub fn create_logs(&self) {
+        for log in ["access.log", "error.log", "app.log"] {
+            File::create(self.file(log)).unwrap();
+        }
+    }
+
+    fn append(&self, log: &str, line: &str) {
+        let mut file = OpenOptions::new().append(true).open(self.file(log)).unwrap();
+        writeln!(file, "{line}").unwrap();
+    }
+
+    /// The application's log gets a line.
+    pub fn application_says(&self, line: &str) {
+        self.append("app.log", line);
+    }
+
+    /// So many requests are refused by the upstream, as nginx logs it with its own format.
+    pub fn refused(&self, count: usize) {
+        self.refused_with(count, "/", "curl/8.0");
+    }
+
+    /// The same with a path and a user agent that the client chose. nginx's error log does not escape, its access log does.
+    pub fn refused_with(&self, count: usize, path: &str, user_agent: &str) {
+        let now =
+            Command::new("date").args(["-u", "+%d/%b/%Y:%H:%M:%S +0000|%Y/%m/%d %H:%M:%S"]).env("LC_ALL", "C").output();
+        let now = String::from_utf8(now.unwrap().stdout).unwrap();
+        let (access, error) = now.trim().split_once('|').unwrap();
+        let escaped: String =
+            path.chars().map(|c| if c.is_ascii_graphic() { c.to_string() } else { "\\x1B".into() }).collect();
+        let agent: String = user_agent.chars().filter(|c| c.is_ascii_graphic()).collect();
+        for number in 0..count {
+            self.append(
+                "error.log",
+                &format!(
+                    "{error} [error] 31#31: *{number} connect() failed (111: Connection refused) while connecting to upstream, \
+                     client: 198.51.100.7, server: , request: \"GET {path} HTTP/1.1\", upstream: \"http://{UPSTREAM}{path}\", \
+                     host: \"shop.example\""
+                ),
+            );
+            self.append(
+                "access.log",
+                &format!("198.51.100.7 - - [{access}] \"GET {escaped} HTTP/1.1\" 502 157 \"-\" \"{agent}\""),
+            );
+        }
+    }
+
+    /// What the command line prints.
+    pub fn ask(&self, arguments: &[&str]) -> String {
+        let (code, out, fault) = self.try_ask(arguments);
+        assert!(code <= 1, "why502 {arguments:?}: {fault}");
+        out
+    }
+
+    fn try_ask(&self, arguments: &[&str]) -> (i32, String, String) {
+        run(&programs::why502(), &[&["--collector", &self.api], arguments].concat())
+    }
+
+    /// The incident of the upstream, once it counts what was logged.
+    pub fn incident(&self, count: usize) -> Value {
+        until("an incident opens and counts all", || {
+            let answer: Value = serde_json::from_str(&self.ask(&["incidents", "--json"])).ok()?;
+            let found = answer["incidents"].as_array()?.iter().find(|one| one["upstream"] == UPSTREAM)?.clone();
+            (found["count"].as_u64()? >= count as u64).then_some(found)
+        })
+    }
+}
+
+/// A port that nobody listens on.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Runs a program to its end: code, standard output, standard error.
+pub fn run(program: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let out = Command::new(program).args(arguments).output().unwrap_or_else(|fault| {
+        panic!("{}: {fault}: build it first with cargo build --workspace --bins", program.display())
+    });
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (out.status.code().unwrap_or(-1), text(out.stdout), text(out.stderr))
+}
+
+/// Looks until it holds or the deadline is over.
+pub fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = holds() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}: not in time");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
