@@ -6,7 +6,8 @@
 //! Pace: exits, link changes and the kernel log at once; after an exit or a start the successor and its ports are looked for
 //! every 25 ms for 2 s and every 100 ms up to 10 s; every second a cheap look (new processes by the id that the kernel gave out
 //! last, listeners by one netlink dump, states by kept descriptors), which also sends a sample of each service that looks
-//! abnormal; a listing of /proc every 5 s; everything at the interval.
+//! abnormal; a listing of /proc every 5 s; everything at the interval. Prices beside 3,000 other processes, not optimised: a
+//! listing 20 ms, a cheap look 8 ms, a look at the listeners 0.2 ms.
 
 mod clock;
 mod exits;
@@ -155,6 +156,8 @@ struct Observer {
     hierarchies: Vec<Hierarchy>,
     /// Processes whose descriptors may not be read.
     unreadable: HashSet<u32>,
+    /// Processes in another network namespace.
+    elsewhere: HashSet<u32>,
     searched: Option<(Instant, Duration)>,
     sockets: Sockets,
     host: HostSampler,
@@ -219,6 +222,7 @@ impl Observer {
             homes: HashMap::new(),
             hierarchies: crate::kernel::cgroup::hierarchies(&own_mounts),
             unreadable: HashSet::new(),
+            elsewhere: HashSet::new(),
             searched: None,
             sockets: Sockets::new(&proc, unix_wanted),
             host: HostSampler::new(&proc),
@@ -270,7 +274,9 @@ impl Observer {
         if let Some(by_us) = self.clock.look() {
             self.tell(v1::event::Kind::ClockStepped(v1::ClockStepped { by_us }));
         }
-        for change in self.links.look() {
+        // A look at all links costs with their number (hosts of containers have many); between listings what is told will do.
+        let changes = if self.listing_due() { self.links.look() } else { self.links.read() };
+        for change in changes {
             self.tell(v1::event::Kind::LinkChanged(change));
         }
         self.find_members();

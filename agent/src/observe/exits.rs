@@ -128,6 +128,7 @@ impl Observer {
         let served = self.sockets.holds(member.pid) || self.sockets.holds(member.parent_pid);
         self.table.remove(member.pid);
         self.unreadable.remove(&member.pid);
+        self.elsewhere.remove(&member.pid);
         Some(Finished { member, end, at_unix_us: ending.at_unix_us, served })
     }
 

@@ -38,9 +38,14 @@ pub struct Home {
 }
 
 impl Observer {
+    /// All of /proc is to be listed again.
+    pub(super) fn listing_due(&self) -> bool {
+        self.listed.is_none_or(|at| at.elapsed() >= LISTING)
+    }
+
     /// Finds what began, by a listing where one is due.
     pub(super) fn find_members(&mut self) {
-        if self.listed.is_some_and(|at| at.elapsed() < LISTING) {
+        if !self.listing_due() {
             return self.find_new_members();
         }
         self.listed = Some(Instant::now());
@@ -142,8 +147,19 @@ impl Observer {
         if let Some(exits) = &mut self.exits {
             exits.watch(pid);
         }
+        if self.lives_elsewhere(pid) {
+            self.elsewhere.insert(pid);
+        }
         let denied = self.sockets.search([pid]);
         self.unreadable.extend(denied);
+    }
+
+    /// In another network namespace, whose sockets are not seen from here.
+    fn lives_elsewhere(&self, pid: u32) -> bool {
+        let theirs = process::link(&self.roots.proc, pid, "ns/net");
+        theirs.is_ok_and(|theirs| {
+            std::fs::read_link(self.roots.proc.join("self/ns/net")).is_ok_and(|ours| ours != theirs)
+        })
     }
 
     /// Where a process lives may change until it has called exec.

@@ -95,13 +95,15 @@ impl Observer {
         let processes: Vec<v1::ProcessSample> =
             shown.iter().filter_map(|pid| Some(self.members.get_mut(pid)?.sample(proc, closeness))).collect();
         let home = shown.first().and_then(|pid| self.homes.get(pid));
-        let unreadable = self.members.values().any(|m| m.service == service && self.unreadable.contains(&m.pid));
+        let hidden = |pid: &u32| self.unreadable.contains(pid) || self.elsewhere.contains(pid);
+        let unreadable = self.members.values().any(|m| m.service == service && hidden(&m.pid));
         v1::InstanceSample {
             service: name,
             at_unix_us: unix_now_us(),
             process_count: u32::try_from(members.len()).unwrap_or(u32::MAX),
             processes,
-            // Where descriptors can't be read, only a configured address tells which listener is whose.
+            // Where descriptors can't be read, only a configured address tells which listener is whose; sockets of another network
+            // namespace are not seen at all.
             listeners_known: self.sockets.known() && (!unreadable || !listeners.is_empty()),
             listeners,
             cgroup: home.map(|home| self.groups.sample(&home.group)),
@@ -122,7 +124,7 @@ impl Observer {
 
     pub(super) fn tell_statuses(&mut self) {
         self.set_status("host", self.host.status());
-        self.set_status("socket", self.sockets.status());
+        self.set_status("socket", self.socket_status());
         let exits = self
             .exits
             .as_ref()
@@ -132,6 +134,15 @@ impl Observer {
         self.set_status("link", self.links.status());
         self.set_status("oom", self.oom.status(self.log.readable_at_all()));
         self.set_status("cgroup", self.cgroup_status());
+    }
+
+    fn socket_status(&self) -> Status {
+        match (self.sockets.status(), self.elsewhere.len()) {
+            (Status::Active, n @ 1..) => Status::Degraded(format!(
+                "{n} watched processes are in another network namespace, whose sockets are not seen; run an agent inside it"
+            )),
+            (status, _) => status,
+        }
     }
 
     fn cgroup_status(&self) -> Status {

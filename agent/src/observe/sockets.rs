@@ -8,6 +8,7 @@ use why502_proto::v1::event::Kind;
 
 use super::Observer;
 use crate::kernel::diag::Listener;
+use crate::sampler::process::matching;
 
 /// A search of all processes rests for so many times its own length: at most a twentieth of a CPU goes into it.
 const REST: u32 = 20;
@@ -41,8 +42,13 @@ impl Observer {
         let began = Instant::now();
         // A process that listens may be younger than the last look at the table.
         self.find_new_members();
-        let pids: Vec<u32> =
-            self.table.entries().values().filter(|e| !e.inert && e.pid != self.me).map(|e| e.pid).collect();
+        let pids: Vec<u32> = self
+            .table
+            .entries()
+            .values()
+            .filter(|e| !e.inert && e.pid != self.me && !matching::is_init(e))
+            .map(|e| e.pid)
+            .collect();
         self.sockets.search(pids);
         self.sockets.settle();
         self.searched = Some((began, began.elapsed().max(Duration::from_millis(1))));

@@ -13,6 +13,8 @@ use crate::mask;
 
 /// Most arguments that are tried as the name of a script.
 const SCRIPT_LIMIT: usize = 8;
+/// Files that a program itself writes change without any deployment.
+const VOLATILE: &[&str] = &[".log", ".pid", ".sock", ".lock", ".db", ".sqlite", ".sqlite3"];
 /// Most bytes of the masked arguments.
 pub const CMDLINE_BYTES: usize = 512;
 
@@ -39,11 +41,15 @@ pub fn take(proc: &Path, pid: u32) -> Fingerprint {
     let exe_meta = fs::metadata(process::dir(proc, pid).join("exe")).ok();
     digest.file(exe_meta.as_ref());
     let script = script(proc, pid, &args, cwd.as_deref());
-    digest.text(&script.as_ref().map(|(path, _)| path.display().to_string()).unwrap_or_default());
-    digest.file(script.as_ref().map(|(_, meta)| meta));
+    let module = module(proc, pid, &args, cwd.as_deref());
+    for part in [&script, &module] {
+        digest.text(&part.as_ref().map(|(path, _)| path.display().to_string()).unwrap_or_default());
+        digest.file(part.as_ref().map(|(_, meta)| meta));
+    }
     digest.text(&cwd.as_ref().map(|path| path.display().to_string()).unwrap_or_default());
     digest.text(&cmdline);
-    let hint = match (&script, &exe_meta) {
+    // A server's module ("app:app") is the application, its script only the server.
+    let hint = match (module.as_ref().or(script.as_ref()), &exe_meta) {
         (Some((path, meta)), _) => describe(&path.display().to_string(), meta),
         (None, Some(meta)) => describe(&exe, meta),
         (None, None) => cmdline.clone(),
@@ -53,14 +59,29 @@ pub fn take(proc: &Path, pid: u32) -> Fingerprint {
 
 /// The first argument after the program's own name that is a file: an interpreter's script, or a program's configuration.
 fn script(proc: &Path, pid: u32, args: &[String], cwd: Option<&Path>) -> Option<(PathBuf, Metadata)> {
-    args.iter().skip(1).take(SCRIPT_LIMIT).filter(|arg| !arg.starts_with('-') && !arg.is_empty()).find_map(|arg| {
-        let path = if arg.starts_with('/') { PathBuf::from(arg) } else { cwd?.join(arg) };
-        let reached = mount::reach(proc, pid, path.to_str()?);
-        let meta = fs::metadata(&reached).ok().filter(Metadata::is_file)?;
-        // "current -> releases/42" is one deployment, "current -> releases/43" another.
-        let resolved = if reached == path { fs::canonicalize(&path).unwrap_or(path) } else { path };
-        Some((resolved, meta))
+    let candidates = args.iter().skip(1).take(SCRIPT_LIMIT).filter(|arg| !arg.starts_with('-') && !arg.is_empty());
+    let lasting = candidates.filter(|arg| !VOLATILE.iter().any(|end| arg.ends_with(end)));
+    lasting.filter_map(|arg| found(proc, pid, arg, cwd)).next()
+}
+
+/// The file of a Python server's "package.module:application", looked for in the working directory.
+fn module(proc: &Path, pid: u32, args: &[String], cwd: Option<&Path>) -> Option<(PathBuf, Metadata)> {
+    let names = args.iter().skip(1).filter_map(|arg| arg.split_once(':')).map(|(module, _)| module);
+    let plain = |name: &&str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.'));
+    let mut files = names.filter(plain).take(SCRIPT_LIMIT).map(|name| name.replace('.', "/"));
+    files.find_map(|file| {
+        found(proc, pid, &format!("{file}.py"), cwd).or_else(|| found(proc, pid, &format!("{file}/__init__.py"), cwd))
     })
+}
+
+/// A regular file by a process's argument, its links resolved.
+fn found(proc: &Path, pid: u32, arg: &str, cwd: Option<&Path>) -> Option<(PathBuf, Metadata)> {
+    let path = if arg.starts_with('/') { PathBuf::from(arg) } else { cwd?.join(arg) };
+    let reached = mount::reach(proc, pid, path.to_str()?);
+    let meta = fs::metadata(&reached).ok().filter(Metadata::is_file)?;
+    // "current -> releases/42" is one deployment, "current -> releases/43" another.
+    let resolved = if reached == path { fs::canonicalize(&path).unwrap_or(path) } else { path };
+    Some((resolved, meta))
 }
 
 fn describe(path: &str, meta: &Metadata) -> String {
@@ -129,5 +150,19 @@ mod tests {
         fs::rename(&script, dir.path().join("old.sh")).unwrap();
         fs::write(&script, "read line; exit 0").unwrap();
         assert_ne!(run(dir.path()).1.digest, first.digest);
+    }
+
+    #[test]
+    fn a_servers_module_is_found_and_its_log_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("shop")).unwrap();
+        for name in ["shop/web.py", "access.log", "run.conf"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let args = ["python3", "access.log", "run.conf", "-b", "127.0.0.1:80", "shop.web:app"].map(str::to_owned);
+        let (proc, me) = (Path::new("/proc"), std::process::id());
+        let name = |found: Option<(PathBuf, Metadata)>| found.map(|(path, _)| path.file_name().unwrap().to_owned());
+        assert_eq!(name(module(proc, me, &args, Some(dir.path()))).unwrap(), "web.py");
+        assert_eq!(name(script(proc, me, &args, Some(dir.path()))).unwrap(), "run.conf");
     }
 }

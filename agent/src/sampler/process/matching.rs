@@ -48,6 +48,11 @@ fn same_exe(rule: &str, exe: &Path) -> bool {
     if rule.contains('/') { text == rule } else { text.rsplit('/').next() == Some(rule) }
 }
 
+/// A system's init holds sockets only until it hands them to the service that they are for.
+pub fn is_init(entry: &Entry) -> bool {
+    entry.pid == 1 && matches!(entry.comm.as_str(), "systemd" | "init")
+}
+
 /// The process named in a pidfile.
 pub fn pidfile(path: &Path) -> Option<u32> {
     crate::kernel::read_text(path).ok()?.split_ascii_whitespace().next()?.parse().ok()
@@ -60,7 +65,7 @@ pub fn inherit(entries: &HashMap<u32, Entry>, owners: &mut HashMap<u32, usize>, 
         let mut parent = entry.parent_pid;
         for _ in 0..DEPTH_LIMIT {
             // What the agent started (nothing) or what it was started by is not followed through it.
-            if parent <= 1 || parent == except {
+            if parent == 0 || parent == except {
                 break;
             }
             if let Some(service) = owners.get(&parent) {
