@@ -114,6 +114,9 @@ fn changed(interface: &str, up: bool, what: &str) -> v1::LinkChanged {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn link(carrier: Option<bool>, admin_up: bool) -> Link {
@@ -143,5 +146,44 @@ mod tests {
         assert!(watch.known.values().any(|link| link.name == "lo"));
         assert!(watch.readable().is_some() || watch.status() != Status::Active);
         let _changes = watch.read();
+    }
+
+    /// Not a test: runs in a network namespace of its own, where it may pull a cable.
+    #[test]
+    #[ignore = "run by the story"]
+    fn child_pulls_a_cable() {
+        let ip =
+            |args: &str| assert!(Command::new("ip").args(args.split(' ')).status().unwrap().success(), "ip {args}");
+        ip("link add near type veth peer name far");
+        ip("link set near up");
+        ip("link set far up");
+        let mut watch = LinkWatch::open();
+        let mut told = |what: v1::LinkChanged| {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            let mut seen = Vec::new();
+            while !seen.contains(&what) {
+                assert!(Instant::now() < deadline, "no {what:?} in {seen:?}");
+                seen.extend(watch.read());
+            }
+        };
+        ip("link set far down");
+        told(changed("near", false, "carrier"));
+        ip("link set far up");
+        told(changed("near", true, "carrier"));
+        ip("link set near down");
+        told(changed("near", false, "admin"));
+    }
+
+    #[test]
+    fn a_pulled_cable_is_told() {
+        let mut inside = Command::new("unshare");
+        inside.args(["--user", "--map-root-user", "--net"]).arg(std::env::current_exe().unwrap());
+        inside.args(["--ignored", "--exact", "watch::link::tests::child_pulls_a_cable"]);
+        let allowed = Command::new("unshare").args(["--user", "--map-root-user", "--net", "ip", "link"]).output();
+        if allowed.is_ok_and(|output| output.status.success()) {
+            let output = inside.output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+            assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+        }
     }
 }
