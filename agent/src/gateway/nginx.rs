@@ -28,7 +28,7 @@ pub(super) fn reader(kind: Kind, log: Log, format: Option<&str>, zone: &Zone) ->
     let format = match format.map(str::trim) {
         None | Some("") => None,
         Some("combined") => Some(Format::compile(COMBINED)?),
-        Some(text) => Some(Format::compile(text)?),
+        Some(text) => Some(Format::compile(&conf::unquoted(text).unwrap_or_else(|| text.to_owned()))?),
     };
     let stream = kind == Kind::NginxStream;
     Ok(Box::new(NginxReader {
@@ -68,22 +68,25 @@ impl Reader for NginxReader {
 
 impl NginxReader {
     fn body(&mut self, body: &[u8], at: Option<Stamp>) -> Line {
-        let text = String::from_utf8_lossy(body);
         match self.log {
             Log::Access => self.access(body, at),
-            Log::Error => self.error(&text, at).unwrap_or_else(|| Line::Unparsed("no error-log line".to_owned())),
-            Log::All if error::is_error_line(&text) => {
-                self.error(&text, at).unwrap_or_else(|| Line::Unparsed("no error-log line".to_owned()))
-            }
+            Log::Error => self.error(body, at),
+            Log::All if begins_as_error(body) => self.error(body, at),
             Log::All => match self.access(body, at) {
-                Line::Unparsed(why) => self.error(&text, at).unwrap_or(Line::Unparsed(why)),
+                Line::Unparsed(why) => match self.error(body, at) {
+                    Line::Unparsed(_) => Line::Unparsed(why),
+                    line => line,
+                },
                 line => line,
             },
         }
     }
 
-    fn error(&mut self, text: &str, at: Option<Stamp>) -> Option<Line> {
-        controller(text).or_else(|| self.errors.read(text, at, &self.zone))
+    fn error(&mut self, body: &[u8], at: Option<Stamp>) -> Line {
+        let text = String::from_utf8_lossy(body);
+        controller(&text)
+            .or_else(|| self.errors.read(&text, at, &self.zone))
+            .unwrap_or_else(|| Line::Unparsed("no error-log line".to_owned()))
     }
 
     fn access(&mut self, body: &[u8], at: Option<Stamp>) -> Line {
@@ -108,6 +111,12 @@ impl NginxReader {
     }
 }
 
+fn begins_as_error(body: &[u8]) -> bool {
+    let first = &body[..body.len().min(64)];
+    (memchr::memchr(b'#', first).is_some() || first.get(4) == Some(&b'/'))
+        && error::is_error_line(&String::from_utf8_lossy(body))
+}
+
 /// ingress-nginx's controller writes beside nginx, in klog's form: `W1122 06:35:22.123456       7 file.go:1070] text`.
 fn controller(text: &str) -> Option<Line> {
     let (head, says) = text.split_once("] ")?;
@@ -125,4 +134,48 @@ fn controller(text: &str) -> Option<Line> {
         notice.signal = Signal::GatewayLifecycle;
     }
     Some(Line::Notice(Box::new(notice)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signal(log: Log, format: Option<&str>, line: &str) -> Option<&'static str> {
+        let mut reader = reader(Kind::Nginx, log, format, &Zone::utc()).unwrap();
+        match reader.read(line.as_bytes()) {
+            Line::Record(record) => Some(record.signal.id()),
+            Line::Notice(notice) => Some(notice.signal.id()),
+            Line::Unparsed(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_format_may_be_written_as_in_a_configuration() {
+        let line = r#"502|10.0.0.2:80|502|-|-"#;
+        let plain = "$status|$upstream_addr|$upstream_status|$upstream_connect_time|$upstream_header_time";
+        let (first, second) = plain.split_at(8);
+        for format in [
+            plain.to_owned(),
+            format!("'{first}' '{second}'"),
+            format!("log_format x escape=json '{first}'\n   '{second}';"),
+            format!("escape=json '{first}' '{second}';"),
+        ] {
+            assert_eq!(signal(Log::Access, Some(&format), line), Some("connect_failed"), "{format}");
+        }
+        assert!(reader(Kind::Nginx, Log::Access, Some("no variable"), &Zone::utc()).is_err());
+    }
+
+    #[test]
+    fn both_logs_in_one() {
+        let access = r#"10.0.0.1 - - [22/Nov/2026:06:35:22 +0000] "GET /#1 HTTP/1.1" 502 157 "-" "x""#;
+        let error = "2026/11/22 06:39:38 [alert] 7#7: worker process 8 exited on signal 11";
+        let controller =
+            "W1122 06:35:22.123456       7 controller.go:1070] Service \"a/b\" does not have any active Endpoint.";
+        for (line, wanted) in [(access, "status_only"), (error, "gateway_crash"), (controller, "no_live_upstream")] {
+            assert_eq!(signal(Log::All, None, line), Some(wanted));
+            assert_eq!(signal(Log::All, None, &format!("web_1  | {line}")), Some(wanted));
+        }
+        assert_eq!(signal(Log::Access, None, error), None);
+        assert_eq!(signal(Log::Error, None, access), None);
+    }
 }

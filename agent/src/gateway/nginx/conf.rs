@@ -10,6 +10,8 @@ mod value;
 
 use std::path::Path;
 
+pub(super) use logs::unquoted;
+
 use scope::Scope;
 use tree::Directive;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::scope::Scope;
-use super::tree::Directive;
+use super::tree::{Directive, words};
 use crate::gateway::LogSetting;
 
 /// The logs of the main block and of one world, in the order of the file, each once.
@@ -22,6 +22,26 @@ pub(super) fn logs(root: &Scope<'_>, world: &str, faults: &mut Vec<String>) -> V
     found.logs
 }
 
+/// A format as it stands in a configuration: the whole `log_format` directive, or its quoted parts. None: it is plain.
+pub(in crate::gateway::nginx) fn unquoted(text: &str) -> Option<String> {
+    if text.starts_with("log_format ") {
+        return words(text).get(2..).map(joined);
+    }
+    let parts = text.trim_end_matches(';').trim_end();
+    let quoted =
+        parts.split_once("escape=").map_or(parts, |(_, rest)| rest.split_once(' ').map_or("", |(_, rest)| rest));
+    let is_quoted = quoted.len() > 1 && quoted.trim_start().starts_with('\'') && quoted.ends_with('\'');
+    is_quoted.then(|| joined(&words(parts)))
+}
+
+/// The parts of a format as one text, its escaping before it.
+fn joined(parts: &[String]) -> String {
+    match parts.split_first() {
+        Some((escape, text)) if escape.starts_with("escape=") => format!("{escape} {}", text.concat()),
+        _ => parts.concat(),
+    }
+}
+
 struct Found<'c> {
     formats: HashMap<String, String>,
     logs: Vec<LogSetting>,
@@ -31,12 +51,9 @@ struct Found<'c> {
 impl Found<'_> {
     fn formats(&mut self, block: &[Directive]) {
         for directive in block.iter().filter(|directive| directive.name == "log_format") {
-            let Some((name, rest)) = directive.args.split_first() else { continue };
-            let text = match rest.split_first() {
-                Some((escape, text)) if escape.starts_with("escape=") => format!("{escape} {}", text.concat()),
-                _ => rest.concat(),
-            };
-            self.formats.insert(name.clone(), text);
+            if let Some((name, rest)) = directive.args.split_first() {
+                self.formats.insert(name.clone(), joined(rest));
+            }
         }
     }
 

@@ -37,6 +37,12 @@ pub(super) fn read(path: &Path, files: &dyn Files) -> Tree {
     reading.tree
 }
 
+/// The words of the first statement of a text.
+pub(super) fn words(text: &str) -> Vec<String> {
+    let mut lexer = Lexer { text: text.as_bytes(), at: 0, line: 1 };
+    lexer.statement().map(|statement| statement.words).unwrap_or_default()
+}
+
 struct Reading<'f> {
     files: &'f dyn Files,
     /// What relative includes are relative to.
