@@ -61,6 +61,8 @@ pub fn reader(kind: Kind, log: Log, format: Option<&str>, zone: &Zone) -> Result
 pub fn configuration(kind: Kind, path: &Path, files: &dyn Files) -> Option<Configuration> {
     match kind {
         Kind::Nginx | Kind::NginxStream | Kind::IngressNginx => Some(nginx::configuration(kind, path, files)),
+        Kind::Caddy => Some(caddy::configuration(path, files)),
+        Kind::Haproxy => Some(haproxy::configuration(path, files)),
         _ => None,
     }
 }

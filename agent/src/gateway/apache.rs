@@ -12,7 +12,7 @@ use super::{json, line};
 
 /// A reader of Apache's logs. `format` is a `LogFormat` setting.
 pub(super) fn reader(format: Option<&str>, zone: &Zone) -> Box<dyn Reader> {
-    let shipped = [format::COMMON, format::VHOST].map(|setting| format::parse(setting).with_open_end());
+    let shipped = [format::VHOST, format::COMMON].map(|setting| format::parse(setting).with_open_end());
     Box::new(Apache { zone: zone.clone(), given: format.map(format::parse), shipped, sending: None })
 }
 

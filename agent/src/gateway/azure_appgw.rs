@@ -27,11 +27,8 @@ fn record(entry: &Object, zone: &Zone) -> Result<Record, String> {
     let served = get("serverStatus").or_else(|| query.get("SERVER-STATUS")).and_then(|code| code.parse::<u16>().ok());
     let routed = get("serverRouted").or_else(|| query.get("SERVER-ROUTED"));
     let signal = signal(info.as_deref(), status, served, routed.is_some());
-    let unit_us = if info.is_some() || get("sslEnabled").is_some_and(|on| on != "on" || get("serverRouted").is_some()) {
-        1e6
-    } else {
-        1e3
-    };
+    // Only v2 names the member in a column of its own, and only v2 tells seconds.
+    let unit_us = if info.is_some() || get("serverRouted").is_some() { 1e6 } else { 1e3 };
     let duration_us = scaled_us(get("timeTaken").as_deref(), unit_us);
     let header_us = scaled_us(get("serverResponseLatency").as_deref(), 1e6);
     let at =

@@ -2,19 +2,28 @@
 //! encoding, where the object follows stamp, level, logger and message behind tabs. The access entry tells no upstream; the
 //! error entry of the same request does, in the words of Go's libraries.
 
+mod conf;
+
+pub(super) use conf::configuration;
+
+use super::apache::{access, format};
 use super::json::{self, Object, Value};
 use super::stamp::{self, Zone};
+use super::template::Template;
 use super::{Attempt, Line, Notice, Origin, Reader, Record, Signal, Stamp};
 use super::{go_error, line, mend};
 
 /// A reader of Caddy's log. Its encoders have no format setting that a line could be read by.
 pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {
-    Box::new(Caddy { zone: zone.clone() })
+    let common = format::parse(format::COMMON).with_open_end();
+    Box::new(Caddy { zone: zone.clone(), common })
 }
 
 #[derive(Debug)]
 struct Caddy {
     zone: Zone,
+    /// The common log, which encoders beyond Caddy's own write.
+    common: Template,
 }
 
 /// One entry, from either encoding.
@@ -37,13 +46,18 @@ impl Reader for Caddy {
             Ok(line) => line,
             Err(why) => match framed() {
                 Some(Ok(line)) => line,
-                _ => Line::Unparsed(why.to_owned()),
+                _ => self.by_common(body).unwrap_or_else(|| Line::Unparsed(why.to_owned())),
             },
         }
     }
 }
 
 impl Caddy {
+    fn by_common(&self, body: &[u8]) -> Option<Line> {
+        let fields = self.common.read(body).ok()?;
+        access::record(&fields, &self.zone).map(boxed)
+    }
+
     fn entry(&self, body: &[u8]) -> Result<Line, &'static str> {
         let brace = memchr::memchr(b'{', body).ok_or("no JSON object")?;
         let (head, object) = body.split_at(brace);
@@ -126,7 +140,9 @@ impl Entry<'_> {
             duration_us: self.fields.text("duration").and_then(duration_us),
             method: text("method"),
             path: text("uri"),
-            client: text("remote_ip").or_else(|| text("remote_addr")),
+            client: text("remote_ip").or_else(|| {
+                text("remote_addr").map(|at| at.rsplit_once(':').map_or(at.clone(), |(ip, _)| ip.to_owned()))
+            }),
             // The client's port joins the entries of one request: Caddy numbers neither requests nor connections.
             connection: text("remote_port").and_then(|port| port.parse().ok()),
             server: text("host"),
@@ -299,7 +315,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Line {
-        Caddy { zone: Zone::utc() }.read(line.as_bytes())
+        reader(&Zone::utc()).read(line.as_bytes())
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! client chose, so its meaning is settled there; what follows is only kept as text.
 
 mod access;
+mod conf;
 mod event;
 mod format;
 mod state;
@@ -12,6 +13,8 @@ use super::line;
 use super::stamp::{self, Zone};
 use super::template::{Fields, Misfit, Template};
 use super::{Line, Notice, Reader, Record, Signal, Stamp};
+pub(super) use conf::configuration;
+
 use access::Variables;
 use format::Format;
 

@@ -71,8 +71,8 @@ fn noted(note: &str) -> Option<Signal> {
 pub(in crate::gateway) fn request_parts(request: &str) -> (Option<String>, Option<String>) {
     let Some((method, rest)) = request.split_once(' ') else { return (None, None) };
     let path = rest.rsplit_once(" HTTP/").map_or(rest, |(path, _)| path);
-    let plain =
-        !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_'));
+    let plain = method.starts_with(|first: char| first.is_ascii_uppercase())
+        && method.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_'));
     if plain { (Some(method.to_owned()), Some(path.to_owned())) } else { (None, None) }
 }
 

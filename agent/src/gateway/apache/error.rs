@@ -204,6 +204,7 @@ impl<'a> Parts<'a> {
         };
         let upstream = match self.number {
             "AH01084" | "AH01097" => after("pass request body failed to "),
+            "AH00878" => after("read response failed from "),
             // A worker on a Unix domain socket has no address here.
             _ => after("error reading status line from remote server ")
                 .filter(|address| !address.starts_with("httpd-UDS")),

@@ -8,9 +8,8 @@ pub(super) const HTTP: &str =
     "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r";
 /// `option tcplog`.
 pub(super) const TCP: &str = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq";
-/// `option httplog clf`.
-pub(super) const CLF: &str = "%{+Q}o %{-Q}ci - - [%trg] %r %ST %B \"\" \"\" %cp %ms %ft %b %s %TR %Tw %Tc %Tr %Ta %tsc \
-                              %ac %fc %bc %sc %rc %sq %bq %CC %CS %hrl %hsl";
+/// `option httplog clf` as far as the state; what follows counts connections.
+pub(super) const CLF: &str = "%{+Q}o %{-Q}ci - - [%trg] %r %ST %B \"\" \"\" %cp %ms %ft %b %s %TR %Tw %Tc %Tr %Ta %tsc";
 /// HAProxy 1.5 to 1.7 wrote other timers in the same places.
 pub(super) const OLD_HTTP: &str =
     "%ci:%cp [%t] %ft %b/%s %Tq/%Tw/%Tc/%Tr/%Tt %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r";
@@ -140,7 +139,7 @@ impl<'s> Cursor<'s> {
             self.template.push_literal("\"");
             return;
         }
-        if quoted || flags.contains("+X") {
+        if flags.contains("+X") || quoted && shape == Shape::Number {
             // Words come in quotes and numbers not always do; the quotes are taken off where the field is read.
             shape = Shape::Word;
         }
@@ -193,6 +192,14 @@ mod tests {
             assert_eq!(read(format, line, "cp"), Some("54494"));
             assert_eq!(read(format, line, "ST"), Some("502"));
         }
+    }
+
+    #[test]
+    fn the_common_log_has_its_texts_in_quotes() {
+        let line = "10.0.1.2 - - [06/Feb/2009:12:14:14 +0000] \"GET /x HTTP/1.1\" 502 204 \"\" \"\" 33317 655 \"http-in\" \"static\" \
+                    \"srv1\" 10 0 30 -1 109 \"SH--\"";
+        let format = parse(CLF);
+        assert_eq!((read(&format, line, "ST"), read(&format, line, "tsc")), (Some("502"), Some("\"SH--\"")));
     }
 
     #[test]
