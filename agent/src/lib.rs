@@ -2,6 +2,7 @@
 //! closes reports; the uplink holds and delivers them. All of it runs on one thread.
 
 pub mod backoff;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod dial;

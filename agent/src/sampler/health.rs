@@ -56,6 +56,15 @@ pub async fn run(config: Arc<Config>, out: mpsc::Sender<Observed>) {
     while tasks.join_next().await.is_some() {}
 }
 
+/// Asks a service once for all that is asked of it.
+pub async fn once(service: &Service) -> Vec<HealthResult> {
+    let mut results = Vec::new();
+    for (mut check, _) in checks(service) {
+        results.push(check.ask().await);
+    }
+    results
+}
+
 /// What is asked of a service: its health, and its other addresses whether they take connections.
 fn checks(service: &Service) -> Vec<(Check, Duration)> {
     let limits = |health: &Health| (health.timeout, health.interval);
