@@ -1,13 +1,18 @@
 //! The command line: text to a command, a command to its exit code. Every command answers on standard output and
 //! complains on standard error, one line a fault.
 
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::check::{self, Verdict};
 use crate::config::{self, Config, Fault, Loaded};
+use crate::gateway::{Kind, Log};
+use crate::read;
 
 /// The command did what it was asked to.
 pub const EXIT_OK: u8 = 0;
@@ -33,12 +38,58 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Look at this host once, without a collector. Exit 0 healthy, 1 unhealthy, 2 where it could not tell.
+    Check {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// Look at this service only.
+        service: Option<String>,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
     /// Tell every fault of a configuration file with its line and what to write instead. Exit 0, or 2 with faults.
     Validate {
         /// The configuration file.
         #[arg(long)]
         config: PathBuf,
     },
+    /// Print what the agent makes of a gateway's log, one JSON object for each line. Exit 0.
+    Read(ReadArgs),
+}
+
+#[derive(Debug, Args)]
+struct ReadArgs {
+    /// The kind of gateway.
+    #[arg(long, value_parser = PossibleValuesParser::new(Kind::ALL.map(|(_, id)| id)))]
+    kind: String,
+    /// Which of its logs it is; by default each line is told apart by itself.
+    #[arg(long, value_enum, default_value_t = LogArg::All)]
+    log: LogArg,
+    /// The gateway's own log-format setting.
+    #[arg(long)]
+    format: Option<String>,
+    /// The file, or - for standard input.
+    #[arg(default_value = "-")]
+    file: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogArg {
+    Access,
+    Error,
+    All,
+}
+
+impl From<LogArg> for Log {
+    fn from(log: LogArg) -> Self {
+        match log {
+            LogArg::Access => Self::Access,
+            LogArg::Error => Self::Error,
+            LogArg::All => Self::All,
+        }
+    }
 }
 
 /// Runs the command that the arguments name.
@@ -53,28 +104,71 @@ pub fn main() -> ExitCode {
     };
     ExitCode::from(match cli.command {
         Command::Run { config } => run(&config),
+        Command::Check { config, service, json } => check(&config, service.as_deref(), json),
         Command::Validate { config } => validate(&config),
+        Command::Read(arguments) => read(&arguments),
     })
 }
 
-fn run(path: &std::path::Path) -> u8 {
+fn run(path: &Path) -> u8 {
     let Some(loaded) = load(path) else { return EXIT_USAGE };
     match crate::run_until_signal(loaded.config) {
         Ok(_) => EXIT_OK,
-        Err(error) => {
-            let _ = writeln!(io::stderr().lock(), "can't run: {error}");
-            EXIT_UNHEALTHY
-        }
+        Err(error) => complain(&format!("can't run: {error}"), EXIT_UNHEALTHY),
     }
 }
 
-fn validate(path: &std::path::Path) -> u8 {
+fn check(path: &Path, service: Option<&str>, json: bool) -> u8 {
+    let Some(loaded) = load(path) else { return EXIT_USAGE };
+    let report = match check::run(&loaded.config, service) {
+        Ok(report) => report,
+        Err(fault) => return complain(&fault.to_string(), EXIT_USAGE),
+    };
+    // What could not be written was not told, whatever the verdict.
+    match answer(&if json { report.json() } else { report.lines() }) {
+        EXIT_OK => match report.verdict {
+            Verdict::Healthy => EXIT_OK,
+            Verdict::Unhealthy => EXIT_UNHEALTHY,
+            Verdict::Unknown => EXIT_USAGE,
+        },
+        failed => failed,
+    }
+}
+
+fn read(arguments: &ReadArgs) -> u8 {
+    let Some(kind) = Kind::from_id(&arguments.kind) else {
+        return complain(&format!("{:?} is no kind of gateway", arguments.kind), EXIT_USAGE);
+    };
+    let (log, format) = (arguments.log.into(), arguments.format.as_deref());
+    let result = if arguments.file == Path::new("-") {
+        // Line by line, for a log may come over the pipe as it is written.
+        read::run(kind, log, format, &mut io::stdin().lock(), &mut io::stdout().lock())
+    } else {
+        let opened = File::open(&arguments.file);
+        opened.and_then(|file| {
+            read::run(kind, log, format, &mut BufReader::new(file), &mut BufWriter::new(io::stdout().lock()))
+        })
+    };
+    match result {
+        Ok(()) => EXIT_OK,
+        Err(error) => complain(&format!("can't read {}: {error}", arguments.file.display()), EXIT_USAGE),
+    }
+}
+
+/// Says why a command ends so.
+fn complain(why: &str, code: u8) -> u8 {
+    // Nobody is left to tell if standard error is closed.
+    let _ = writeln!(io::stderr().lock(), "{}", why.replace(['\n', '\r'], " "));
+    code
+}
+
+fn validate(path: &Path) -> u8 {
     let Some(loaded) = load(path) else { return EXIT_USAGE };
     answer(&summary(path, &loaded.config))
 }
 
 /// Reads the configuration; tells its faults and warnings on standard error.
-fn load(path: &std::path::Path) -> Option<Loaded> {
+fn load(path: &Path) -> Option<Loaded> {
     let loaded = config::load(path);
     let told: &[Fault] = match &loaded {
         Ok(loaded) => &loaded.warnings,
@@ -97,7 +191,7 @@ fn answer(text: &str) -> u8 {
 }
 
 /// What is configured, in a line.
-fn summary(path: &std::path::Path, config: &Config) -> String {
+fn summary(path: &Path, config: &Config) -> String {
     let names = |names: Vec<&str>, none: &str| if names.is_empty() { none.to_owned() } else { names.join(", ") };
     let services =
         names(config.services.iter().map(|s| s.name.as_str()).collect(), "every process that listens on TCP");

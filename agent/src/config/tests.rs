@@ -283,3 +283,21 @@ fn garbage_is_told_not_choked_on() {
         );
     }
 }
+
+#[test]
+fn the_annotated_example_holds() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/agent.toml");
+    let loaded = load(&path).unwrap_or_else(|faults| panic!("{faults:?}"));
+    assert!(loaded.warnings.iter().all(|warning| warning.what.ends_with("is not there yet")), "{:?}", loaded.warnings);
+    let text = std::fs::read_to_string(&path).unwrap();
+    for key in ["host", "format", "listen"] {
+        assert!(text.contains(&format!("# {key} = ")), "{key}");
+    }
+    // What is commented out holds, too.
+    let all = text
+        .replace("\n# host = ", "\nhost = ")
+        .replace("\n# format = ", "\nformat = ")
+        .replace("\n# listen = ", "\nlisten = ");
+    let config = parse("agent.toml", &all).unwrap_or_else(|faults| panic!("{faults:?}")).config;
+    assert_eq!((config.host.as_str(), config.gateways[0].listen.as_deref()), ("app-1", Some("udp://127.0.0.1:1514")));
+}
