@@ -21,7 +21,7 @@ fn full(n: u64, i: i64, f: f64) -> v1::Report {
         Kind::ProcessExited(v1::ProcessExited {
             service: "api".into(),
             exit_code: Some(n as u32),
-            signal: (n % 2 == 0).then_some(n as u32),
+            signal: n.is_multiple_of(2).then_some(n as u32),
             started_unix_us: i,
             last_rss_bytes: n,
             remaining: n as u32,
@@ -74,7 +74,7 @@ fn full(n: u64, i: i64, f: f64) -> v1::Report {
         seq: n,
         at_unix_us: i,
         boottime_us: n,
-        collector_offset_us: (n % 3 != 0).then_some(i),
+        collector_offset_us: (!n.is_multiple_of(3)).then_some(i),
         host: Some(host(n, i, f)),
         instances: vec![instance(n, i, f)],
         upstreams: vec![upstream(n, i)],

@@ -74,7 +74,11 @@ pub fn walk(dir: &Path, visit: &mut dyn FnMut(Entry<'_>)) -> io::Result<(Vec<Fou
     let mut recovery = Recovery { next_index: 1, ..Recovery::default() };
     let mut segments = Vec::new();
     for (first, path) in list(dir)? {
-        let bytes = fs::read(&path)?;
+        let bytes = match fs::read(&path) {
+            // Its owner may remove a segment while another process reads.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            read => read?,
+        };
         recovery.bytes += bytes.len() as u64;
         if first > recovery.next_index && !segments.is_empty() {
             let what = format!("records {} to {} are missing before this segment", recovery.next_index, first - 1);

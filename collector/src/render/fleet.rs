@@ -65,7 +65,7 @@ pub fn hosts(doc: &HostsDoc, style: Style) -> String {
             vec![
                 host.host.clone(),
                 host.state.clone(),
-                short_time(&host.last_heard, ""),
+                short_time(&host.last_heard, &doc.at),
                 percent(host.cpu_ratio),
                 host.load1.map_or_else(|| "-".to_owned(), |load| format!("{load:.2}")),
                 percent(host.mem_ratio),
@@ -96,7 +96,7 @@ pub fn instances(doc: &InstancesDoc, style: Style) -> String {
             Some(limit) => format!("{} of {}", size(one.rss_bytes), size(Some(limit))),
             None => size(one.rss_bytes),
         };
-        let exit = one.last_exit.as_ref().map(|exit| format!("{} at {}", exit.how, short_time(&exit.at, "")));
+        let exit = one.last_exit.as_ref().map(|exit| format!("{} at {}", exit.how, short_time(&exit.at, &doc.at)));
         table.row(
             tone,
             vec![
@@ -159,7 +159,7 @@ pub fn gateways(doc: &GatewaysDoc, style: Style) -> String {
                     one.answered_5xx.to_string(),
                     one.failed.to_string(),
                     one.failed_10m.to_string(),
-                    one.last_failed.as_deref().map_or_else(|| "-".to_owned(), |stamp| short_time(stamp, "")),
+                    one.last_failed.as_deref().map_or_else(|| "-".to_owned(), |stamp| short_time(stamp, &doc.at)),
                 ],
             );
         }

@@ -73,10 +73,10 @@ pub fn why(doc: &IncidentsDoc, style: Style) -> String {
         let _ = writeln!(out, "{}", if known { "what is known of it now:\n" } else { "it is not known at all" });
     }
     if !now.hosts.is_empty() {
-        out.push_str(&fleet::hosts(&HostsDoc { hosts: now.hosts.clone() }, style));
+        out.push_str(&fleet::hosts(&HostsDoc { at: now.at.clone(), hosts: now.hosts.clone() }, style));
     }
     if !now.instances.is_empty() {
-        out.push_str(&fleet::instances(&InstancesDoc { instances: now.instances.clone() }, style));
+        out.push_str(&fleet::instances(&InstancesDoc { at: now.at.clone(), instances: now.instances.clone() }, style));
     }
     for one in now.upstreams.iter().filter(|_| doc.incidents.is_empty()) {
         let _ = writeln!(
@@ -86,7 +86,7 @@ pub fn why(doc: &IncidentsDoc, style: Style) -> String {
             clean(&one.gateway_host),
             one.answered,
             one.failed,
-            one.last_failed.as_deref().map(|at| format!(", last at {}", short_time(at, ""))).unwrap_or_default(),
+            one.last_failed.as_deref().map(|at| format!(", last at {}", short_time(at, &now.at))).unwrap_or_default(),
         );
     }
     out

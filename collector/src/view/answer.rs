@@ -31,20 +31,20 @@ pub fn answer(view: &View, question: &Question) -> Result<Answer, BadQuestion> {
         Question::Hosts => {
             let hosts: Vec<HostDoc> = view.hosts.iter().map(|host| host_doc(host)).collect();
             let found = !hosts.is_empty();
-            Answer::new(&HostsDoc { hosts }, found)
+            Answer::new(&HostsDoc { at: stamp(view.at_us), hosts }, found)
         }
         Question::Instances => {
             let mut instances: Vec<InstanceDoc> = view.hosts.iter().flat_map(|host| instance_docs(host)).collect();
             instances.sort_by(|a, b| (&a.service, &a.host).cmp(&(&b.service, &b.host)));
             let found = !instances.is_empty();
-            Answer::new(&InstancesDoc { instances }, found)
+            Answer::new(&InstancesDoc { at: stamp(view.at_us), instances }, found)
         }
         Question::Gateways => {
             let addresses = Addresses::of(view);
             let gateways: Vec<GatewayDoc> =
                 view.hosts.iter().flat_map(|host| gateway_docs(view, host, &addresses)).collect();
             let found = !gateways.is_empty();
-            Answer::new(&GatewaysDoc { gateways }, found)
+            Answer::new(&GatewaysDoc { at: stamp(view.at_us), gateways }, found)
         }
         Question::Incidents(filter) => {
             let chosen = incidents::select(view, |incident| filter.passes(incident, view.at_us));

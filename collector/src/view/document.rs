@@ -27,6 +27,8 @@ pub fn stamp(at_us: i64) -> String {
 document! {
     /// What is known of a target now.
     NowDoc {
+        /// The moment.
+        at: String,
         /// Hosts it names.
         hosts: Vec<HostDoc>,
         /// Instances it names.
@@ -39,6 +41,8 @@ document! {
 document! {
     /// `hosts`.
     HostsDoc {
+        /// The moment.
+        at: String,
         /// By name.
         hosts: Vec<HostDoc>,
     }
@@ -91,6 +95,8 @@ document! {
 document! {
     /// `instances`.
     InstancesDoc {
+        /// The moment.
+        at: String,
         /// By service and host.
         instances: Vec<InstanceDoc>,
     }
@@ -157,6 +163,8 @@ document! {
 document! {
     /// `gateways`.
     GatewaysDoc {
+        /// The moment.
+        at: String,
         /// By host and name.
         gateways: Vec<GatewayDoc>,
     }

@@ -1,6 +1,6 @@
 //! What is wrong with a target, and a verdict as a sentence.
 
-use super::document::{IncidentsDoc, NowDoc};
+use super::document::{IncidentsDoc, NowDoc, stamp};
 use super::fleet::{Addresses, gateway_docs, host_doc, instance_docs};
 use super::question::{BadQuestion, parse_time};
 use super::{View, incident_doc, incidents};
@@ -63,7 +63,7 @@ fn now(view: &View, target: &str) -> NowDoc {
     });
     let instances = instances.collect();
     let hosts = view.hosts.iter().filter(|host| host.name == target).map(|host| host_doc(host)).collect();
-    NowDoc { hosts, instances, upstreams }
+    NowDoc { at: stamp(view.at_us), hosts, instances, upstreams }
 }
 
 /// The verdict in one sentence: which instance, and what became of it.
