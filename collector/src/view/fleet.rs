@@ -64,6 +64,8 @@ fn instance_doc(host: &HostState, service: &str, state: &InstanceState) -> Insta
     let configured = host.services.get(service).map(|config| config.listen.clone()).unwrap_or_default();
     let listeners = sample.map(|one| one.listeners.as_slice()).unwrap_or_default();
     let fullest = listeners.iter().max_by_key(|one| one.queue).map(|one| (one.queue, one.queue_limit));
+    // Of no process there is nothing to add up: absent, not 0.
+    let running = sample.filter(|one| !one.processes.is_empty());
     let actual = || listeners.iter().map(|one| one.address.clone()).collect();
     InstanceDoc {
         service: service.to_owned(),
@@ -71,8 +73,9 @@ fn instance_doc(host: &HostState, service: &str, state: &InstanceState) -> Insta
         state: instance_state(host, &configured, state).to_owned(),
         listen: if configured.is_empty() { actual() } else { configured },
         processes: sample.map(|one| one.process_count),
-        cpu_ratio: sample.and_then(|one| one.processes.iter().map(|process| process.cpu_ratio).sum()),
-        rss_bytes: sample.map(|one| one.processes.iter().fold(0, |sum, process| process.rss_bytes.saturating_add(sum))),
+        cpu_ratio: running.and_then(|one| one.processes.iter().map(|process| process.cpu_ratio).sum()),
+        rss_bytes: running
+            .map(|one| one.processes.iter().fold(0, |sum, process| process.rss_bytes.saturating_add(sum))),
         mem_limit_bytes: sample.and_then(|one| one.cgroup.as_ref()?.mem_limit_bytes),
         queue: fullest,
         health: state.health.as_ref().map(|(at_us, health)| HealthDoc {
