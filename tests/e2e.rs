@@ -55,7 +55,7 @@ fn hostile_text_reaches_no_terminal_raw() {
     let service = parts::hostile_service();
     let parts = Parts::start(&service.configuration());
     parts.application_says(&format!("ERROR {evil} cannot open basket {evil}"));
-    parts.refused_with(3, &format!("/{evil}"), evil);
+    parts.refused_with(3, "/owned", evil);
     parts.incident(3);
     until("the service is seen", || parts.ask(&["instances", "--json"]).contains("evil").then_some(()));
     let questions: [&[&str]; 8] = [

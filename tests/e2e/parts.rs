@@ -156,15 +156,12 @@ impl Parts {
         self.refused_with(count, "/", "curl/8.0");
     }
 
-    /// The same with a path and a user agent that the client chose. nginx's error log does not escape, its access log does.
+    /// The same with a path and a user agent that the client chose, logged as they came (nginx's `escape=none`).
     pub fn refused_with(&self, count: usize, path: &str, user_agent: &str) {
         let now =
             Command::new("date").args(["-u", "+%d/%b/%Y:%H:%M:%S +0000|%Y/%m/%d %H:%M:%S"]).env("LC_ALL", "C").output();
         let now = String::from_utf8(now.unwrap().stdout).unwrap();
         let (access, error) = now.trim().split_once('|').unwrap();
-        let escaped: String =
-            path.chars().map(|c| if c.is_ascii_graphic() { c.to_string() } else { "\\x1B".into() }).collect();
-        let agent: String = user_agent.chars().filter(|c| c.is_ascii_graphic()).collect();
         for number in 0..count {
             self.append(
                 "error.log",
@@ -176,7 +173,7 @@ impl Parts {
             );
             self.append(
                 "access.log",
-                &format!("198.51.100.7 - - [{access}] \"GET {escaped} HTTP/1.1\" 502 157 \"-\" \"{agent}\""),
+                &format!("198.51.100.7 - - [{access}] \"GET {path} HTTP/1.1\" 502 157 \"-\" \"{user_agent}\""),
             );
         }
     }
