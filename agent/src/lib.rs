@@ -9,6 +9,7 @@ pub mod dial;
 pub mod gateway;
 pub mod gateway_watch;
 pub mod kernel;
+pub mod log_watch;
 pub mod mask;
 pub mod observe;
 pub mod read;
@@ -22,6 +23,7 @@ pub mod watch;
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,11 +77,12 @@ pub async fn run(config: Config, shutdown: impl Future<Output = &'static str>) -
     let config = Arc::new(config);
     let (observed, inbox) = mpsc::channel(OBSERVED);
     let (stop, stopped) = flag::channel(false);
-    let (watchers, samplers) = spawn(&config, &positions, &observed, &stopped);
     let (reports, outbox) = mpsc::channel(REPORTS);
     let settings = Settings { collectors: config.collectors.clone(), hello: hello(&config), spool_bytes: SPOOL_BYTES };
-    let uplink = tokio::task::spawn_local(uplink::run(settings, outbox, positions));
+    // First of all, so that the collector hears of this host while the first look at it is still under way.
+    let uplink = tokio::task::spawn_local(uplink::run(settings, outbox, positions.clone()));
     let gatherer = tokio::task::spawn_local(gather(inbox, reports, config.interval * 2));
+    let (watchers, samplers) = spawn(&config, &positions, &observed, &stopped);
 
     let why = shutdown.await;
     tracing::info!("{why}: telling the collector and ending");
@@ -135,6 +138,11 @@ fn spawn(
     for gateway in &config.gateways {
         let watch = gateway_watch::Watch::new(gateway.clone(), config.interval, positions, Instant::now());
         watchers.spawn_local(gateway_watch::run(watch, observed.clone(), probes.clone(), stopped.clone()));
+    }
+    for service in config.services.iter().filter(|service| !service.logs.is_empty()) {
+        let follow = |log: &PathBuf| log_watch::LogWatch::new(&service.name, log, positions);
+        let logs = service.logs.iter().map(follow).collect();
+        watchers.spawn_local(log_watch::run(logs, observed.clone(), stopped.clone()));
     }
     (watchers, samplers)
 }

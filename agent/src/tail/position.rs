@@ -91,7 +91,7 @@ pub struct Mark {
 }
 
 /// The positions of all logs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Positions {
     path: PathBuf,
     logs: BTreeMap<String, Position>,
