@@ -6,6 +6,7 @@
 //! The place in a log is handed on only after everything that was told from the lines before it; of answered attempts up to
 //! one interval is lost when the agent is killed.
 
+mod answers;
 mod count;
 mod failure;
 mod files;
@@ -227,7 +228,13 @@ impl Watch {
 
     fn tell(&mut self, record: &Record, line: &[u8], unconfirmed: bool, now_us: i64, out: &mut Vec<Observed>) {
         let name = &self.gateway.name;
-        let event = self.flood.add(record, unconfirmed, || failure::failure(name, record, line, unconfirmed, now_us));
+        let counts = &self.counts;
+        let event = self.flood.add(record, unconfirmed, || {
+            let mut event = failure::failure(name, record, line, unconfirmed, now_us);
+            let last = record.attempts.last().filter(|_| !unconfirmed);
+            failure::add_answers(&mut event, last.and_then(|last| counts.answered_meanwhile(record, last, now_us)));
+            event
+        });
         out.extend(event.map(Observed::Event));
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use why502_proto::v1;
 
-use crate::gateway::{Record, Signal};
+use super::answers::Answers;
+use crate::gateway::{Attempt, Record, Signal};
 use crate::mask;
 
 /// Most upstreams counted apart; a gateway with more is told of the first ones only.
@@ -20,6 +21,7 @@ pub struct Counts {
     upstreams: BTreeMap<String, v1::UpstreamSample>,
     unparsed: u64,
     unparsed_sample: String,
+    answers: Answers,
 }
 
 impl Counts {
@@ -31,6 +33,7 @@ impl Counts {
     /// Counts the attempts of an access record that was read now.
     pub fn add(&mut self, record: &Record, read_us: i64) {
         let end_us = record.at.map_or(read_us, |at| at.unix_us);
+        let sharp_us = sharp_end(record, read_us);
         for attempt in &record.attempts {
             let Some(upstream) = &attempt.upstream else { continue };
             if !self.upstreams.contains_key(upstream) && self.upstreams.len() >= MAX_UPSTREAMS {
@@ -43,6 +46,7 @@ impl Counts {
                 sample.client_aborts += 1;
             } else if matches!(attempt.signal, Signal::Ok | Signal::AppStatus) {
                 sample.answered += 1;
+                self.answers.add(upstream, sharp_us);
                 sample.answered_5xx += u64::from(attempt.status.is_some_and(|status| status >= 500));
                 sample.last_answered_unix_us = sample.last_answered_unix_us.max(end_us);
                 if let Some(took_us) = attempt.response_us {
@@ -54,6 +58,12 @@ impl Counts {
                 }
             }
         }
+    }
+
+    /// Answers of an attempt's upstream while the attempt, the last of a record that was read now, waited.
+    pub fn answered_meanwhile(&self, record: &Record, attempt: &Attempt, read_us: i64) -> Option<u32> {
+        let took_us = attempt.response_us.or(record.duration_us)?;
+        self.answers.meanwhile(attempt.upstream.as_deref()?, sharp_end(record, read_us), took_us)
     }
 
     /// Counts a line that could not be read.
@@ -84,6 +94,14 @@ impl Counts {
         }
         self.from_unix_us = now_us;
         samples
+    }
+}
+
+/// The end of a request: where the log tells whole seconds only, the moment its line was read is nearer.
+fn sharp_end(record: &Record, read_us: i64) -> i64 {
+    match record.at {
+        Some(at) if at.precision_us < 1_000_000 || !(0..=1_500_000).contains(&(read_us - at.unix_us)) => at.unix_us,
+        _ => read_us,
     }
 }
 

@@ -80,6 +80,17 @@ fn attempt(attempt: &Attempt) -> v1::Attempt {
         response_us: attempt.response_us,
         received_bytes: attempt.received_bytes,
         reused_connection: attempt.reused_connection,
+        // Known where the others are counted; see [`add_answers`].
+        answered_meanwhile: None,
+    }
+}
+
+/// Adds how many others were answered while the last attempt waited.
+pub fn add_answers(event: &mut v1::Event, answered: Option<u32>) {
+    if let Some(v1::event::Kind::Failure(failure)) = &mut event.kind
+        && let Some(last) = failure.attempts.last_mut()
+    {
+        last.answered_meanwhile = answered;
     }
 }
 

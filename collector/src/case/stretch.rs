@@ -29,6 +29,8 @@ pub struct Note {
     pub response_us: Option<u64>,
     /// Whether a kept connection was used.
     pub reused: Option<bool>,
+    /// Others that the upstream answered while this attempt waited, where known.
+    pub answered_meanwhile: Option<u32>,
     /// The request's method and path, for people.
     pub request: String,
     /// The gateway's own words.
@@ -86,6 +88,7 @@ impl Note {
             connect_us: attempt.and_then(|attempt| attempt.connect_us),
             response_us: attempt.and_then(|attempt| attempt.response_us).or(failure.duration_us),
             reused: attempt.and_then(|attempt| attempt.reused_connection),
+            answered_meanwhile: attempt.and_then(|attempt| attempt.answered_meanwhile),
             request: format!("{} {}", failure.method, failure.path).trim().to_owned(),
             reason: failure.reason.clone(),
             line: failure.line.clone(),

@@ -32,12 +32,15 @@ struct Tries {
     refused: usize,
     unreachable: usize,
     timed_out: usize,
+    /// One went unanswered after another had connected.
+    lost_after_connected: bool,
     newest_us: i64,
 }
 
 impl Tries {
     fn of(scene: &Scene) -> Self {
-        let mut tries = Self { connected: 0, refused: 0, unreachable: 0, timed_out: 0, newest_us: 0 };
+        let mut tries =
+            Self { connected: 0, refused: 0, unreachable: 0, timed_out: 0, lost_after_connected: false, newest_us: 0 };
         // A probe after the failures ended tells of the time after.
         let until_us = scene.failures.last_us + 3_000_000;
         for (at_us, probe) in scene.probes.iter().filter(|(at_us, _)| *at_us <= until_us) {
@@ -47,7 +50,10 @@ impl Tries {
                     "connected" => tries.connected += 1,
                     "connect_refused" => tries.refused += 1,
                     "connect_unreachable" => tries.unreachable += 1,
-                    "connect_timeout" => tries.timed_out += 1,
+                    "connect_timeout" => {
+                        tries.timed_out += 1;
+                        tries.lost_after_connected |= tries.connected > 0;
+                    }
                     _ => {}
                 }
             }
@@ -140,7 +146,7 @@ fn firewall_drop(scene: &Scene) -> Option<Support> {
     if scene.by_application() || unanswered < 0.3 || scene.listening().no() || scene.host_reports().no() {
         return None;
     }
-    if queue_full(scene) || (tries.any() && tries.timed_out == 0) || tries.connected > 0 {
+    if queue_full(scene) || (tries.any() && tries.timed_out == 0) || tries.lost_after_connected {
         return None;
     }
     let host_in_reach = in_reach(scene);
@@ -282,8 +288,10 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
         .iter()
         .flat_map(|(_, probe)| &probe.connects)
         .filter(|tried| tried.outcome == "connected" && tried.took_us > 900_000);
-    let some_lost = tries.timed_out + late.count();
-    let mixed = tries.connected > 0 && some_lost > 0;
+    let late = late.count();
+    // What fails first and works later was mended; loss lets some through in between, or late.
+    let between = tries.lost_after_connected || late > 0 || scene.answered_meanwhile() > 0;
+    let mixed = tries.connected > 0 && tries.timed_out + late > 0 && between;
     let resent = retransmit_share(scene);
     let weight = match (mixed, resent) {
         (true, share) if share > 0.02 => PROVEN,

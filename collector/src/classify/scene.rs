@@ -280,13 +280,16 @@ impl<'a> Scene<'a> {
         Tri::of(during.all(|(_, health)| health.connect_us.is_some()))
     }
 
-    /// Attempts that the upstream answered for requests that came while others failed.
+    /// Attempts that the upstream answered while others waited in vain. 0 also where most of those that waited saw none:
+    /// the first may have seen the last answers before the trouble, the last the first ones after it.
     pub fn answered_meanwhile(&self) -> u64 {
-        // A request that was under way when the trouble began may still be answered a moment later.
-        self.answered(
-            self.failures.began_us + 500_000,
-            self.failures.last_began_us.max(self.failures.last_us - 500_000),
-        )
+        let told: Vec<u64> =
+            self.failures.notes.iter().filter_map(|note| note.answered_meanwhile.map(u64::from)).collect();
+        if told.is_empty() {
+            return self.answered(self.failures.began_us + 500_000, self.failures.last_began_us);
+        }
+        let some = told.iter().filter(|answered| **answered > 0).count();
+        if some * 2 > told.len() { told.iter().sum() } else { 0 }
     }
 
     /// Attempts of this gateway that the upstream answered in a stretch of time, as far as the logs' stretches tell.

@@ -272,6 +272,9 @@ pub struct Attempt {
     pub received_bytes: Option<u64>,
     /// Whether a kept connection was used. Absent where not told.
     pub reused_connection: Option<bool>,
+    /// Other attempts that the same upstream answered in the middle part of this one's time: a fifth of it, and at least a
+    /// quarter of a second, is left out at both ends. Absent where it lasted under a second or the log does not tell.
+    pub answered_meanwhile: Option<u32>,
 }
 
 /// A gateway said something of an upstream or of itself that is no client's request.

@@ -163,6 +163,7 @@ fn attempt(line: &mut Line<'_>, attempt: v1::Attempt) -> model::Attempt {
         response_us: line.took(attempt.response_us),
         received_bytes: line.amount(attempt.received_bytes),
         reused_connection: attempt.reused_connection,
+        answered_meanwhile: attempt.answered_meanwhile,
     }
 }
 

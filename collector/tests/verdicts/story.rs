@@ -200,8 +200,13 @@ impl Story {
 
     /// Requests fail with a signal, now.
     pub fn fails(&mut self, signal: Signal, status: u32, took_us: u64, times: usize) -> &mut Self {
+        let answered = (took_us >= SECOND as u64).then_some(u32::try_from(self.answered).unwrap_or(0));
         for _ in 0..times {
-            self.lb(failure(signal, status, took_us, "GET", "/"));
+            let mut event = failure(signal, status, took_us, "GET", "/");
+            if let EventKind::Failure(failure) = &mut event {
+                failure.attempts[0].answered_meanwhile = answered;
+            }
+            self.lb(event);
         }
         self
     }

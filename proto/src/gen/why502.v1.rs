@@ -530,6 +530,10 @@ pub struct Attempt {
     /// Whether a kept connection was used. Absent where not told.
     #[prost(bool, optional, tag = "8")]
     pub reused_connection: ::core::option::Option<bool>,
+    /// Other attempts that the same upstream answered in the middle part of this one's time: a fifth of it, and at least a
+    /// quarter of a second, is left out at both ends. Absent where it lasted under a second or the log does not tell.
+    #[prost(uint32, optional, tag = "9")]
+    pub answered_meanwhile: ::core::option::Option<u32>,
 }
 /// A gateway said something of an upstream or of itself that is no client's request.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
