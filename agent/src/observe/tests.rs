@@ -192,12 +192,13 @@ fn an_exit_code_is_told_of_one_that_nobody_reaps() {
 #[test]
 fn quick_restarts_are_all_seen() {
     let marker = marker("loop");
-    let script = format!(
-        "for i in 1 2 3 4 5; do sh -c 'sleep 0.1; exit 4'; sleep 0.05; done; read {}",
-        marker.replace('-', "_")
-    );
+    let word = marker.replace('-', "_");
+    let script = format!("read go; for i in 1 2 3 4 5; do sh -c 'sleep 0.1; exit 4'; sleep 0.05; done; read {word}");
     let mut supervisor = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
-    story(config(vec![service(&marker.replace('-', "_"))]), |mut seen| async move {
+    let mut go = supervisor.stdin.take().unwrap();
+    story(config(vec![service(&word)]), |mut seen| async move {
+        event!(&mut seen, ProcessStarted);
+        writeln!(go, "go").unwrap();
         let mut exits = 0;
         while exits < 4 {
             let exited = event!(&mut seen, ProcessExited);
