@@ -82,7 +82,9 @@ fn value_of(text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
     let join = join(text, end, flag, before)?;
     let (from, to) = extent(text, join.value)?;
     let value = text.get(from..to)?;
-    let sentence = join.prose && !looks_secret(value) && (secrecy == Secrecy::Likely || more_words(text, to));
+    let count = value.len() <= 3 && value.bytes().all(|byte| byte.is_ascii_digit());
+    let word = count || !looks_secret(value);
+    let sentence = join.prose && word && (secrecy == Secrecy::Likely || more_words(text, to));
     let file = value.starts_with('/') && name.to_ascii_lowercase().ends_with("key") && !in_query;
     (!plain(value) && !sentence && !file).then_some((from, to))
 }

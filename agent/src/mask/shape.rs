@@ -74,6 +74,16 @@ static SCHEME: LazyLock<Option<Regex>> =
 static GO_DSN: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"([^\s:@/'"=]+):([^\s'"]+)@(tcp|unix|udp)\("#).ok());
 
+#[cfg(test)]
+pub(super) const RULE_COUNT: usize = RULES.len();
+
+/// Rules that compiled, with the three that are functions.
+#[cfg(test)]
+pub(super) fn rules() -> usize {
+    assert!(USERINFO.is_some() && SCHEME.is_some() && GO_DSN.is_some());
+    COMPILED.len()
+}
+
 /// Masks what has the shape of a secret.
 pub(super) fn mask(text: &str) -> String {
     let masked = super::replace_all(text, &COMPILED);
