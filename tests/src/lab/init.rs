@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -189,30 +190,36 @@ fn signal_of(request: &Value) -> Done<Signal> {
     name.parse().doing(name)
 }
 
-/// Starts a program in its control groups and limits. The shell only puts itself there and becomes the program.
+/// Starts a program in its control groups and limits: this process goes there, starts it, and comes back, so that the
+/// program is itself from its first moment, as a service manager has it.
 fn spawn(spec: &Value) -> Done<i32> {
     let texts = |key: &str| -> Vec<String> {
         spec[key].as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
     };
-    let mut script = String::new();
-    for group in texts("groups") {
-        script.push_str(&format!("echo $$ > '{group}/cgroup.procs' || exit 120\n"));
-    }
-    if let Some(limit) = spec["nofile"].as_u64() {
-        script.push_str(&format!("ulimit -n {limit} || exit 121\n"));
-    }
-    script.push_str("exec \"$@\"\n");
+    let argv = texts("argv");
+    let (program, arguments) = argv.split_first().ok_or("nothing to start")?;
     let out = spec["out"].as_str().unwrap_or("/dev/null");
     let log = OpenOptions::new().create(true).append(true).open(out).doing(out)?;
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", &script, "sh"]).args(texts("argv")).stdin(Stdio::null());
-    command.stdout(log.try_clone().doing(out)?).stderr(log).process_group(0);
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).process_group(0);
+    command.stdout(log.try_clone().doing(out)?).stderr(log);
     if let Some(folder) = spec["cwd"].as_str() {
         command.current_dir(folder);
     }
     for (key, value) in spec["env"].as_object().into_iter().flatten() {
         command.env(key, value.as_str().unwrap_or_default());
     }
-    let child = command.spawn().doing("start")?;
-    i32::try_from(child.id()).doing("pid")
+    let before = getrlimit(Resource::RLIMIT_NOFILE).doing("getrlimit")?;
+    move_to(&texts("groups"))?;
+    if let Some(limit) = spec["nofile"].as_u64() {
+        setrlimit(Resource::RLIMIT_NOFILE, limit, before.1).doing("setrlimit")?;
+    }
+    let child = command.spawn().doing("start");
+    setrlimit(Resource::RLIMIT_NOFILE, before.0, before.1).doing("setrlimit")?;
+    move_to(&texts("home"))?;
+    i32::try_from(child?.id()).doing("pid")
+}
+
+fn move_to(groups: &[String]) -> Done {
+    groups.iter().try_for_each(|group| std::fs::write(format!("{group}/cgroup.procs"), "0").doing(group))
 }

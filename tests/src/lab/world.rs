@@ -232,16 +232,20 @@ impl World {
         }
         let (argv, env) = conf::app_command(&app, &self.programs.apps, &dir);
         let env: serde_json::Map<String, Value> = env.into_iter().map(|(key, value)| (key, value.into())).collect();
-        let groups = match &self.groups {
-            Some(groups) => groups.group(&format!("{host}-shop"), app.limits)?,
-            None => Vec::new(),
-        };
+        let (groups, home) = self.groups_of(host, "shop", app.limits)?;
         self.host(host)?
             .ask(&json!({
                 "op": "start", "name": "shop", "argv": argv, "env": env, "out": dir.join("app.log"), "groups": groups,
-                "nofile": app.nofile, "restart_ms": app.restart_ms, "cwd": dir,
+                "home": home, "nofile": app.nofile, "restart_ms": app.restart_ms, "cwd": dir,
             }))
             .map(drop)
+    }
+
+    /// The control groups of a program, and those that process 1 of its host goes back to. None where there are none.
+    fn groups_of(&self, host: &str, name: &str, limits: Limits) -> Done<(Vec<PathBuf>, Vec<PathBuf>)> {
+        let Some(groups) = &self.groups else { return Ok((Vec::new(), Vec::new())) };
+        let home = groups.group(&format!("{host}-init"), Limits::default())?;
+        Ok((groups.group(&format!("{host}-{name}"), limits)?, home))
     }
 
     /// Stops an application as a service manager does.
@@ -264,13 +268,10 @@ impl World {
     /// Starts any other program on a host, in a group of its own.
     pub fn start_other(&mut self, host: &str, name: &str, command: &str, limits: Limits) -> Done {
         let out = self.dir_of(host).join(format!("{name}.log"));
-        let groups = match &self.groups {
-            Some(groups) => groups.group(&format!("{host}-{name}"), limits)?,
-            None => Vec::new(),
-        };
+        let (groups, home) = self.groups_of(host, name, limits)?;
         let argv = ["sh", "-c", command];
         self.host(host)?
-            .ask(&json!({ "op": "start", "name": name, "argv": argv, "out": out, "groups": groups }))
+            .ask(&json!({ "op": "start", "name": name, "argv": argv, "out": out, "groups": groups, "home": home }))
             .map(drop)
     }
 
