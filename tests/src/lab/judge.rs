@@ -18,7 +18,7 @@ const HOLD: Duration = Duration::from_secs(3);
 /// From mended to served.
 const SERVED_LIMIT: Duration = Duration::from_secs(30);
 /// From served to resolved.
-const RESOLVED_LIMIT: Duration = Duration::from_secs(120);
+const RESOLVED_LIMIT: Duration = Duration::from_secs(150);
 /// How often the collector is asked.
 const LOOK: Duration = Duration::from_millis(100);
 

@@ -69,7 +69,7 @@ fn header_too_big() -> Story {
 
 fn not_leader() -> Story {
     Story::new("not_leader")
-        .expect(Expect::new("app_not_leader", "app-1", ONE).cites(&["leader"]).advises(&["leader"]))
+        .expect(Expect::new("app_not_leader", "app-1", ONE).cites(&["leader"]).advises(&["leader|lock"]))
         .fault(|world| {
             let log = "503: not leader, lock \"shop\" is held by app-2";
             world.faults(

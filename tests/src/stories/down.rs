@@ -80,7 +80,7 @@ fn out_of_memory() -> Story {
         .plan(Plan::default().first(|app| App { limits, ..app }))
         .expect(
             Expect::new("oom_killed", "app-1", ONE)
-                .cites(&["oom", "160 mib|160.0 mib"])
+                .cites(&["oom|out-of-memory|out of memory", "160 mib"])
                 .advises(&["memory limit|memory.max|memory.limit|memorymax"]),
         )
         .fault(|world| world.faults("app-1", &json!({ "leak_mb_s": 200 })))
@@ -98,7 +98,11 @@ fn hung_by_stop() -> Story {
 
 fn hung_in_a_loop() -> Story {
     Story::new("hung_in_a_loop")
-        .expect(Expect::new("process_hung", "app-1", ONE).cites(&["cpu"]).advises(&["stack|liveness|restart"]))
+        .expect(
+            Expect::new("process_hung", "app-1", ONE)
+                .cites(&["health", "not answered|no request was answered"])
+                .advises(&["stack|liveness|restart"]),
+        )
         .fault(|world| world.faults("app-1", &json!({ "spin": true })))
         .heal(|world| {
             world.faults("app-1", &json!({}))?;
