@@ -55,7 +55,7 @@ const STOP_LIMIT: Duration = Duration::from_millis(500);
 pub fn run_until_signal(config: Config) -> io::Result<Ended> {
     tracing_subscriber::fmt().with_ansi(false).with_target(false).with_writer(io::stderr).init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async {
+    let ended = LocalSet::new().block_on(&runtime, async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let shutdown = async move {
             tokio::select! {
@@ -64,7 +64,10 @@ pub fn run_until_signal(config: Config) -> io::Result<Ended> {
             }
         };
         Ok(run(config, shutdown).await)
-    })
+    });
+    // A call that blocks in the kernel must not keep the agent from ending.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Runs the agent until `shutdown` gives the reason to end; needs a `LocalSet`. Says how it ended.

@@ -192,8 +192,11 @@ impl Uplink {
     }
 
     fn lost(&mut self, what: &str, why: &str) {
-        tracing::warn!(collector = %self.collector_url(), "{what}: {why}");
         self.failures = self.failures.saturating_add(1);
+        if self.failures.is_power_of_two() {
+            // Ever rarer: a collector that is away for a day needs no line for each try.
+            tracing::warn!(collector = %self.collector_url(), "{what} (try {}): {why}", self.failures);
+        }
         self.collector = self.collector.wrapping_add(1);
         let wait = backoff::delay(self.failures, RandomState::new().hash_one(self.failures));
         self.connection = Connection::Waiting { until: Instant::now() + wait };

@@ -106,7 +106,11 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text = format!("{text}: {error}");
+        // Some layers repeat the words of the one below.
+        let says = error.to_string();
+        if !text.ends_with(&says) {
+            text = format!("{text}: {says}");
+        }
         cause = error.source();
     }
     text
