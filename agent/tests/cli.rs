@@ -1,5 +1,7 @@
 //! The command line from outside: exit codes, and what goes to which stream.
 
+#![allow(clippy::unwrap_used)] // a test
+
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
