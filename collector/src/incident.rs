@@ -22,7 +22,7 @@ const SPLIT_AFTER_US: i64 = 3_000_000;
 /// Quiet after which a case whose upstream answers again is over, microseconds.
 const QUIET_US: i64 = 30_000_000;
 /// Quiet after which any case is over, microseconds.
-const LONG_QUIET_US: i64 = 120_000_000;
+const LONG_QUIET_US: i64 = 60_000_000;
 
 /// All incidents.
 #[derive(Debug, Default)]
@@ -165,7 +165,7 @@ impl Incidents {
     /// The group of incidents that the same cause explains: the id of its first incident.
     fn group(&mut self, incident: &Incident) -> Option<String> {
         let subject = identity::subject(incident)?;
-        let known = self.groups.get(&subject).filter(|(_, at_us)| incident.first_seen_us - at_us < LONG_QUIET_US * 2);
+        let known = self.groups.get(&subject).filter(|(_, at_us)| incident.first_seen_us - at_us < LONG_QUIET_US * 4);
         let group = known.map_or_else(|| incident.id.clone(), |(group, _)| group.clone());
         self.groups.insert(subject, (group.clone(), incident.last_seen_us));
         if self.groups.len() > RESOLVED_MAX {

@@ -24,7 +24,7 @@ pub fn advise(scene: &Scene, cause: Cause, supports: &[Support]) -> Vec<String> 
         Cause::HealthEndpointSlow | Cause::HealthCheckTooStrict => health_timeout(scene),
         Cause::WrongUpstream => wrong_upstream(scene),
         Cause::AppNotLeader => vec![format!(
-            "route such requests to the instance that holds the lock, or let the gateway retry 503 on another member ({})",
+            "route such requests to the leader, the instance that holds the lock, or let the gateway retry 503 on another member ({})",
             retry_setting(scene)
         )],
         Cause::Deploying => deploying(scene),
@@ -45,11 +45,15 @@ fn general(scene: &Scene, cause: Cause) -> Vec<String> {
     let service = scene.service_name();
     let mut advice = vec![format!("{service} on {}: {}", host_or_upstream(scene), cause.entry().fix)];
     if matches!(cause, Cause::ProcessCrashed | Cause::ProcessKilled | Cause::ProcessStopped | Cause::NeverStarted) {
-        let unit = scene.before().map(|sample| sample.unit.clone()).filter(|unit| !unit.is_empty());
-        let unit = unit.unwrap_or_else(|| format!("{service}.service"));
-        advice.push(format!(
-            "see `systemctl status {unit}` and its log; let it come back by itself with Restart=on-failure"
-        ));
+        let unit = scene.before().map(|sample| sample.unit.as_str()).filter(|unit| !unit.is_empty());
+        advice.push(match unit {
+            Some(unit) => {
+                format!("see `systemctl status {unit}` and its log; let it come back by itself with Restart=on-failure")
+            }
+            None => {
+                format!("let a supervisor start {service} again when it ends (a systemd unit with Restart=on-failure)")
+            }
+        });
     }
     advice
 }

@@ -64,7 +64,11 @@ pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
 /// One of its processes uses a whole CPU while nothing is answered.
 fn spinning(scene: &Scene) -> Option<Evidence> {
     let (at_us, process) = scene.samples.iter().find_map(|sample| {
-        let busy = |process: &&crate::model::ProcessSample| process.cpu_ratio.is_some_and(|ratio| ratio > 0.9);
+        // Where others want the CPU too, it waits for its turn between.
+        let busy = |process: &&crate::model::ProcessSample| {
+            let (used, waited) = (process.cpu_ratio.unwrap_or(0.0), process.run_delay_ratio.unwrap_or(0.0));
+            used > 0.3 && used + waited > 0.9
+        };
         sample.processes.iter().find(busy).map(|process| (sample.at_us, process))
     })?;
     let says = format!("process {} ({}) spins on a CPU and answers nothing", process.pid, process.name);

@@ -1,10 +1,10 @@
 //! Family instance_down: the instance crashed, was killed, stopped, hangs, or does not listen.
 
 use super::chain::{EndKind, signal_name};
-use super::outage::{GONE, Outage};
+use super::outage::{GONE, NOT_AGAIN_US, Outage};
 use super::scene::{SAME_MOMENT_US, Scene};
 use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support, hung};
-use crate::model::{Address, Cause, EventKind, Evidence, ExitSource, ProcessExited, SamplerState, Signal};
+use crate::model::{Cause, EventKind, Evidence, ExitSource, ProcessExited, SamplerState, Signal};
 
 pub(super) const RULES: &[Rule] = &[
     process_crashed,
@@ -20,8 +20,6 @@ pub(super) const RULES: &[Rule] = &[
 
 /// Silence of an agent that proves more than a short trouble of its own, microseconds.
 const LONG_SILENCE_US: i64 = 20_000_000;
-/// A stop without a start for so long is no restart any more, microseconds.
-const NOT_AGAIN_US: i64 = 8_000_000;
 /// A process this young may still be starting, microseconds.
 const YOUNG_US: i64 = 15_000_000;
 
@@ -79,6 +77,7 @@ fn process_stopped(scene: &Scene) -> Option<Support> {
         (EndKind::Clean, None) if waited_us > NOT_AGAIN_US => end_weight(&outage),
         (EndKind::Clean, None) => LIKELY,
         (EndKind::Clean, Some(_)) if outage.deployed() => POSSIBLE / 2.0,
+        (EndKind::Clean, Some(_)) if outage.stayed_away() => end_weight(&outage),
         (EndKind::Clean, Some(_)) => POSSIBLE,
         (EndKind::Terminated, None) => POSSIBLE * 2.0,
         (EndKind::Untold, None) => POSSIBLE / 2.0,
@@ -92,13 +91,20 @@ fn never_started(scene: &Scene) -> Option<Support> {
     let (host, service) = (scene.host?, scene.place.service.as_deref()?);
     let newest = host.state.instances.get(service).and_then(|instance| instance.sample.as_deref());
     let none_runs = scene.process_alive().no() || newest.is_some_and(|sample| sample.process_count == 0);
-    let ran = host.history.first_ran_us(service).is_some() || host.history.last_end(service).is_some();
-    if scene.by_application() || !none_runs || ran || scene.share(GONE) < 0.2 {
+    let ended = host.history.last_end(service).is_some_and(|(at_us, _)| *at_us < scene.failures.first_us);
+    let expected = host.state.services.get(service).is_some_and(|service| service.declared);
+    let absent = match host.history.first_ran_us(service) {
+        // It was started at last, long after requests had failed for want of it.
+        Some(at_us) => at_us > scene.failures.first_us + NOT_AGAIN_US,
+        None => none_runs,
+    };
+    if scene.by_application() || !expected || !absent || ended || scene.share(GONE) < 0.2 {
         return None;
     }
     let since_us = host.history.agent_started_us();
     // The gateway got answers earlier: something did run there before this agent looked.
-    let weight = if scene.ever_answered() { POSSIBLE } else { PROVEN };
+    let answered_before = scene.answered(since_us - 600_000_000, scene.failures.began_us - SAME_MOMENT_US) > 0;
+    let weight = if answered_before { POSSIBLE } else { PROVEN };
     let says = format!("no process of {service} has run since the agent began to look");
     let support = Support::new(Cause::NeverStarted, weight, since_us);
     Some(support.with([scene.from_host(since_us, "process", says)]))
@@ -108,7 +114,7 @@ fn oom_killed(scene: &Scene) -> Option<Support> {
     let (end_us, exit, oom_us, oom) = oom_end(scene)?;
     let rss = if oom.rss_bytes > 0 { oom.rss_bytes } else { exit.map_or(0, |exit| exit.last_rss_bytes) };
     let mut says = if oom.from_counter {
-        "the cgroup's out-of-memory counter rose".to_owned()
+        format!("oom-kill: {} counted by the cgroup", oom.kills.max(1))
     } else {
         format!("oom-kill: process {} ({})", oom.pid, oom.name)
     };
@@ -225,21 +231,26 @@ fn port_not_listening(scene: &Scene) -> Option<Support> {
         Signal::UpstreamErrorUnspecified,
         Signal::StatusOnly,
     ];
-    if scene.by_application() || scene.share(REFUSED) < 0.5 || !scene.chain.is_empty() {
+    let settled = scene.up_elsewhere();
+    if scene.by_application() || scene.share(REFUSED) < 0.5 || !(scene.chain.is_empty() || settled.is_some()) {
         return None;
     }
+    let deaf = |sample: &&crate::model::InstanceSample| {
+        sample.listeners_known && sample.process_count > 0 && !scene.listens(sample)
+    };
     let sample =
-        scene.samples.iter().rev().find(|sample| sample.listeners_known).copied().or_else(|| scene.before())?;
-    if sample.process_count == 0 || !sample.listeners_known || !scene.listening().no() {
+        settled.or_else(|| scene.samples.iter().copied().find(deaf)).or_else(|| scene.before().filter(deaf))?;
+    let started_us = sample.processes.iter().map(|process| process.started_us).min().unwrap_or(0);
+    let started_late = started_us > scene.failures.first_us + SAME_MOMENT_US && settled.is_none();
+    if started_late || !scene.listening().no() {
         return None;
     }
     let elsewhere: Vec<&str> = sample.listeners.iter().map(|listener| listener.address.as_str()).collect();
-    let started_us = sample.processes.iter().map(|process| process.started_us).min().unwrap_or(0);
     let young = scene.failures.last_us - started_us < YOUNG_US;
-    let weight = match (elsewhere.is_empty(), young) {
-        (false, _) if elsewhere_instead(scene, &elsewhere) => PROVEN,
-        (_, true) => POSSIBLE,
-        (_, false) => PROVEN,
+    let weight = match (settled.is_some(), elsewhere.is_empty() || young) {
+        (true, _) => PROVEN * 1.5,
+        (false, true) if young => POSSIBLE,
+        (false, _) => PROVEN,
     };
     let place = if elsewhere.is_empty() { "on nothing".to_owned() } else { format!("on {}", elsewhere.join(", ")) };
     let says = format!(
@@ -250,13 +261,6 @@ fn port_not_listening(scene: &Scene) -> Option<Support> {
     );
     let began_us = started_us.max(scene.failures.began_us - super::scene::REACH_BACK_US);
     Some(Support::new(Cause::PortNotListening, weight, began_us).with([scene.from_host(sample.at_us, "socket", says)]))
-}
-
-/// Whether it listens on the same port at another address, or on another port of the same transport.
-fn elsewhere_instead(scene: &Scene, elsewhere: &[&str]) -> bool {
-    elsewhere
-        .iter()
-        .any(|address| matches!(Address::parse(address), Address::Ip(_)) == matches!(scene.address, Address::Ip(_)))
 }
 
 fn host_down(scene: &Scene) -> Option<Support> {

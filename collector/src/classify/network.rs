@@ -26,21 +26,24 @@ const NO_WAY: &[Signal] = &[
     Signal::DnsFailure,
 ];
 
+/// A connect that takes so long was answered only to a SYN sent again, microseconds (RFC 6298: one second at first).
+const LATE_US: u64 = 900_000;
+
 /// How the gateway's host fared when it connected itself, over all probes of the case.
 struct Tries {
     connected: usize,
     refused: usize,
     unreachable: usize,
     timed_out: usize,
-    /// One went unanswered after another had connected.
-    lost_after_connected: bool,
+    /// Of connects tried at one time some succeeded at once and some were lost or late: what fails first and works later was
+    /// mended, loss lets some through in between.
+    mixed: bool,
     newest_us: i64,
 }
 
 impl Tries {
     fn of(scene: &Scene) -> Self {
-        let mut tries =
-            Self { connected: 0, refused: 0, unreachable: 0, timed_out: 0, lost_after_connected: false, newest_us: 0 };
+        let mut tries = Self { connected: 0, refused: 0, unreachable: 0, timed_out: 0, mixed: false, newest_us: 0 };
         // A probe after the failures ended tells of the time after.
         let until_us = scene.failures.last_us + 3_000_000;
         for (at_us, probe) in scene.probes.iter().filter(|(at_us, _)| *at_us <= until_us) {
@@ -50,13 +53,16 @@ impl Tries {
                     "connected" => tries.connected += 1,
                     "connect_refused" => tries.refused += 1,
                     "connect_unreachable" => tries.unreachable += 1,
-                    "connect_timeout" => {
-                        tries.timed_out += 1;
-                        tries.lost_after_connected |= tries.connected > 0;
-                    }
+                    "connect_timeout" => tries.timed_out += 1,
                     _ => {}
                 }
             }
+            let at_once = probe.connects.iter().any(|tried| tried.outcome == "connected" && tried.took_us < LATE_US);
+            let lost = |tried: &ConnectTry| match tried.outcome.as_str() {
+                "connected" => tried.took_us >= LATE_US,
+                outcome => outcome == "connect_timeout",
+            };
+            tries.mixed |= at_once && probe.connects.iter().any(lost);
         }
         tries
     }
@@ -111,7 +117,13 @@ fn locally_evidence(scene: &Scene) -> Vec<Evidence> {
 
 fn firewall_reject(scene: &Scene) -> Option<Support> {
     let turned_down = scene.share(TURNED_DOWN);
-    if scene.by_application() || turned_down < 0.3 || scene.listening().no() || !scene.chain.is_empty() {
+    let no_connect = turned_down + scene.share(UNANSWERED);
+    if scene.by_application()
+        || turned_down < 0.1
+        || no_connect < 0.3
+        || scene.listening().no()
+        || !scene.chain.is_empty()
+    {
         return None;
     }
     let tries = Tries::of(scene);
@@ -146,7 +158,9 @@ fn firewall_drop(scene: &Scene) -> Option<Support> {
     if scene.by_application() || unanswered < 0.3 || scene.listening().no() || scene.host_reports().no() {
         return None;
     }
-    if queue_full(scene) || (tries.any() && tries.timed_out == 0) || tries.lost_after_connected {
+    // Refusals among the timeouts at one address are a REJECT whose ICMP messages are limited in rate.
+    let refused = tries.refused + tries.unreachable > 0 || scene.share(&[Signal::ConnectRefused]) > 0.05;
+    if refused || queue_full(scene) || (tries.any() && tries.timed_out == 0) || tries.mixed {
         return None;
     }
     let host_in_reach = in_reach(scene);
@@ -279,19 +293,11 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
         Signal::UpstreamErrorUnspecified,
     ];
     let tries = Tries::of(scene);
-    if scene.by_application() || scene.share(LOSSY) < 0.3 || queue_full(scene) {
+    let refused = tries.refused > 0 || scene.share(&[Signal::ConnectRefused]) > 0.05;
+    if scene.by_application() || scene.share(LOSSY) < 0.3 || queue_full(scene) || refused {
         return None;
     }
-    // A connect that took one, two, three seconds was answered only to a SYN sent again.
-    let late = scene
-        .probes
-        .iter()
-        .flat_map(|(_, probe)| &probe.connects)
-        .filter(|tried| tried.outcome == "connected" && tried.took_us > 900_000);
-    let late = late.count();
-    // What fails first and works later was mended; loss lets some through in between, or late.
-    let between = tries.lost_after_connected || late > 0 || scene.answered_meanwhile() > 0;
-    let mixed = tries.connected > 0 && tries.timed_out + late > 0 && between;
+    let mixed = tries.mixed || (tries.connected > 0 && tries.timed_out > 0 && scene.answered_meanwhile() > 0);
     let resent = retransmit_share(scene);
     let weight = match (mixed, resent) {
         (true, share) if share > 0.02 => PROVEN,

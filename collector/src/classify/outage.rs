@@ -28,6 +28,9 @@ const MARK_BEFORE_US: i64 = 180_000_000;
 /// A mark this long after a stop belongs to it, microseconds.
 const MARK_AFTER_US: i64 = 60_000_000;
 
+/// A stop without a start for so long is no restart any more, microseconds.
+pub const NOT_AGAIN_US: i64 = 8_000_000;
+
 /// What the ends and starts around the failures say together.
 pub struct Outage<'s, 'a> {
     /// The end that began it.
@@ -47,7 +50,7 @@ impl<'s, 'a> Outage<'s, 'a> {
     pub fn of(scene: &'s Scene<'a>) -> Option<Self> {
         let ends = scene.chain.as_slice();
         let first = ends.first()?;
-        if scene.by_application() || scene.share(GONE) < 0.2 {
+        if scene.by_application() || scene.share(GONE) < 0.2 || scene.up_elsewhere().is_some() {
             return None;
         }
         let restart = scene
@@ -86,6 +89,11 @@ impl<'s, 'a> Outage<'s, 'a> {
     /// It was stopped on purpose, by itself or by a signal that asks for it.
     pub fn stopped_on_purpose(&self) -> bool {
         matches!(self.first.kind, EndKind::Clean | EndKind::Terminated)
+    }
+
+    /// It was left stopped for a while: what starts it later is no part of a restart.
+    pub fn stayed_away(&self) -> bool {
+        self.restart.is_some_and(|(at_us, _)| at_us - self.first.at_us > NOT_AGAIN_US)
     }
 
     /// Something new was started, or a deployment was marked.

@@ -69,27 +69,36 @@ fn peak<'a, S>(samples: &[&'a S], value: impl Fn(&S) -> Option<f64>) -> Option<(
     readings.max_by(|one, other| one.1.total_cmp(&other.1))
 }
 
+/// The mean of a reading.
+fn mean<S>(samples: &[&S], value: impl Fn(&S) -> Option<f64>) -> Option<f64> {
+    let readings: Vec<f64> = samples.iter().filter_map(|sample| value(sample)).collect();
+    (!readings.is_empty()).then(|| readings.iter().sum::<f64>() / readings.len() as f64)
+}
+
 fn cpu_saturated(scene: &Scene) -> Option<Support> {
     if scene.by_application() || scene.share(SLOW) < 0.3 {
         return None;
     }
     let samples = host_samples(scene);
-    let (busy_sample, busy) = peak(&samples, |sample| sample.cpu_busy_ratio)?;
-    let waits = peak(&scene.samples, |sample| {
+    let busy_sample = samples.first()?;
+    // A moment of it slows nobody for seconds: it is the mean over the failures that counts.
+    let busy = mean(&samples, |sample| sample.cpu_busy_ratio)?;
+    let delay = mean(&scene.samples, |sample| {
         sample.processes.iter().filter_map(|process| process.run_delay_ratio).max_by(f64::total_cmp)
-    });
-    let delay = waits.map_or(0.0, |(_, delay)| delay);
+    })
+    .unwrap_or(0.0);
     if busy < 0.9 || delay < 0.2 || throttled(scene).is_some_and(|(_, share)| share > 0.25) {
         return None;
     }
     let weight = match (scene.answered_meanwhile() > 0, delay > 0.5) {
         (true, true) => PROVEN,
-        (true, false) | (false, true) => LIKELY,
-        (false, false) => POSSIBLE,
+        (true, false) => LIKELY,
+        // Too slow is not silent: an instance that waits for its turn still answers some.
+        (false, _) => POSSIBLE,
     };
     let host = format!("CPUs {:.0} % busy", busy * 100.0);
     let process = format!("{} waits for a CPU {:.0} % of the time", scene.service_name(), delay * 100.0);
-    let at_us = waits.map_or(busy_sample.at_us, |(sample, _)| sample.at_us);
+    let at_us = scene.samples.first().map_or(busy_sample.at_us, |sample| sample.at_us);
     Some(
         Support::new(Cause::CpuSaturated, weight, began_at(scene, busy_sample.at_us))
             .with([scene.from_host(busy_sample.at_us, "host", host), scene.from_host(at_us, "process", process)]),
@@ -253,10 +262,13 @@ fn worker_pool_exhausted(scene: &Scene) -> Option<Support> {
     })
     .is_none_or(|(_, cpu)| cpu < 0.7);
     let full = overflows(scene) > 0;
+    // Workers are slow for want of something else: the pool is not the cause.
+    let idle = idle && !short_of_something(scene);
     let weight = match (&log, &waiting, answered > 0, idle) {
         (Some(_), _, _, _) => PROVEN,
+        (None, Some(_), true, false) => POSSIBLE,
         (None, Some(_), true, true) if !full => PROVEN,
-        (None, Some(_), true, _) => LIKELY,
+        (None, Some(_), true, true) => LIKELY,
         (None, Some(_), false, true) if !full => POSSIBLE,
         _ => return None,
     };

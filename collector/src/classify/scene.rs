@@ -8,8 +8,8 @@ use super::chain::{self, End};
 use crate::case::{Case, Made, Stretch, upstream_address};
 use crate::fleet::{Fleet, HostEntry, Place};
 use crate::model::{
-    Address, EventKind, Evidence, GatewayConfig, GatewayNotice, HealthResult, InstanceSample, LogMatch, Pool,
-    PoolMember, ProbeResult, ProcessStarted, Signal,
+    Address, EventKind, Evidence, GatewayConfig, GatewayNotice, HealthResult, InstanceSample, ListenerSample, LogMatch,
+    Pool, PoolMember, ProbeResult, ProcessStarted, Signal,
 };
 
 /// How far before the first failure a cause may begin, microseconds.
@@ -267,6 +267,19 @@ impl<'a> Scene<'a> {
     /// Whether a reading shows a listener at the upstream's address.
     pub fn listens(&self, sample: &InstanceSample) -> bool {
         sample.listeners.iter().any(|listener| Address::parse(&listener.address).covers(&self.address))
+    }
+
+    /// A reading in which the instance runs and listens, for longer than a start takes, but not where the gateway looks: its
+    /// last end is over, and what persists is the address.
+    pub fn up_elsewhere(&self) -> Option<&'a InstanceSample> {
+        let sample = self.samples.iter().rev().find(|sample| sample.listeners_known && sample.process_count > 0)?;
+        let started_us = sample.processes.iter().map(|process| process.started_us).max().unwrap_or(0);
+        let settled = sample.at_us - started_us > 1_000_000 && self.failures.last_us > started_us + SAME_MOMENT_US;
+        let same_kind = |listener: &ListenerSample| {
+            matches!(Address::parse(&listener.address), Address::Ip(_)) == matches!(self.address, Address::Ip(_))
+        };
+        let elsewhere = !self.listens(sample) && sample.listeners.iter().any(same_kind);
+        (settled && elsewhere).then_some(*sample)
     }
 
     /// Whether the instance's own host could connect to it while the failures went on.
