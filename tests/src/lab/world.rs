@@ -187,7 +187,7 @@ impl World {
             Kind::Haproxy => {
                 let file = dir.join("haproxy.cfg");
                 let text = conf::haproxy(&self.plan.gateway, &members);
-                let argv = ["haproxy", "-f", &file.display().to_string()].map(str::to_owned).to_vec();
+                let argv = ["haproxy", "-q", "-f", &file.display().to_string()].map(str::to_owned).to_vec();
                 (file, text, argv, "haproxy.log")
             }
         };
