@@ -67,7 +67,7 @@ fn short(path: &Path) -> String {
 
 /// Our Rust sources that ship: no generated code, no tests.
 fn shipped() -> Vec<Source> {
-    files()
+    let all: Vec<Source> = files()
         .iter()
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .filter(|path| {
@@ -78,7 +78,10 @@ fn shipped() -> Vec<Source> {
                 && !name.contains("/tests/")
         })
         .map(|path| Source::read(path, short(path)))
-        .collect()
+        .collect();
+    let is_test: Vec<bool> =
+        all.iter().map(|source| all.iter().any(|parent| parent.tests_are_in(&source.name))).collect();
+    all.into_iter().zip(is_test).filter_map(|(source, is_test)| (!is_test).then_some(source)).collect()
 }
 
 /// Fails with all faults at once.

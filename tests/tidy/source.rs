@@ -22,6 +22,8 @@ pub struct Source {
     pub has_module_doc: bool,
     /// Every path that a `use` brings in, in full.
     pub uses: Vec<(Vec<String>, usize)>,
+    /// Modules in files of their own that only tests compile.
+    pub test_modules: Vec<String>,
 }
 
 /// A function.
@@ -43,11 +45,22 @@ pub struct Token {
 }
 
 impl Source {
+    /// Whether `other` is one of this file's test modules, or lies below one.
+    pub fn tests_are_in(&self, other: &str) -> bool {
+        let own = self.name.trim_end_matches(".rs");
+        let folder = own.strip_suffix("/lib").or(own.strip_suffix("/main")).unwrap_or(own);
+        self.test_modules.iter().any(|module| {
+            let rest = other.strip_prefix(&format!("{folder}/{module}"));
+            rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        })
+    }
+
     /// Reads and parses a file.
     pub fn read(path: &Path, name: String) -> Self {
         let text = std::fs::read_to_string(path).unwrap();
         let mut file = syn::parse_file(&text).unwrap_or_else(|fault| panic!("{name}: {fault}"));
         let mut tests = TakeTests { lines: 0 };
+        let test_modules = test_modules(&file.items);
         tests.visit_file_mut(&mut file);
         let mut seen = Seen::default();
         seen.visit_file(&file);
@@ -58,10 +71,19 @@ impl Source {
             functions: seen.functions,
             uses: seen.uses,
             has_module_doc: text.starts_with("//!"),
+            test_modules,
             tokens,
             name,
         }
     }
+}
+
+fn test_modules(items: &[syn::Item]) -> Vec<String> {
+    let only_tests = items.iter().filter_map(|item| match item {
+        syn::Item::Mod(module) if module.content.is_none() && TakeTests::is_test(&module.attrs) => Some(module),
+        _ => None,
+    });
+    only_tests.map(|module| module.ident.to_string()).collect()
 }
 
 /// Takes out what only tests compile.
