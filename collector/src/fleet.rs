@@ -9,7 +9,7 @@ mod locate;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-pub use history::History;
+pub use history::{History, silence_limit_us};
 pub use locate::Place;
 
 use crate::model::{
@@ -83,6 +83,7 @@ impl Fleet {
 
     fn hello(&mut self, hello: &Hello, now_us: i64) {
         let entry = self.hosts.entry(hello.host.clone()).or_default();
+        entry.history.heard(hello.interval_us, now_us);
         entry.history.agent_started(hello.epoch, now_us);
         let state = Arc::make_mut(&mut entry.state);
         if state.first_heard_us == 0 {
@@ -107,6 +108,7 @@ impl Fleet {
 
     fn report(&mut self, report: &Report, now_us: i64) {
         let entry = self.hosts.entry(report.host.clone()).or_default();
+        entry.history.heard(entry.state.interval_us, now_us);
         let state = Arc::make_mut(&mut entry.state);
         if state.first_heard_us == 0 {
             state.name.clone_from(&report.host);

@@ -20,7 +20,10 @@ fn taken_out<'a>(scene: &Scene<'a>) -> Option<(i64, &'a GatewayNotice)> {
     let down = |(at_us, notice): &&(i64, &GatewayNotice)| {
         notice.signal == Signal::HealthCheckDown && *at_us <= scene.failures.last_us
     };
-    scene.notices.iter().rev().find(down).copied()
+    // The line that tells of the last check that failed says why; the one that says "down" may not.
+    let told = |(_, notice): &&(i64, &GatewayNotice)| notice.check_status > 0 || !notice.check_signal.is_empty();
+    let mut downs = scene.notices.iter().rev().filter(down);
+    downs.clone().find(told).or_else(|| downs.next()).copied()
 }
 
 fn said(scene: &Scene, at_us: i64, notice: &GatewayNotice) -> Evidence {

@@ -274,14 +274,12 @@ fn host_down(scene: &Scene) -> Option<Support> {
         Signal::StatusOnly,
         Signal::SendTimeout,
     ];
-    let host = scene.host?;
-    if scene.by_application() || scene.share(LOST) < 0.5 || !scene.host_reports().no() {
+    if scene.by_application() || scene.share(LOST) < 0.5 {
         return None;
     }
-    let last_us = host.state.last_heard_us;
-    let silent_from_start = last_us <= scene.failures.last_us + scene.silence_limit_us();
-    let answers = scene.probes.iter().any(|(_, probe)| host_answers(probe));
-    if !silent_from_start || answers {
+    let (last_us, until_us) = scene.silence()?;
+    let answers = scene.probes.iter().any(|(at_us, probe)| *at_us < until_us && host_answers(probe));
+    if last_us > scene.failures.last_us || answers {
         return None;
     }
     let dead_probe = scene.probes.iter().rev().find(|(_, probe)| !probe.connects.is_empty());

@@ -158,6 +158,9 @@ fn firewall_drop(scene: &Scene) -> Option<Support> {
     if scene.by_application() || unanswered < 0.3 || scene.listening().no() || scene.host_reports().no() {
         return None;
     }
+    if link_down(scene).is_some() {
+        return None;
+    }
     // Refusals among the timeouts at one address are a REJECT whose ICMP messages are limited in rate.
     let refused = tries.refused + tries.unreachable > 0 || scene.share(&[Signal::ConnectRefused]) > 0.05;
     if refused || queue_full(scene) || (tries.any() && tries.timed_out == 0) || tries.mixed {
@@ -368,7 +371,11 @@ fn path_unreachable(scene: &Scene) -> Option<Support> {
         return None;
     }
     let tries = Tries::of(scene);
-    let nothing = tries.any() && tries.connected + tries.refused == 0 && in_reach(scene).no() && !no_route_found(scene);
+    let explained = no_route_found(scene) || link_down(scene).is_some();
+    let nothing = tries.any() && tries.connected + tries.refused == 0 && in_reach(scene).no();
+    if explained {
+        return None;
+    }
     let weight = match (nothing, works_locally(scene)) {
         (true, Tri::Yes) => LIKELY * 2.0,
         (true, _) => LIKELY,

@@ -2,7 +2,7 @@
 
 use super::network::overflows;
 use super::scene::Scene;
-use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
 use crate::model::{Cause, Evidence, HostSample, InstanceSample, Signal};
 
 pub(super) const RULES: &[Rule] = &[
@@ -91,6 +91,7 @@ fn cpu_saturated(scene: &Scene) -> Option<Support> {
         return None;
     }
     let weight = match (scene.answered_meanwhile() > 0, delay > 0.5) {
+        _ if scene.others_fast() == Some(true) => COMPATIBLE,
         (true, true) => PROVEN,
         (true, false) => LIKELY,
         // Too slow is not silent: an instance that waits for its turn still answers some.
@@ -122,7 +123,11 @@ fn cpu_throttled(scene: &Scene) -> Option<Support> {
         return None;
     }
     let (sample, share) = throttled(scene).filter(|(_, share)| *share >= 0.25)?;
-    let weight = if share >= 0.5 { PROVEN } else { LIKELY };
+    let weight = match (share >= 0.5, scene.others_fast()) {
+        (_, Some(true)) => POSSIBLE,
+        (true, _) => PROVEN,
+        (false, _) => LIKELY,
+    };
     let quota = sample.cgroup.as_ref().and_then(|cgroup| cgroup.cpu_quota);
     let quota = quota.map_or_else(String::new, |quota| format!(", quota {quota:.2} CPUs"));
     let says = format!("its cgroup was throttled in {:.0} % of the periods{quota}", share * 100.0);
@@ -266,6 +271,7 @@ fn worker_pool_exhausted(scene: &Scene) -> Option<Support> {
     let idle = idle && !short_of_something(scene);
     let weight = match (&log, &waiting, answered > 0, idle) {
         (Some(_), _, _, _) => PROVEN,
+        (None, Some(_), true, _) if scene.others_fast() == Some(true) => COMPATIBLE,
         (None, Some(_), true, false) => POSSIBLE,
         (None, Some(_), true, true) if !full => PROVEN,
         (None, Some(_), true, true) => LIKELY,

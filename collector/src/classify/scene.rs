@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::chain::{self, End};
 use crate::case::{Case, Made, Stretch, upstream_address};
-use crate::fleet::{Fleet, HostEntry, Place};
+use crate::fleet::{Fleet, HostEntry, Place, silence_limit_us};
 use crate::model::{
     Address, EventKind, Evidence, GatewayConfig, GatewayNotice, HealthResult, InstanceSample, ListenerSample, LogMatch,
     Pool, PoolMember, ProbeResult, ProcessStarted, Signal,
@@ -200,18 +200,22 @@ impl<'a> Scene<'a> {
         if host.state.stopped {
             return Tri::Unknown;
         }
-        Tri::of(self.silent_for_us() <= self.silence_limit_us())
+        Tri::of(self.silence().is_none())
     }
 
-    /// How long nothing was heard of the instance's host.
+    /// The silence of the instance's host that lies over the failures: since when, and until when it lasted or now.
+    pub fn silence(&self) -> Option<(i64, i64)> {
+        let host = self.host.filter(|host| !host.state.stopped)?;
+        let last_us = host.state.last_heard_us;
+        if self.now_us - last_us > silence_limit_us(host.state.interval_us) {
+            return Some((last_us, self.now_us));
+        }
+        host.history.silence(self.failures.first_us, self.failures.last_us)
+    }
+
+    /// How long that silence lasted.
     pub fn silent_for_us(&self) -> i64 {
-        self.host.map_or(0, |host| self.now_us - host.state.last_heard_us)
-    }
-
-    /// Silence beyond this is more than a late report.
-    pub fn silence_limit_us(&self) -> i64 {
-        let interval_us = self.host.map_or(0, |host| i64::try_from(host.state.interval_us).unwrap_or(i64::MAX / 4));
-        (interval_us * 5 / 2).max(3_000_000)
+        self.silence().map_or(0, |(from_us, to_us)| to_us - from_us)
     }
 
     /// Whether the instance had a process while the failures went on.
@@ -303,6 +307,19 @@ impl<'a> Scene<'a> {
         }
         let some = told.iter().filter(|answered| **answered > 0).count();
         if some * 2 > told.len() { told.iter().sum() } else { 0 }
+    }
+
+    /// Whether what was answered while others failed was answered in a small part of the time that those waited: then no
+    /// overload is what made them wait. None where the log tells no times.
+    pub fn others_fast(&self) -> Option<bool> {
+        let (gateway, upstream) = (self.gateway?, self.case.key.upstream.as_deref()?);
+        let waited_us = self.failures.notes.iter().filter_map(|note| note.response_us).max()?;
+        let (from_us, to_us) = (self.failures.began_us, self.failures.last_us);
+        let samples = gateway.history.upstream_samples(&self.case.key.gateway.name, upstream, from_us, to_us);
+        let (answered, sum_us) = samples
+            .filter(|sample| sample.response_sum_us > 0)
+            .fold((0, 0), |(answered, sum), sample| (answered + sample.answered, sum + sample.response_sum_us));
+        (answered > 0).then(|| sum_us / answered < waited_us / 10)
     }
 
     /// Attempts of this gateway that the upstream answered in a stretch of time, as far as the logs' stretches tell.

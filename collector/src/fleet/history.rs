@@ -35,8 +35,16 @@ pub struct History {
     ever_ran: BTreeMap<String, i64>,
     /// Addresses on which some service listened at some time, with the service.
     ever_listened: BTreeMap<String, String>,
+    /// Stretches in which nothing was heard for longer than a late report explains: from the last word to the next.
+    silences: VecDeque<(i64, i64)>,
+    heard_us: i64,
     agent_epoch: u64,
     agent_started_us: i64,
+}
+
+/// Silence that is more than a late report of an agent with this interval, microseconds.
+pub fn silence_limit_us(interval_us: u64) -> i64 {
+    (i64::try_from(interval_us).unwrap_or(i64::MAX / 8).min(i64::MAX / 8) * 5 / 2).max(3_000_000)
 }
 
 impl History {
@@ -56,6 +64,23 @@ impl History {
                 self.reboots.pop_front();
             }
         }
+    }
+
+    /// Notes that something was heard of the host.
+    pub fn heard(&mut self, interval_us: u64, now_us: i64) {
+        if self.heard_us > 0 && now_us - self.heard_us > silence_limit_us(interval_us) {
+            push(&mut self.silences, (self.heard_us, now_us), 64);
+        }
+        self.heard_us = now_us;
+    }
+
+    /// The newest silence, over by now, that touches a stretch of time and that no reading which came later fills.
+    pub fn silence(&self, from_us: i64, to_us: i64) -> Option<(i64, i64)> {
+        let touching = |(began_us, ended_us): &&(i64, i64)| *began_us <= to_us && *ended_us >= from_us;
+        let (began_us, ended_us) = *self.silences.iter().rev().find(touching)?;
+        let inside = (began_us + 2_500_000)..(ended_us - 2_500_000).max(began_us + 2_500_001);
+        let filled = self.host_samples.iter().any(|sample| inside.contains(&sample.at_us));
+        (!filled).then_some((began_us, ended_us))
     }
 
     /// Folds a report.
