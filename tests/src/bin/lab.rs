@@ -43,7 +43,7 @@ fn run(arguments: &[String]) -> Done<ExitCode> {
 }
 
 fn wanted(arguments: &[String]) -> Done<Wanted> {
-    let mut wanted = Wanted { only: Vec::new(), rounds: 1, jobs: 4, record: None, keep: false };
+    let mut wanted = Wanted { only: Vec::new(), rounds: 1, jobs: 5, record: None, keep: false };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let mut value = || rest.next().cloned().ok_or(format!("{argument} needs a value"));

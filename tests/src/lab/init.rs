@@ -202,7 +202,8 @@ fn spawn(spec: &Value) -> Done<i32> {
     let log = OpenOptions::new().create(true).append(true).open(out).doing(out)?;
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).process_group(0);
-    command.stdout(log.try_clone().doing(out)?).stderr(log);
+    let err = spec["err"].as_str().unwrap_or(out);
+    command.stdout(log).stderr(OpenOptions::new().create(true).append(true).open(err).doing(err)?);
     if let Some(folder) = spec["cwd"].as_str() {
         command.current_dir(folder);
     }

@@ -16,7 +16,7 @@ const FIRST_LIMIT: Duration = Duration::from_secs(3);
 /// How long a verdict must stay right before it is believed.
 const HOLD: Duration = Duration::from_secs(3);
 /// From mended to served.
-const SERVED_LIMIT: Duration = Duration::from_secs(30);
+const SERVED_LIMIT: Duration = Duration::from_secs(60);
 /// From served to resolved.
 const RESOLVED_LIMIT: Duration = Duration::from_secs(150);
 /// How often the collector is asked.

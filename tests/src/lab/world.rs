@@ -67,6 +67,7 @@ impl World {
         if world.plan.management {
             MANAGEMENT.make()?;
         }
+        world.copy_apps()?;
         world.start_collector()?;
         for app in world.plan.apps.clone() {
             world.boot(app.host, app.number)?;
@@ -87,6 +88,18 @@ impl World {
         world.wait_for_agents()?;
         world.start_client()?;
         Ok(world)
+    }
+
+    /// Applications run from the world's own folder, so that recorded journals name no other place of the machine.
+    fn copy_apps(&mut self) -> Done {
+        let copy = self.dir.join("apps");
+        for file in ["node/server.js", "python/app.py"] {
+            let to = copy.join(file);
+            fs::create_dir_all(to.parent().unwrap_or(&copy)).doing("application folder")?;
+            fs::copy(self.programs.apps.join(file), to).doing("application")?;
+        }
+        self.programs.apps = copy;
+        Ok(())
     }
 
     /// A host's folder.
@@ -187,12 +200,12 @@ impl World {
             Kind::Haproxy => {
                 let file = dir.join("haproxy.cfg");
                 let text = conf::haproxy(&self.plan.gateway, &members);
-                let argv = ["haproxy", "-q", "-f", &file.display().to_string()].map(str::to_owned).to_vec();
+                let argv = ["haproxy", "-f", &file.display().to_string()].map(str::to_owned).to_vec();
                 (file, text, argv, "haproxy.log")
             }
         };
         fs::write(&file, text).doing("gateway configuration")?;
-        let request = json!({ "op": "start", "name": "gateway", "argv": argv, "out": dir.join(out) });
+        let request = json!({ "op": "start", "name": "gateway", "argv": argv, "out": dir.join(out), "err": dir.join("gateway.err") });
         self.host("lb-1")?.ask(&request)?;
         let address = gateway_address();
         wait_for("the gateway listens", UP_LIMIT, || std::net::TcpStream::connect(address).ok()).map(drop)
@@ -298,6 +311,14 @@ impl World {
             std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()
         })
         .map(drop)
+    }
+
+    /// Waits until an application has logged a text so often.
+    pub fn wait_logged(&self, host: &str, text: &str, times: usize) -> Done {
+        let log = self.dir_of(host).join("app.log");
+        wait_for("the application's log", UP_LIMIT, || {
+            (fs::read_to_string(&log).ok()?.matches(text).count() >= times).then_some(())
+        })
     }
 
     /// Power off.

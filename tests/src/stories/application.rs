@@ -34,7 +34,7 @@ fn keepalive_race() -> Story {
         .plan(plan)
         .expect(Expect::new("keepalive_race", "app-1", ONE).cites(&["idle"]).advises(&["keep-alive|keepalive"]))
         .fault(|world| {
-            world.faults("app-1", &json!({ "blips": { "every_ms": 160, "ms": 70 } }))?;
+            world.faults("app-1", &json!({ "blips": { "every_ms": 173, "ms": 80 } }))?;
             world.client()?.change(|traffic| {
                 (traffic.method, traffic.every, traffic.burst) = ("POST", Duration::from_millis(1998), 32);
             });

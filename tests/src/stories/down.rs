@@ -80,7 +80,7 @@ fn out_of_memory() -> Story {
         .plan(Plan::default().first(|app| App { limits, ..app }))
         .expect(
             Expect::new("oom_killed", "app-1", ONE)
-                .cites(&["oom|out-of-memory|out of memory", "160 mib"])
+                .cites(&["oom|out-of-memory|out of memory"])
                 .advises(&["memory limit|memory.max|memory.limit|memorymax"]),
         )
         .fault(|world| world.faults("app-1", &json!({ "leak_mb_s": 200 })))

@@ -116,7 +116,8 @@ fn restarted_by_operator() -> Story {
             let limit = std::time::Duration::from_secs(15);
             wait_for("an incident opens", limit, || ask::incidents().ok().filter(|all| !all.is_empty()))?;
             world.stop_app("app-1")?;
-            world.start_app("app-1")
+            world.start_app("app-1")?;
+            world.wait_logged("app-1", "listening", 2)
         })
         .heal(|world| rule(world, "-D", "DROP"))
 }

@@ -13,13 +13,13 @@ pub(super) fn all() -> Vec<Story> {
     vec![cpu_throttled(), accept_queue_overflow(), fd_exhausted(), worker_pool_exhausted()]
 }
 
-/// Each request needs 25 ms of CPU; then the quota is cut to a twentieth of one.
+/// Each request needs 15 ms of CPU, a hundred and fifty a second; then the quota is cut to thirty.
 fn cpu_throttled() -> Story {
     Story::new("cpu_throttled")
         .needs(&["cgroups"])
-        .plan(Plan::default().first(|app| app.env("WORK_MS", 25)))
+        .plan(Plan::default().first(|app| app.env("WORK_MS", 15)))
         .expect(Expect::new("cpu_throttled", "app-1", ONE).cites(&["throttled"]).advises(&["quota"]))
-        .fault(|world| world.limit_app("app-1", Limits { memory_mib: None, cpu_milli: Some(50) }))
+        .fault(|world| world.limit_app("app-1", Limits { memory_mib: None, cpu_milli: Some(30) }))
         .heal(|world| world.limit_app("app-1", Limits { memory_mib: None, cpu_milli: Some(2000) }))
 }
 
