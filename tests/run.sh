@@ -102,6 +102,7 @@ have_nextest || cargo install --locked --quiet cargo-nextest || echo "cargo-next
 check "format" cargo fmt --all --check
 check "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
 
+check "programs build" cargo build --quiet --workspace --bins
 say "tests"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{ONE, start_again};
+use super::{ONE, behave, start_again};
 use crate::lab::cgroup::Limits;
 use crate::lab::plan::{App, Plan};
 use crate::lab::story::{Expect, Story};
@@ -32,7 +32,7 @@ fn accept_queue_overflow() -> Story {
         .plan(plan)
         .expect(Expect::new("accept_queue_overflow", "app-1", ONE).cites(&["queue"]).advises(&["backlog"]))
         .fault(|world| world.faults("app-1", &json!({ "slow": { "path": "/", "ms": 1500 } })))
-        .heal(start_again)
+        .heal(behave)
 }
 
 fn fd_exhausted() -> Story {
@@ -62,6 +62,6 @@ fn worker_pool_exhausted() -> Story {
         })
         .heal(|world| {
             world.client()?.change(|traffic| (traffic.every, traffic.burst) = (Duration::from_millis(50), 1));
-            start_again(world)
+            behave(world)
         })
 }
