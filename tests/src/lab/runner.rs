@@ -281,9 +281,11 @@ fn replays(live: &[Value], world: &World) -> Done {
 
 /// Copies the journal and what must be said of it into the corpus.
 fn keep(story: &Story, dir: &Path, record: &Path) -> Done {
-    let (from, to) = (dir.join("collector/store"), record.join(story.name));
+    let (from, to) = (dir.join("collector/store/journal"), record.join(story.name));
     let _ = fs::remove_dir_all(&to);
     copy(&from, &to.join("journal"))?;
+    // The collector's own lock is no part of a journal.
+    let _ = fs::remove_file(to.join("journal/lock"));
     let label = json!({ "story": story.name, "incidents": story.labels() });
     fs::write(to.join("label.json"), format!("{label:#}\n")).doing("label.json")
 }
