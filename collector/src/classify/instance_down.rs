@@ -94,8 +94,12 @@ fn never_started(scene: &Scene) -> Option<Support> {
     let ended = host.history.last_end(service).is_some_and(|(at_us, _)| *at_us < scene.failures.first_us);
     let expected = host.state.services.get(service).is_some_and(|service| service.declared);
     let absent = match host.history.first_ran_us(service) {
-        // It was started at last, long after requests had failed for want of it.
-        Some(at_us) => at_us > scene.failures.first_us + NOT_AGAIN_US,
+        // It was started at last, when most of the requests had failed for want of it.
+        Some(at_us) => {
+            let notes = &scene.failures.notes;
+            let before = notes.iter().filter(|note| note.at_us < at_us - 300_000).count();
+            before * 2 > notes.len()
+        }
         None => none_runs,
     };
     if scene.by_application() || !expected || !absent || ended || scene.share(GONE) < 0.2 {

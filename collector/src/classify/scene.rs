@@ -8,8 +8,8 @@ use super::chain::{self, End};
 use crate::case::{Case, Made, Stretch, upstream_address};
 use crate::fleet::{Fleet, HostEntry, Place, silence_limit_us};
 use crate::model::{
-    Address, EventKind, Evidence, GatewayConfig, GatewayNotice, HealthResult, InstanceSample, ListenerSample, LogMatch,
-    Pool, PoolMember, ProbeResult, ProcessStarted, Signal,
+    Address, EventKind, Evidence, GatewayConfig, GatewayNotice, HealthResult, InstanceSample, LogMatch, Pool,
+    PoolMember, ProbeResult, ProcessStarted, Signal,
 };
 
 /// How far before the first failure a cause may begin, microseconds.
@@ -273,17 +273,18 @@ impl<'a> Scene<'a> {
         sample.listeners.iter().any(|listener| Address::parse(&listener.address).covers(&self.address))
     }
 
-    /// A reading in which the instance runs and listens, for longer than a start takes, but not where the gateway looks: its
-    /// last end is over, and what persists is the address.
+    /// The newest reading in which the instance runs and listens, for longer than a start takes, but not where the gateway
+    /// looks: its last end was over by then, and what persisted is the address.
     pub fn up_elsewhere(&self) -> Option<&'a InstanceSample> {
-        let sample = self.samples.iter().rev().find(|sample| sample.listeners_known && sample.process_count > 0)?;
-        let started_us = sample.processes.iter().map(|process| process.started_us).max().unwrap_or(0);
-        let settled = sample.at_us - started_us > 1_000_000 && self.failures.last_us > started_us + SAME_MOMENT_US;
-        let same_kind = |listener: &ListenerSample| {
-            matches!(Address::parse(&listener.address), Address::Ip(_)) == matches!(self.address, Address::Ip(_))
+        let is_ip = |address: &Address| matches!(address, Address::Ip(_));
+        let elsewhere = |sample: &&&InstanceSample| {
+            let started_us = sample.processes.iter().map(|process| process.started_us).max().unwrap_or(0);
+            let settled = sample.at_us - started_us > 1_000_000 && self.failures.last_us > started_us + SAME_MOMENT_US;
+            let bound = sample.listeners.iter().map(|listener| Address::parse(&listener.address));
+            let others = bound.filter(|bound| is_ip(bound) == is_ip(&self.address)).count();
+            sample.listeners_known && sample.process_count > 0 && settled && others > 0 && !self.listens(sample)
         };
-        let elsewhere = !self.listens(sample) && sample.listeners.iter().any(same_kind);
-        (settled && elsewhere).then_some(*sample)
+        self.samples.iter().rev().find(elsewhere).copied()
     }
 
     /// Whether the instance's own host could connect to it while the failures went on.
