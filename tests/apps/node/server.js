@@ -13,7 +13,7 @@
 //   {"header_bytes": 65536}               an answer's header of that size
 //   {"close": "before" | "half" | "reset"}   closes the connection instead of an answer, in the middle, or abruptly
 //   {"log": ["line", ...]}                only writes these lines into its log
-// Settings by environment: PORT, BIND, LISTEN_DELAY_MS, KEEP_ALIVE_MS, BACKLOG, WORK_MS, LOG, FAULTS, NAME.
+// Settings by environment: PORT, BIND, LISTEN_DELAY_MS, KEEP_ALIVE_MS, REAP_IDLE_MS, BACKLOG, WORK_MS, LOG, FAULTS, NAME.
 
 const fs = require('fs');
 const http = require('http');
@@ -52,6 +52,14 @@ function leakDescriptors() {
   }
 }
 
+// Closes connections that were idle for REAP_IDLE_MS, as connection reapers of many frameworks do: by the clock, without a look
+// at what may have come in meanwhile.
+const idleSince = new Map();
+function reap() {
+  const before = Date.now() - Number(env.REAP_IDLE_MS);
+  for (const [socket, since] of idleSince) if (since <= before) socket.destroy();
+}
+
 let leaking;
 let blipping;
 function apply(next) {
@@ -60,7 +68,7 @@ function apply(next) {
   clearInterval(leaking);
   clearInterval(blipping);
   if (next.leak_mb_s) leaking = setInterval(() => leak(next.leak_mb_s / 10), 100);
-  if (next.blips) blipping = setInterval(() => busy(next.blips.ms), next.blips.every_ms);
+  if (next.blips) blipping = setInterval(() => { busy(next.blips.ms); reap(); }, next.blips.every_ms);
   if (next.leak_fds) leakDescriptors();
   if (!next.leak_fds && kept.length) while (typeof kept[kept.length - 1] === 'number') fs.closeSync(kept.pop());
   if (next.exit !== undefined) {
@@ -128,6 +136,17 @@ process.on('SIGTERM', () => {
 });
 
 const server = http.createServer(handle);
+if (env.REAP_IDLE_MS) {
+  server.on('connection', (socket) => {
+    idleSince.set(socket, Date.now());
+    socket.on('close', () => idleSince.delete(socket));
+  });
+  server.on('request', (req, res) => {
+    idleSince.delete(req.socket);
+    res.on('finish', () => { if (!req.socket.destroyed) idleSince.set(req.socket, Date.now()); });
+  });
+  setInterval(reap, 50);
+}
 server.keepAliveTimeout = Number(env.KEEP_ALIVE_MS || 75000);
 server.headersTimeout = 60000;
 if (env.FAULTS) {

@@ -15,7 +15,7 @@ use super::{Doing, Done, ask, conf, wait_for};
 use crate::programs;
 
 /// How long anything may take to come up.
-const UP_LIMIT: Duration = Duration::from_secs(20);
+const UP_LIMIT: Duration = Duration::from_secs(45);
 
 /// The programs under test and where the applications are.
 #[derive(Debug, Clone)]

@@ -26,15 +26,15 @@ pub(super) fn all() -> Vec<Story> {
     ]
 }
 
-/// The application closes connections that were idle for two seconds (its own second and the one that Node.js adds), nginx
-/// keeps them a minute, and requests come every two seconds while its event loop stalls now and then.
+/// The application closes connections that were idle for two seconds, nginx keeps them a minute, and requests come every two
+/// seconds while the application's event loop stalls now and then.
 fn keepalive_race() -> Story {
-    let plan = Plan::default().first(|app| app.env("KEEP_ALIVE_MS", 1000)).gateway(|gateway| gateway.keepalive = 32);
+    let plan = Plan::default().first(|app| app.env("REAP_IDLE_MS", 2000)).gateway(|gateway| gateway.keepalive = 32);
     Story::new("keepalive_race")
         .plan(plan)
         .expect(Expect::new("keepalive_race", "app-1", ONE).cites(&["idle"]).advises(&["keep-alive|keepalive"]))
         .fault(|world| {
-            world.faults("app-1", &json!({ "blips": { "every_ms": 173, "ms": 80 } }))?;
+            world.faults("app-1", &json!({ "blips": { "every_ms": 410, "ms": 300 } }))?;
             world.client()?.change(|traffic| {
                 (traffic.method, traffic.every, traffic.burst) = ("POST", Duration::from_millis(1998), 32);
             });

@@ -20,7 +20,10 @@ fn cpu_throttled() -> Story {
         .plan(Plan::default().first(|app| app.env("WORK_MS", 15)))
         .expect(Expect::new("cpu_throttled", "app-1", ONE).cites(&["throttled"]).advises(&["quota"]))
         .fault(|world| world.limit_app("app-1", Limits { memory_mib: None, cpu_milli: Some(30) }))
-        .heal(|world| world.limit_app("app-1", Limits { memory_mib: None, cpu_milli: Some(2000) }))
+        .heal(|world| {
+            world.limit_app("app-1", Limits { memory_mib: None, cpu_milli: Some(2000) })?;
+            start_again(world)
+        })
 }
 
 /// One worker takes a second and a half for each request; two may wait.
