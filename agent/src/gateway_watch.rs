@@ -173,11 +173,14 @@ impl Watch {
 
     /// Reads one buffer of the access log, then the error log to its end.
     fn read(&mut self, now: Instant, now_us: i64, read: &mut Read) -> bool {
-        let Self { gateway, access, error, counts, buffer, .. } = self;
+        let Self { gateway, access, error, counts, buffer, targets, .. } = self;
         let mut sort = |line: Line, text: &[u8]| match line {
             Line::Record(record) if record.from_error_log => read.errors.push(*record),
             Line::Record(record) if failure::is_failure(&record) => read.failing.push((*record, text.to_vec())),
-            Line::Record(record) => counts.add(&record, now_us),
+            Line::Record(record) => {
+                counts.add(&record, now_us);
+                targets.served(&record, now);
+            }
             Line::Notice(notice) if failure::is_telling(&notice) => {
                 read.notices.push(failure::notice(&gateway.name, &notice, now_us));
             }

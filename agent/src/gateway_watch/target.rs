@@ -20,13 +20,35 @@ const MAX_OTHER_PORTS: usize = 4;
 /// The most of a path, bytes.
 const MAX_PATH_BYTES: usize = 256;
 
+/// How long a path that was answered is remembered before a newer one takes its place.
+const PATH_KEPT: Duration = Duration::from_secs(10);
+
 /// Asks for probes of failing upstreams.
 #[derive(Debug, Default)]
 pub struct Targets {
     asked: HashMap<String, Instant>,
+    /// A path that each upstream answered a GET for, so that a probe has one that works.
+    served: HashMap<String, (Instant, String)>,
 }
 
 impl Targets {
+    /// Takes a request that was answered: its path is one that a probe may ask for where the failing ones are no GETs.
+    pub fn served(&mut self, record: &Record, now: Instant) {
+        let (Some("GET"), Some(path), Some(last)) = (record.method.as_deref(), &record.path, record.attempts.last())
+        else {
+            return;
+        };
+        let fine = record.status.is_some_and(|status| status < 400) && path.len() <= MAX_PATH_BYTES;
+        let Some(upstream) = last.upstream.as_deref().filter(|_| fine && !path.contains('?')) else { return };
+        let room = self.served.len() < MAX_UPSTREAMS;
+        match self.served.get_mut(upstream) {
+            Some((kept, _)) if now.duration_since(*kept) < PATH_KEPT => {}
+            Some(kept) => *kept = (now, path.clone()),
+            None if room => drop(self.served.insert(upstream.to_owned(), (now, path.clone()))),
+            None => {}
+        }
+    }
+
     /// The probes that a confirmed failure calls for now.
     pub fn requests(&mut self, gateway: &str, record: &Record, pools: &[Pool], now: Instant) -> Vec<ProbeRequest> {
         let failed = record.attempts.iter().filter(|attempt| attempt.signal.is_failure());
@@ -42,6 +64,7 @@ impl Targets {
             gateway.clone_into(&mut request.gateway);
             // A masked path is not the one that failed.
             request.get_path = get_path.clone().filter(|path| !path.contains("***"));
+            request.served_path = self.served.get(&request.upstream).map(|(_, path)| path.clone());
         }
         requests
     }
@@ -108,6 +131,7 @@ fn of_member(upstream: &str, pool: &Pool, member: &Member, pools: &[Pool], signa
         tls: pool.tls.clone(),
         host: check.and_then(|check| given(&check.host)),
         health_path: check.and_then(|check| given(&check.path)),
+        served_path: None,
         get_path: None,
         connect_limit: pool.connect_timeout,
         other_ports: other_ports(&member.address, pools),

@@ -204,13 +204,14 @@ impl Observer {
         }
     }
 
-    /// Whether all the addresses of the look before are still listened on, by whom ever. None: it listened on none, or nobody knows.
+    /// Whether all the sockets of the look before are still listened on. A successor's sockets are others, even at the same
+    /// addresses. None: it listened on none, or nobody knows.
     fn still_listening(&self, service: usize) -> Option<bool> {
         let before = &self.services.get(service)?.listening;
         if before.is_empty() || !self.sockets.known() {
             return None;
         }
-        let now: BTreeSet<String> = self.sockets.held().map(|(l, _)| l.address.to_string()).collect();
-        Some(before.is_subset(&now))
+        let now: BTreeSet<u64> = self.sockets.held().map(|(listener, _)| listener.inode).collect();
+        Some(before.values().all(|inode| now.contains(inode)))
     }
 }

@@ -1,6 +1,6 @@
 //! A watched service: one of the configuration, or one found by its listening sockets where none is configured.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::config::{self, Listen};
@@ -26,7 +26,7 @@ pub struct Service {
     /// By what it was found. None: it is configured.
     pub found: Option<Found>,
     /// Addresses it listened on at the last look.
-    pub listening: BTreeSet<String>,
+    pub listening: BTreeMap<String, u64>,
     /// Since when connections were seen waiting to be accepted at each look.
     pub waiting_since: Option<Instant>,
     /// When a process of it was seen last.
@@ -50,7 +50,7 @@ impl Service {
             listen: config.listen.clone(),
             by_listener: matching::by_listener(&config.matcher),
             found: None,
-            listening: BTreeSet::new(),
+            listening: BTreeMap::new(),
             waiting_since: None,
             seen: Instant::now(),
         }
@@ -73,7 +73,7 @@ impl Service {
             listen: Vec::new(),
             by_listener: false,
             found: Some(found),
-            listening: BTreeSet::new(),
+            listening: BTreeMap::new(),
             waiting_since: None,
             seen: Instant::now(),
         }

@@ -1,6 +1,6 @@
 //! What each service listens on, from look to look.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use why502_proto::v1;
@@ -66,11 +66,12 @@ impl Observer {
 
     fn compare(&mut self, service: usize) {
         let now: Vec<(&Listener, u32)> = self.listeners_of(service);
-        let addresses: BTreeSet<String> = now.iter().map(|(l, _)| l.address.to_string()).collect();
+        let inodes: BTreeMap<String, u64> = now.iter().map(|(l, _)| (l.address.to_string(), l.inode)).collect();
         let waiting = now.iter().any(|(l, _)| l.queue > 0);
         let Some(known) = self.services.get_mut(service) else { return };
         known.waiting_since = if waiting { known.waiting_since.or_else(|| Some(Instant::now())) } else { None };
-        let before = std::mem::replace(&mut known.listening, addresses.clone());
+        let addresses: BTreeSet<String> = inodes.keys().cloned().collect();
+        let before: BTreeSet<String> = std::mem::replace(&mut known.listening, inodes).into_keys().collect();
         if self.begun && before != addresses {
             self.tell_listening(service, &before, &addresses);
         }

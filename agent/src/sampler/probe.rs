@@ -46,6 +46,8 @@ pub struct ProbeRequest {
     pub health_path: Option<String>,
     /// The path of a failing GET without query.
     pub get_path: Option<String>,
+    /// The path of a GET without query that this upstream answered lately.
+    pub served_path: Option<String>,
     /// The gateway's own limit to connect: later probes wait as long, up to 5 s.
     pub connect_limit: Option<Duration>,
     /// Other ports that this host is known to serve.
@@ -69,9 +71,10 @@ impl ProbeRequest {
     /// The path that is asked for. A slow request is not repeated where the health check's path will do.
     fn path(&self) -> Option<&str> {
         let (health, get) = (self.health_path.as_deref(), self.get_path.as_deref());
+        let served = self.served_path.as_deref();
         match self.signal {
-            Signal::ReadTimeout | Signal::BodyTimeout | Signal::SendTimeout => health.or(get),
-            _ => get.or(health),
+            Signal::ReadTimeout | Signal::BodyTimeout | Signal::SendTimeout => health.or(served).or(get),
+            _ => get.or(health).or(served),
         }
         .filter(|path| path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()))
     }

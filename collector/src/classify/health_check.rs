@@ -56,11 +56,23 @@ fn health_endpoint_failing(scene: &Scene) -> Option<Support> {
         (500.., false, _) | (_, true, false) => LIKELY,
         _ => POSSIBLE,
     };
+    let asked =
+        scene.pool.and_then(|pool| pool.check.as_ref()).map(|check| check.path.clone()).filter(|path| !path.is_empty());
+    let asked = asked.map(|path| {
+        let answered =
+            if notice.check_status > 0 { format!(", answered with {}", notice.check_status) } else { String::new() };
+        scene.from_gateway(at_us, "gateway_config", format!("the check asks {}{path}{answered}", scene.upstream()))
+    });
     let local = health.filter(|_| fails_locally).map(|(at_us, health)| {
         let body = if health.body.is_empty() { String::new() } else { format!(": {}", health.body) };
         scene.from_host(at_us, "health", format!("{} answers {}{body}", health.url, health.status))
     });
-    Some(Support::new(Cause::HealthEndpointFailing, weight, at_us).with([said(scene, at_us, notice)]).with(local))
+    Some(
+        Support::new(Cause::HealthEndpointFailing, weight, at_us)
+            .with([said(scene, at_us, notice)])
+            .with(asked)
+            .with(local),
+    )
 }
 
 /// Whether the check ended for want of an answer in time.

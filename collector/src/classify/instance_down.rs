@@ -78,6 +78,8 @@ fn process_stopped(scene: &Scene) -> Option<Support> {
         (EndKind::Clean, None) => LIKELY,
         (EndKind::Clean, Some(_)) if outage.deployed() => POSSIBLE / 2.0,
         (EndKind::Clean, Some(_)) if outage.stayed_away() => end_weight(&outage),
+        // Most failures came while it was away, not while it started.
+        (EndKind::Clean, Some((start_us, _))) if share_before(scene, start_us) > 0.5 => LIKELY,
         (EndKind::Clean, Some(_)) => POSSIBLE,
         (EndKind::Terminated, None) => POSSIBLE * 2.0,
         (EndKind::Untold, None) => POSSIBLE / 2.0,
@@ -85,6 +87,12 @@ fn process_stopped(scene: &Scene) -> Option<Support> {
     };
     let support = Support::new(Cause::ProcessStopped, weight, outage.first.at_us);
     Some(support.with([outage.end_evidence(scene)]).with(outage.restart_evidence(scene)))
+}
+
+/// Share of the failures that came before a time.
+fn share_before(scene: &Scene, at_us: i64) -> f64 {
+    let notes = &scene.failures.notes;
+    notes.iter().filter(|note| note.at_us < at_us - 300_000).count() as f64 / notes.len().max(1) as f64
 }
 
 fn never_started(scene: &Scene) -> Option<Support> {
@@ -95,11 +103,7 @@ fn never_started(scene: &Scene) -> Option<Support> {
     let expected = host.state.services.get(service).is_some_and(|service| service.declared);
     let absent = match host.history.first_ran_us(service) {
         // It was started at last, when most of the requests had failed for want of it.
-        Some(at_us) => {
-            let notes = &scene.failures.notes;
-            let before = notes.iter().filter(|note| note.at_us < at_us - 300_000).count();
-            before * 2 > notes.len()
-        }
+        Some(at_us) => share_before(scene, at_us) > 0.5,
         None => none_runs,
     };
     if scene.by_application() || !expected || !absent || ended || scene.share(GONE) < 0.2 {
@@ -125,8 +129,10 @@ fn oom_killed(scene: &Scene) -> Option<Support> {
     if rss > 0 {
         says += &format!(", {} MiB resident", rss >> 20);
     }
-    if oom.limit_bytes > 0 {
-        says += &format!(", limit {} MiB", oom.limit_bytes >> 20);
+    let group = scene.before().and_then(|sample| sample.cgroup.as_ref());
+    let limit = Some(oom.limit_bytes).filter(|limit| *limit > 0).or(group.and_then(|group| group.mem_limit_bytes));
+    if let Some(limit) = limit {
+        says += &format!(", limit {} MiB", limit >> 20);
     }
     if !oom.cgroup.is_empty() {
         says += &format!(", memory cgroup {}", oom.cgroup);

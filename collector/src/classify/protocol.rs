@@ -10,8 +10,8 @@ pub(super) const RULES: &[Rule] =
 
 /// Signals of a connection that was cut before a complete header.
 const CUT: &[Signal] = &[Signal::ResetBeforeHeaders, Signal::ClosedBeforeHeaders, Signal::NoResponseHeaders];
-/// A reused connection that was closed already fails within a round trip, microseconds.
-const AT_ONCE_US: u64 = 20_000;
+/// A reused connection that was closed already fails within a round trip, and what a busy instance adds to it, microseconds.
+const AT_ONCE_US: u64 = 100_000;
 
 /// What is known of idle connections between the gateway and the instance.
 struct Idle {

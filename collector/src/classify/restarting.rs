@@ -8,6 +8,8 @@ use crate::model::{Cause, EventKind};
 
 pub(super) const RULES: &[Rule] = &[deploying, crash_looping, warming_up, host_rebooted, health_check_restart];
 
+/// Times of one event that two hosts tell differ by no more, where both tell finely, microseconds.
+const CLOSE_US: i64 = 300_000;
 /// A start whose successor ends sooner than this failed, microseconds.
 const FAILED_START_US: i64 = 15_000_000;
 
@@ -78,9 +80,11 @@ fn warming_up(scene: &Scene) -> Option<Support> {
     })?;
     let listened_us = listened_after(scene, *start_us);
     let until_us = listened_us.unwrap_or(i64::MAX);
-    let inside = scene.failures.notes.iter().filter(|note| {
-        note.at_us >= start_us - SAME_MOMENT_US && note.at_us <= until_us.saturating_add(SAME_MOMENT_US)
-    });
+    let inside = scene
+        .failures
+        .notes
+        .iter()
+        .filter(|note| note.at_us >= start_us - CLOSE_US && note.at_us <= until_us.saturating_add(SAME_MOMENT_US));
     let share = inside.count() as f64 / scene.failures.notes.len().max(1) as f64;
     let outage = Outage::of(scene);
     let fault_before = outage
