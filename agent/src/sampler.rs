@@ -17,6 +17,7 @@ pub use crate::tail::Mark;
 
 /// One thing on its way into a report.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant)] // events are what it mostly carries: a box for each would cost more
 pub enum Observed {
     /// Something happened.
     Event(v1::Event),

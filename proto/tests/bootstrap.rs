@@ -1,5 +1,6 @@
 //! Regenerates the code of `src/gen` from `why502/v1/*.proto` and compares: the checked-in code is the schema's.
 //! `WHY502_REGENERATE=1 cargo test -p why502-proto` writes it anew.
+#![allow(clippy::unwrap_used)] // a test says by panicking that it failed
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

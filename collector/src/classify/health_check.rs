@@ -37,9 +37,16 @@ fn health_before<'a>(scene: &Scene<'a>, at_us: i64) -> Vec<&'a HealthResult> {
     before.map(|(_, health)| *health).collect()
 }
 
-fn newest_health<'a>(scene: &Scene<'a>, at_us: i64) -> Option<(i64, &'a HealthResult)> {
-    let near = |(health_us, health): &&(i64, &HealthResult)| *health_us >= at_us - 15_000_000 && !health.connect_only;
-    scene.health.iter().rev().find(near).copied()
+/// Health results around the time it was taken out and while requests failed for it: what came after was mended.
+fn health_while_out<'s, 'a>(scene: &'s Scene<'a>, at_us: i64) -> impl Iterator<Item = (i64, &'a HealthResult)> + 's {
+    let while_out = (at_us - 15_000_000)..=scene.failures.last_us;
+    let near = move |(health_us, health): &&(i64, &HealthResult)| while_out.contains(health_us) && !health.connect_only;
+    scene.health.iter().filter(near).copied()
+}
+
+/// The time that a health request took, or was given, microseconds.
+fn took_us(health: &HealthResult) -> u64 {
+    health.first_byte_us.unwrap_or(health.timeout_us)
 }
 
 fn health_endpoint_failing(scene: &Scene) -> Option<Support> {
@@ -47,8 +54,8 @@ fn health_endpoint_failing(scene: &Scene) -> Option<Support> {
     if notice.check_status < 400 && notice.check_signal != "app_status" {
         return None;
     }
-    let health = newest_health(scene, at_us);
-    let fails_locally = health.is_some_and(|(_, health)| health.status >= 400);
+    let health = health_while_out(scene, at_us).find(|(_, health)| health.status >= 400);
+    let fails_locally = health.is_some();
     let worked = health_before(scene, at_us).iter().any(|health| (200..400).contains(&health.status));
     let weight = match (notice.check_status, fails_locally, worked || scene.ever_answered()) {
         (404 | 405 | 301..=308, ..) if !worked => POSSIBLE / 2.0,
@@ -63,7 +70,7 @@ fn health_endpoint_failing(scene: &Scene) -> Option<Support> {
             if notice.check_status > 0 { format!(", answered with {}", notice.check_status) } else { String::new() };
         scene.from_gateway(at_us, "gateway_config", format!("the check asks {}{path}{answered}", scene.upstream()))
     });
-    let local = health.filter(|_| fails_locally).map(|(at_us, health)| {
+    let local = health.map(|(at_us, health)| {
         let body = if health.body.is_empty() { String::new() } else { format!(": {}", health.body) };
         scene.from_host(at_us, "health", format!("{} answers {}{body}", health.url, health.status))
     });
@@ -94,9 +101,9 @@ fn ordinary_us(scene: &Scene, at_us: i64) -> Option<u64> {
 
 fn health_endpoint_slow(scene: &Scene) -> Option<Support> {
     let (at_us, notice) = taken_out(scene).filter(|(_, notice)| timed_out(notice))?;
-    let (health_us, health) = newest_health(scene, at_us)?;
+    let (health_us, health) = health_while_out(scene, at_us).max_by_key(|(_, health)| took_us(health))?;
     let limit_us = limit_us(scene).or(notice.check_us).unwrap_or(health.timeout_us);
-    let now_us = health.first_byte_us.unwrap_or(health.timeout_us);
+    let now_us = took_us(health);
     let ordinary_us = ordinary_us(scene, at_us);
     let risen = ordinary_us.is_some_and(|ordinary_us| now_us > ordinary_us * 2 && ordinary_us < limit_us);
     if now_us < limit_us {
@@ -131,7 +138,7 @@ fn health_check_wrong_target(scene: &Scene) -> Option<Support> {
 fn health_check_too_strict(scene: &Scene) -> Option<Support> {
     let (at_us, notice) = taken_out(scene).filter(|(_, notice)| timed_out(notice))?;
     let limit_us = limit_us(scene)?;
-    let ordinary_us = ordinary_us(scene, at_us).or_else(|| newest_health(scene, at_us)?.1.first_byte_us)?;
+    let ordinary_us = ordinary_us(scene, at_us).or_else(|| health_while_out(scene, at_us).next()?.1.first_byte_us)?;
     let downs = scene.notices.iter().filter(|(_, notice)| notice.signal == Signal::HealthCheckDown).count();
     let weight = match (ordinary_us > limit_us, ordinary_us * 10 > limit_us * 7, downs >= FLAPS) {
         (true, ..) => PROVEN,
