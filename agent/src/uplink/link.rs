@@ -1,13 +1,16 @@
 //! One connection to a collector: the stream of reports out, the stream of acknowledgements in.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::Streaming;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint, Uri};
 use why502_proto::v1;
 use why502_proto::v1::ingest_client::IngestClient;
+
+use crate::resolve::Resolver;
 
 /// Most time to connect and to be let in.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -40,6 +43,31 @@ pub enum Change {
     Lost(String),
 }
 
+/// Connects to the first address of a collector that answers. Its name is looked up here: the C library's own lookup loads
+/// plug-ins, which a static program can't.
+async fn reach(collector: &str) -> Result<Channel, String> {
+    let origin: Uri = collector.parse().map_err(|error| format!("{collector}: {error}"))?;
+    let host = origin.host().ok_or_else(|| format!("{collector} names no host"))?;
+    let port = origin.port_u16().unwrap_or(80);
+    let addresses = Resolver::default().lookup(host, CONNECT_LIMIT).await?;
+    let mut failed = format!("{host} has no address");
+    for address in addresses {
+        let endpoint = Endpoint::from_shared(format!("http://{}", SocketAddr::new(address, port)))
+            .map_err(|error| chain(&error))?
+            .origin(origin.clone())
+            .connect_timeout(CONNECT_LIMIT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE_LIMIT)
+            .keep_alive_while_idle(true);
+        match endpoint.connect().await {
+            Ok(channel) => return Ok(channel),
+            Err(error) => failed = chain(&error),
+        }
+    }
+    Err(failed)
+}
+
 impl Link {
     /// Connects and says hello.
     pub async fn open(collector: String, hello: v1::Hello) -> Result<Self, String> {
@@ -53,16 +81,7 @@ impl Link {
         if collector.starts_with("https://") {
             return Err("https:// is not supported yet: write http://, on a network that you trust".to_owned());
         }
-        let channel = Endpoint::from_shared(collector.to_owned())
-            .map_err(|error| chain(&error))?
-            .connect_timeout(CONNECT_LIMIT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE_LIMIT)
-            .keep_alive_while_idle(true)
-            .connect()
-            .await
-            .map_err(|error| chain(&error))?;
+        let channel = reach(collector).await?;
         let mut client = IngestClient::new(channel)
             .max_encoding_message_size(MAX_SENT_BYTES)
             .max_decoding_message_size(MAX_TAKEN_BYTES);
