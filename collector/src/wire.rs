@@ -172,6 +172,9 @@ pub struct Cuts {
     pub unknown: u64,
 }
 
+/// A hello may be under way so long, microseconds.
+const HELLO_WAY_US: i64 = 2_000_000;
+
 /// The fold from journal records to the model's: keeps each host's clock as its hello told it.
 #[derive(Debug, Default)]
 pub struct Converter {
@@ -216,7 +219,9 @@ impl Converter {
     }
 
     fn hello(&mut self, hello: v1::Hello, received_us: i64) -> model::Hello {
-        let ahead_us = bounds::ahead(hello.at_unix_us.saturating_sub(received_us));
+        let behind_us = received_us.saturating_sub(hello.at_unix_us);
+        // So far behind a hello may also be for its way here, which is no reason to move times.
+        let ahead_us = if (0..=HELLO_WAY_US).contains(&behind_us) { 0 } else { bounds::ahead(-behind_us) };
         self.ahead_us.insert(hello.host.clone(), ahead_us);
         let mut line = Line::new(ahead_us, received_us, &mut self.cuts);
         model::Hello {

@@ -42,9 +42,11 @@ impl Offset {
         }
     }
 
-    /// Collector's clock less this host's, microseconds. None: not known yet.
+    /// Collector's clock less this host's, microseconds. None: not known yet. 0 where the round trip leaves room for no
+    /// difference at all: an answer waits for the collector's disk, and times must not be moved by that wait.
     pub fn get(&self) -> Option<i64> {
-        self.answers.iter().min_by_key(|(trip_us, _)| *trip_us).map(|(_, offset_us)| *offset_us)
+        let (trip_us, offset_us) = *self.answers.iter().min_by_key(|(trip_us, _)| *trip_us)?;
+        Some(if offset_us.abs() <= trip_us / 2 { 0 } else { offset_us })
     }
 
     /// A new connection: what was sent on the old one will not be answered.
