@@ -46,7 +46,10 @@ pub fn ip(arguments: &str) -> Done {
 impl Network {
     /// Makes the bridge; the story itself is its number 1.
     pub fn make(&self) -> Done {
-        ip(&format!("link add {} type bridge", self.bridge))?;
+        // An address of its own: else the bridge takes the lowest of its ports', which changes whenever a host is
+        // plugged in, and who has learned the old one sends into the void until its neighbour entry is renewed.
+        let host: u8 = self.prefix.split('.').nth(1).and_then(|part| part.parse().ok()).unwrap_or(0);
+        ip(&format!("link add {} address 02:00:00:00:00:{host:02x} type bridge", self.bridge))?;
         ip(&format!("addr add {}.1/24 dev {}", self.prefix, self.bridge))?;
         ip(&format!("link set {} up", self.bridge))
     }
