@@ -10,8 +10,9 @@ pub(super) const RULES: &[Rule] =
 
 /// Signals of a connection that was cut before a complete header.
 const CUT: &[Signal] = &[Signal::ResetBeforeHeaders, Signal::ClosedBeforeHeaders, Signal::NoResponseHeaders];
-/// A reused connection that was closed already fails within a round trip, and what a busy instance adds to it, microseconds.
-const AT_ONCE_US: u64 = 100_000;
+/// A reused connection that was closed already fails within a round trip and what a busy machine adds to it; a request
+/// that was worked on for longer was not lost in a race, microseconds.
+const AT_ONCE_US: u64 = 500_000;
 
 /// What is known of idle connections between the gateway and the instance.
 struct Idle {
