@@ -1,7 +1,7 @@
 //! Family protocol: both are alive and disagree.
 
 use super::scene::Scene;
-use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, overload};
 use crate::case::Note;
 use crate::model::{Cause, Evidence, Signal};
 
@@ -134,6 +134,8 @@ fn premature_close(scene: &Scene) -> Option<Support> {
         (false, Some(true)) => POSSIBLE,
         (false, None) => POSSIBLE,
     };
+    // What it is short of makes it close; the closing is the consequence.
+    let weight = if overload::short_of_something(scene) { weight.min(POSSIBLE) } else { weight };
     let mut support = Support::new(Cause::PrematureClose, weight, scene.failures.first_us);
     if alive {
         let at_us = scene.samples.first().map_or(scene.failures.first_us, |sample| sample.at_us);
