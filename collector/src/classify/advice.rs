@@ -3,7 +3,7 @@
 use super::Support;
 use super::restarting::listened_after;
 use super::scene::Scene;
-use crate::model::{Cause, CgroupSample};
+use crate::model::Cause;
 
 /// Advice for a verdict, most useful first.
 pub fn advise(scene: &Scene, cause: Cause, supports: &[Support]) -> Vec<String> {
@@ -82,13 +82,9 @@ fn unknown(scene: &Scene, supports: &[Support]) -> Vec<String> {
     advice
 }
 
-fn group<'a>(scene: &Scene<'a>) -> Option<&'a CgroupSample> {
-    scene.before().or_else(|| scene.samples.first().copied())?.cgroup.as_ref()
-}
-
 fn oom_killed(scene: &Scene) -> Vec<String> {
-    let limit = group(scene).and_then(|group| group.mem_limit_bytes);
-    let peak = scene.before().and_then(|sample| sample.cgroup.as_ref()?.mem_bytes);
+    let limit = scene.group().and_then(|group| group.mem_limit_bytes);
+    let peak = scene.group().and_then(|group| group.mem_bytes);
     let mut advice = Vec::new();
     if let Some(limit) = limit {
         let wanted = limit.max(peak.unwrap_or(0)) * 3 / 2;

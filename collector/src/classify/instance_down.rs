@@ -129,7 +129,7 @@ fn oom_killed(scene: &Scene) -> Option<Support> {
     if rss > 0 {
         says += &format!(", {} MiB resident", rss >> 20);
     }
-    let group = scene.before().and_then(|sample| sample.cgroup.as_ref());
+    let group = scene.group();
     let limit = Some(oom.limit_bytes).filter(|limit| *limit > 0).or(group.and_then(|group| group.mem_limit_bytes));
     if let Some(limit) = limit {
         says += &format!(", limit {} MiB", limit >> 20);

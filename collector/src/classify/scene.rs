@@ -2,14 +2,16 @@
 //! its host saw, what the gateway's host found, what was answered meanwhile.
 //! A fact is three-valued: yes, no, or not known. Missing is not zero, and silent is not down.
 
+mod answers;
+
 use std::sync::Arc;
 
 use super::chain::{self, End};
 use crate::case::{Case, Made, Stretch, upstream_address};
 use crate::fleet::{Fleet, HostEntry, Place, silence_limit_us};
 use crate::model::{
-    Address, EventKind, Evidence, GatewayConfig, GatewayNotice, HealthResult, InstanceSample, LogMatch, Pool,
-    PoolMember, ProbeResult, ProcessStarted, Signal,
+    Address, CgroupSample, EventKind, Evidence, GatewayConfig, GatewayNotice, HealthResult, InstanceSample, LogMatch,
+    Pool, PoolMember, ProbeResult, ProcessStarted, Signal,
 };
 
 /// How far before the first failure a cause may begin, microseconds.
@@ -236,6 +238,14 @@ impl<'a> Scene<'a> {
         host.history.instance_samples(service, from_us, self.failures.began_us).next_back().map(|sample| &**sample)
     }
 
+    /// The newest reading of its control group up to the failures' end: a reading from after its end has none.
+    pub fn group(&self) -> Option<&'a CgroupSample> {
+        let (host, service) = (self.host?, self.place.service.as_deref()?);
+        let from_us = self.failures.began_us - REACH_BACK_US;
+        let mut samples = host.history.instance_samples(service, from_us, self.failures.last_us);
+        samples.rfind(|sample| sample.cgroup.is_some()).and_then(|sample| sample.cgroup.as_ref())
+    }
+
     /// Whether the instance listened on the upstream's address while the failures went on.
     pub fn listening(&self) -> Tri {
         let (Some(host), Some(service)) = (self.host, self.place.service.as_deref()) else { return Tri::Unknown };
@@ -296,54 +306,6 @@ impl<'a> Scene<'a> {
             return Tri::Unknown;
         }
         Tri::of(during.all(|(_, health)| health.connect_us.is_some()))
-    }
-
-    /// Attempts that the upstream answered while others waited in vain. 0 also where most of those that waited saw none:
-    /// the first may have seen the last answers before the trouble, the last the first ones after it.
-    pub fn answered_meanwhile(&self) -> u64 {
-        let told: Vec<u64> =
-            self.failures.notes.iter().filter_map(|note| note.answered_meanwhile.map(u64::from)).collect();
-        if told.is_empty() {
-            return self.answered(self.failures.began_us + 500_000, self.failures.last_began_us);
-        }
-        let some = told.iter().filter(|answered| **answered > 0).count();
-        if some * 2 > told.len() { told.iter().sum() } else { 0 }
-    }
-
-    /// Whether what was answered while others failed was answered in a small part of the time that those waited: then no
-    /// overload is what made them wait. None where the log tells no times.
-    pub fn others_fast(&self) -> Option<bool> {
-        let (gateway, upstream) = (self.gateway?, self.case.key.upstream.as_deref()?);
-        let waited_us = self.failures.notes.iter().filter_map(|note| note.response_us).max()?;
-        let (from_us, to_us) = (self.failures.began_us, self.failures.last_us);
-        let samples = gateway.history.upstream_samples(&self.case.key.gateway.name, upstream, from_us, to_us);
-        let (answered, sum_us) = samples
-            .filter(|sample| sample.response_sum_us > 0)
-            .fold((0, 0), |(answered, sum), sample| (answered + sample.answered, sum + sample.response_sum_us));
-        (answered > 0).then(|| sum_us / answered < waited_us / 10)
-    }
-
-    /// Attempts of this gateway that the upstream answered in a stretch of time, as far as the logs' stretches tell.
-    pub fn answered(&self, from_us: i64, to_us: i64) -> u64 {
-        let (Some(gateway), Some(upstream)) = (self.gateway, self.case.key.upstream.as_deref()) else { return 0 };
-        let name = &self.case.key.gateway.name;
-        let samples = gateway.history.upstream_samples(name, upstream, from_us, to_us);
-        let within = |sample: &crate::model::UpstreamSample| {
-            if sample.from_us >= from_us && sample.to_us <= to_us {
-                sample.answered
-            } else {
-                u64::from((from_us..=to_us).contains(&sample.last_answered_us))
-                    + u64::from(sample.answered > 1 && (from_us..=to_us).contains(&sample.first_answered_us))
-            }
-        };
-        samples.map(within).sum()
-    }
-
-    /// Whether this gateway ever got an answer from the upstream while the collector watched.
-    pub fn ever_answered(&self) -> bool {
-        let state = self.gateway.and_then(|entry| entry.state.gateways.get(&self.case.key.gateway.name));
-        let totals = state.zip(self.case.key.upstream.as_ref()).and_then(|(state, named)| state.upstreams.get(named));
-        totals.is_some_and(|totals| totals.answered > 0)
     }
 
     /// The newest log line of one of these kinds between two times.
