@@ -7,8 +7,10 @@ mod application;
 mod chain;
 mod gateway_side;
 mod health_check;
+mod host_down;
 mod hung;
 mod instance_down;
+mod link;
 mod network;
 mod outage;
 mod overload;
@@ -16,6 +18,7 @@ mod protocol;
 mod restarting;
 mod scene;
 mod summary;
+mod tries;
 
 pub use scene::Scene;
 

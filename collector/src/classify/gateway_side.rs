@@ -2,7 +2,8 @@
 
 use super::scene::Scene;
 use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support};
-use crate::model::{Cause, Evidence, Signal};
+use crate::fleet::HostEntry;
+use crate::model::{Address, Cause, Evidence, ServiceConfig, Signal};
 
 pub(super) const RULES: &[Rule] =
     &[no_live_upstream, wrong_upstream, ephemeral_ports_exhausted, upstream_socket_permission, gateway_resource];
@@ -43,29 +44,9 @@ fn wrong_upstream(scene: &Scene) -> Option<Support> {
     let (weight, says) = match scene.host {
         // The host is watched, and nothing on it has ever listened there.
         Some(host) if scene.host_reports().yes() => {
-            let others: Vec<String> = host
-                .state
-                .instances
-                .iter()
-                .filter_map(|(name, instance)| {
-                    let sample = instance.sample.as_ref()?;
-                    let addresses: Vec<&str> =
-                        sample.listeners.iter().map(|listener| listener.address.as_str()).collect();
-                    (!addresses.is_empty()).then(|| format!("{name} on {}", addresses.join(", ")))
-                })
-                .take(5)
-                .collect();
-            let there = if others.is_empty() { String::new() } else { format!("; there is {}", others.join("; ")) };
+            let there = told_listeners(host);
             let says = format!("nothing on {} has ever listened on {}{there}", scene.host_name(), scene.upstream());
-            // Where the agent was told of every service and all of them run, none is missing there.
-            let declared = host.state.services.values().filter(|service| service.declared);
-            let runs = |name: &str| {
-                let sample = host.state.instances.get(name).and_then(|instance| instance.sample.as_ref());
-                sample.is_some_and(|sample| sample.process_count > 0)
-            };
-            let complete = declared.clone().count() > 0 && declared.clone().all(|service| runs(&service.name));
-            let weight = if complete { PROVEN } else { LIKELY };
-            (weight, scene.from_host(from_us, "socket", says))
+            (weight_of_nothing(scene, host), scene.from_host(from_us, "socket", says))
         }
         Some(_) => return None,
         None => {
@@ -89,6 +70,47 @@ fn wrong_upstream(scene: &Scene) -> Option<Support> {
         support = support.lacking(format!("an agent on the host of {}", scene.upstream()));
     }
     Some(support)
+}
+
+/// What listens on a host, for a sentence.
+fn told_listeners(host: &HostEntry) -> String {
+    let there = host.state.instances.iter().filter_map(|(name, instance)| {
+        let sample = instance.sample.as_ref().filter(|sample| !sample.listeners.is_empty())?;
+        let addresses: Vec<&str> = sample.listeners.iter().map(|listener| listener.address.as_str()).collect();
+        Some(format!("{name} on {}", addresses.join(", ")))
+    });
+    let there: Vec<String> = there.take(5).collect();
+    if there.is_empty() { String::new() } else { format!("; there is {}", there.join("; ")) }
+}
+
+/// How much it says that a watched host has nothing at the address.
+fn weight_of_nothing(scene: &Scene, host: &HostEntry) -> f64 {
+    let services = || host.state.services.values();
+    // An agent that finds services by itself sees every listener; one that was told of some sees those.
+    if services().all(|service| !service.declared) {
+        return PROVEN;
+    }
+    let runs = |name: &str| {
+        let sample = host.state.instances.get(name).and_then(|instance| instance.sample.as_ref());
+        sample.is_some_and(|sample| sample.process_count > 0)
+    };
+    let all_run = services().all(|service| runs(&service.name));
+    if all_run && services().any(|service| in_no_pool(scene, service)) {
+        return PROVEN;
+    }
+    if all_run { POSSIBLE * 1.5 } else { POSSIBLE }
+}
+
+/// Whether a service of the upstream's host stands in no pool of the gateway: then it is likely the one that was meant.
+fn in_no_pool(scene: &Scene, service: &ServiceConfig) -> bool {
+    let Some(config) = scene.config.filter(|config| config.readable) else { return false };
+    let members = || config.pools.iter().flat_map(|pool| &pool.members).map(|member| Address::parse(&member.address));
+    let listens = service.listen.iter().map(|listen| Address::parse(listen));
+    let same_host = |member: &Address| member.ip().is_none_or(|ip| Some(ip) == scene.address.ip());
+    listens.clone().count() > 0
+        && !listens
+            .into_iter()
+            .any(|listen| members().filter(same_host).any(|member| listen.covers(&member) || listen == member))
 }
 
 fn ephemeral_ports_exhausted(scene: &Scene) -> Option<Support> {

@@ -3,8 +3,8 @@
 use super::chain::{EndKind, signal_name};
 use super::outage::{GONE, NOT_AGAIN_US, Outage};
 use super::scene::{SAME_MOMENT_US, Scene};
-use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support, hung};
-use crate::model::{Cause, EventKind, Evidence, ExitSource, ProcessExited, SamplerState, Signal};
+use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, host_down, hung};
+use crate::model::{Cause, EventKind, ExitSource, ProcessExited, SamplerState, Signal};
 
 pub(super) const RULES: &[Rule] = &[
     process_crashed,
@@ -15,11 +15,11 @@ pub(super) const RULES: &[Rule] = &[
     hung::process_hung,
     port_not_listening,
     worker_killed,
-    host_down,
+    host_down::host_down,
 ];
 
-/// Silence of an agent that proves more than a short trouble of its own, microseconds.
-const LONG_SILENCE_US: i64 = 20_000_000;
+/// An agent that began so soon after the boot saw whether a service was ever started, microseconds.
+const WATCHED_FROM_BOOT_US: i64 = 300_000_000;
 /// A process this young may still be starting, microseconds.
 const YOUNG_US: i64 = 15_000_000;
 
@@ -35,6 +35,7 @@ fn process_crashed(scene: &Scene) -> Option<Support> {
     }
     // Several faults in a row are a crash loop, of which this is the first turn.
     let weight = match outage.failed_ends() {
+        _ if outage.liveness.is_some() => COMPATIBLE,
         0 | 1 => end_weight(&outage),
         2 => LIKELY,
         _ => POSSIBLE,
@@ -46,7 +47,9 @@ fn process_crashed(scene: &Scene) -> Option<Support> {
 fn process_killed(scene: &Scene) -> Option<Support> {
     let outage = Outage::of(scene)?;
     let weight = match outage.first.kind {
-        EndKind::Killed if outage.deployed() && outage.restart.is_some() => POSSIBLE,
+        _ if outage.liveness.is_some() => COMPATIBLE,
+        EndKind::Killed if outage.deployed() && !outage.stayed_away() && outage.restart.is_some() => POSSIBLE,
+        EndKind::Killed if blind_to_oom(scene) => LIKELY,
         EndKind::Killed => end_weight(&outage),
         EndKind::Terminated if outage.deployed() => POSSIBLE / 2.0,
         // Asked to end and started again at once, unchanged, is a restart; left alone it was killed by somebody.
@@ -56,14 +59,19 @@ fn process_killed(scene: &Scene) -> Option<Support> {
         _ => return None,
     };
     let mut support = Support::new(Cause::ProcessKilled, weight, outage.first.at_us);
-    let blind = scene
-        .host
-        .is_some_and(|host| host.state.samplers.get("oom").is_some_and(|status| status.state != SamplerState::Active));
-    if blind && outage.first.kind == EndKind::Killed {
-        support.weight /= 3.0;
-        support = support.lacking("neither the kernel log nor the cgroup's counters are readable on this host: an out-of-memory kill can't be told from another SIGKILL");
+    if outage.first.kind == EndKind::Killed && blind_to_oom(scene) {
+        support = support.lacking(BLIND);
     }
     Some(support.with([outage.end_evidence(scene)]).with(outage.restart_evidence(scene)))
+}
+
+/// What is missing where an out-of-memory kill would go unseen.
+const BLIND: &str = "neither the kernel log nor the cgroup's counters are readable on this host: an out-of-memory kill can't be told from another SIGKILL";
+
+/// Whether an out-of-memory kill of the instance would have gone unseen.
+fn blind_to_oom(scene: &Scene) -> bool {
+    let status = scene.host.and_then(|host| host.state.samplers.get("oom"));
+    status.is_some_and(|status| status.state != SamplerState::Active)
 }
 
 fn restarted_at_once(outage: &Outage) -> bool {
@@ -112,14 +120,25 @@ fn never_started(scene: &Scene) -> Option<Support> {
     let since_us = host.history.agent_started_us();
     // The gateway got answers earlier: something did run there before this agent looked.
     let answered_before = scene.answered(since_us - 600_000_000, scene.failures.began_us - SAME_MOMENT_US) > 0;
-    let weight = if answered_before { POSSIBLE } else { PROVEN };
+    let uptime_us = host.state.sample.as_ref().map_or(0, |sample| i64::try_from(sample.uptime_us).unwrap_or(i64::MAX));
+    let booted_us = host.state.sample.as_ref().map_or(0, |sample| sample.at_us.saturating_sub(uptime_us));
+    // An agent that began to look long after the boot can't tell "never" from "no longer".
+    let looked_from_start = since_us - booted_us < WATCHED_FROM_BOOT_US;
+    let weight = match (answered_before, looked_from_start) {
+        (true, _) => POSSIBLE,
+        (false, true) => PROVEN,
+        (false, false) => LIKELY / 2.0,
+    };
     let says = format!("no process of {service} has run since the agent began to look");
     let support = Support::new(Cause::NeverStarted, weight, since_us);
     Some(support.with([scene.from_host(since_us, "process", says)]))
 }
 
+/// Memory in use against its limit from which a SIGKILL out of the blue is most likely the kernel's.
+const AT_LIMIT: f64 = 0.95;
+
 fn oom_killed(scene: &Scene) -> Option<Support> {
-    let (end_us, exit, oom_us, oom) = oom_end(scene)?;
+    let Some((end_us, exit, oom_us, oom)) = oom_end(scene) else { return oom_unseen(scene) };
     let rss = if oom.rss_bytes > 0 { oom.rss_bytes } else { exit.map_or(0, |exit| exit.last_rss_bytes) };
     let mut says = if oom.from_counter {
         format!("oom-kill: {} counted by the cgroup", oom.kills.max(1))
@@ -147,6 +166,23 @@ fn oom_killed(scene: &Scene) -> Option<Support> {
         support = support.with([scene.from_host(end_us, "process", says)]);
     }
     Some(support)
+}
+
+/// A SIGKILL where neither the kernel's log nor a counter would have told of its want of memory.
+fn oom_unseen(scene: &Scene) -> Option<Support> {
+    let outage = Outage::of(scene)?;
+    if outage.first.kind != EndKind::Killed || !blind_to_oom(scene) || outage.liveness.is_some() {
+        return None;
+    }
+    let use_of_limit = scene.group().and_then(|group| Some((group.mem_bytes?, group.mem_limit_bytes?)));
+    let full = use_of_limit.filter(|(used, limit)| *used as f64 >= *limit as f64 * AT_LIMIT);
+    let weight = if full.is_some() { LIKELY * 2.0 } else { POSSIBLE };
+    let evidence = full.map(|(used, limit)| {
+        let says = format!("its memory was at {} of {} MiB before the end", used >> 20, limit >> 20);
+        scene.from_host(outage.first.at_us, "cgroup", says)
+    });
+    let support = Support::new(Cause::OomKilled, weight, outage.first.at_us).with(evidence);
+    Some(support.with([outage.end_evidence(scene)]).lacking(BLIND))
 }
 
 /// An end of the instance or of one of its workers that the kernel brought about for lack of memory.
@@ -271,51 +307,4 @@ fn port_not_listening(scene: &Scene) -> Option<Support> {
     );
     let began_us = started_us.max(scene.failures.began_us - super::scene::REACH_BACK_US);
     Some(Support::new(Cause::PortNotListening, weight, began_us).with([scene.from_host(sample.at_us, "socket", says)]))
-}
-
-fn host_down(scene: &Scene) -> Option<Support> {
-    const LOST: &[Signal] = &[
-        Signal::ConnectTimeout,
-        Signal::ConnectUnreachable,
-        Signal::ReadTimeout,
-        Signal::ConnectFailed,
-        Signal::NoLiveUpstream,
-        Signal::UpstreamErrorUnspecified,
-        Signal::StatusOnly,
-        Signal::SendTimeout,
-    ];
-    if scene.by_application() || scene.share(LOST) < 0.5 {
-        return None;
-    }
-    let (last_us, until_us) = scene.silence()?;
-    let answers = scene.probes.iter().any(|(at_us, probe)| *at_us < until_us && host_answers(probe));
-    if last_us > scene.failures.last_us || answers {
-        return None;
-    }
-    let dead_probe = scene.probes.iter().rev().find(|(_, probe)| !probe.connects.is_empty());
-    let weight = match (dead_probe, scene.silent_for_us() > LONG_SILENCE_US) {
-        (Some(_), _) => LIKELY * 2.0,
-        (None, true) => LIKELY,
-        (None, false) => POSSIBLE,
-    };
-    let says = format!("nothing was heard of {} for {} s", scene.host_name(), scene.silent_for_us() / 1_000_000);
-    let silence = Evidence { at_us: last_us, host: scene.host_name().to_owned(), source: "collector", says };
-    let tried = dead_probe.map(|(at_us, probe)| {
-        let neighbour =
-            if probe.neighbour.is_empty() { String::new() } else { format!(", neighbour entry {}", probe.neighbour) };
-        scene.from_gateway(
-            *at_us,
-            "probe",
-            format!("nothing of {} answers: no connect, no echo{neighbour}", scene.host_name()),
-        )
-    });
-    Some(Support::new(Cause::HostDown, weight, last_us).with([silence]).with(tried))
-}
-
-/// Whether a probe shows that the kernel of the upstream's host is alive and in reach.
-pub(super) fn host_answers(probe: &crate::model::ProbeResult) -> bool {
-    let alive = |tried: &crate::model::ConnectTry| matches!(tried.outcome.as_str(), "connected" | "connect_refused");
-    probe.connects.iter().any(alive)
-        || probe.other_port.as_ref().is_some_and(alive)
-        || probe.echo_answered == Some(true)
 }

@@ -1,10 +1,12 @@
 //! Family network: the gateway can't reach a working instance.
 
-use super::instance_down::host_answers;
-use super::scene::{REACH_BACK_US, SAME_MOMENT_US, Scene, Tri};
+use super::host_down::host_answers;
+use super::link::{link_down, link_lost, no_route, no_route_found};
+use super::scene::{Scene, Tri};
+use super::tries::Tries;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
 use crate::fleet::HostEntry;
-use crate::model::{Cause, ConnectTry, EventKind, Evidence, Signal};
+use crate::model::{Address, Cause, ConnectTry, EventKind, Evidence, Signal};
 
 pub(super) const RULES: &[Rule] =
     &[firewall_reject, firewall_drop, link_down, no_route, packet_loss, dns_failure, conntrack_full, path_unreachable];
@@ -14,7 +16,7 @@ const TURNED_DOWN: &[Signal] = &[Signal::ConnectRefused, Signal::ConnectUnreacha
 /// Signals of a connect that nothing answered.
 const UNANSWERED: &[Signal] = &[Signal::ConnectTimeout];
 /// Signals of not getting through at all.
-const NO_WAY: &[Signal] = &[
+pub(super) const NO_WAY: &[Signal] = &[
     Signal::ConnectTimeout,
     Signal::ConnectUnreachable,
     Signal::ConnectFailed,
@@ -26,62 +28,8 @@ const NO_WAY: &[Signal] = &[
     Signal::DnsFailure,
 ];
 
-/// A connect that takes so long was answered only to a SYN sent again, microseconds (RFC 6298: one second at first).
-const LATE_US: u64 = 900_000;
-
-/// How the gateway's host fared when it connected itself, over all probes of the case.
-struct Tries {
-    connected: usize,
-    refused: usize,
-    unreachable: usize,
-    timed_out: usize,
-    /// Of connects tried at one time some succeeded at once and some were lost or late: what fails first and works later was
-    /// mended, loss lets some through in between.
-    mixed: bool,
-    newest_us: i64,
-}
-
-impl Tries {
-    fn of(scene: &Scene) -> Self {
-        let mut tries = Self { connected: 0, refused: 0, unreachable: 0, timed_out: 0, mixed: false, newest_us: 0 };
-        // A probe after the failures ended tells of the time after.
-        let until_us = scene.failures.last_us + 3_000_000;
-        for (at_us, probe) in scene.probes.iter().filter(|(at_us, _)| *at_us <= until_us) {
-            for tried in &probe.connects {
-                tries.newest_us = *at_us;
-                match tried.outcome.as_str() {
-                    "connected" => tries.connected += 1,
-                    "connect_refused" => tries.refused += 1,
-                    "connect_unreachable" => tries.unreachable += 1,
-                    "connect_timeout" => tries.timed_out += 1,
-                    _ => {}
-                }
-            }
-            let at_once = probe.connects.iter().any(|tried| tried.outcome == "connected" && tried.took_us < LATE_US);
-            let lost = |tried: &ConnectTry| match tried.outcome.as_str() {
-                "connected" => tried.took_us >= LATE_US,
-                outcome => outcome == "connect_timeout",
-            };
-            tries.mixed |= at_once && probe.connects.iter().any(lost);
-        }
-        tries
-    }
-
-    fn any(&self) -> bool {
-        self.connected + self.refused + self.unreachable + self.timed_out > 0
-    }
-
-    fn says(&self) -> String {
-        format!(
-            "connects tried from here: {} connected, {} refused, {} unreachable, {} without answer",
-            self.connected, self.refused, self.unreachable, self.timed_out
-        )
-    }
-
-    fn evidence(&self, scene: &Scene) -> Option<Evidence> {
-        self.any().then(|| scene.from_gateway(self.newest_us, "probe", self.says()))
-    }
-}
+/// An accept queue seen so full may have overflowed between two looks.
+pub(super) const QUEUE_NEAR: f64 = 0.25;
 
 /// The instance works where it runs: it listens on that very address, and its own host connects.
 fn works_locally(scene: &Scene) -> Tri {
@@ -98,6 +46,9 @@ fn locally_evidence(scene: &Scene) -> Vec<Evidence> {
         let at_us = scene.samples.first().map_or(scene.failures.first_us, |sample| sample.at_us);
         let says = format!("{} listens on {} all the while", scene.service_name(), scene.upstream());
         evidence.push(scene.from_host(at_us, "socket", says));
+    }
+    if scene.local_connect().no() {
+        return evidence;
     }
     if let Some((at_us, health)) = scene
         .health
@@ -137,7 +88,10 @@ fn firewall_reject(scene: &Scene) -> Option<Support> {
         return None;
     }
     let weight = match (scene.listening(), works_locally(scene), rejected) {
+        // A full queue may be set to refuse what it can't hold (tcp_abort_on_overflow).
+        _ if queue_full(scene) => COMPATIBLE,
         (Tri::Yes, Tri::Yes, true) => PROVEN,
+        (Tri::Yes, _, _) if scene.local_connect().no() => COMPATIBLE,
         (Tri::Yes, Tri::Yes, false) | (Tri::Yes, _, true) => LIKELY,
         (Tri::Yes, _, false) => POSSIBLE,
         _ => COMPATIBLE / 2.0,
@@ -158,7 +112,7 @@ fn firewall_drop(scene: &Scene) -> Option<Support> {
     if scene.by_application() || unanswered < 0.3 || scene.listening().no() || scene.host_reports().no() {
         return None;
     }
-    if link_down(scene).is_some() {
+    if link_lost(scene).is_some() {
         return None;
     }
     // Refusals among the timeouts at one address are a REJECT whose ICMP messages are limited in rate.
@@ -205,10 +159,17 @@ fn reach_evidence(scene: &Scene) -> Option<Evidence> {
 
 /// Whether the instance's accept queue was at its limit while it failed.
 fn queue_full(scene: &Scene) -> bool {
-    let full = scene.samples.iter().any(|sample| {
-        sample.listeners.iter().any(|listener| listener.queue_limit > 0 && listener.queue >= listener.queue_limit)
-    });
-    full || overflows(scene) > 0
+    // The kernel's counter is the whole host's: another listener's overflow is not this one's.
+    let peak = queue_peak(scene);
+    peak.is_some_and(|share| share >= 1.0) || (overflows(scene) > 0 && peak.is_none_or(|share| share >= QUEUE_NEAR))
+}
+
+/// The most that the upstream's own accept queue was seen filled while it failed, as a share of its limit. None: not seen.
+pub(super) fn queue_peak(scene: &Scene) -> Option<f64> {
+    let listeners = scene.samples.iter().flat_map(|sample| &sample.listeners);
+    let own = listeners.filter(|listener| Address::parse(&listener.address).covers(&scene.address));
+    let shares = own.filter(|listener| listener.queue_limit > 0);
+    shares.map(|listener| f64::from(listener.queue) / f64::from(listener.queue_limit)).max_by(f64::total_cmp)
 }
 
 /// Connections that found an accept queue full on the instance's host while it failed.
@@ -217,73 +178,6 @@ pub(super) fn overflows(scene: &Scene) -> u64 {
     let interval_us = i64::try_from(host.state.interval_us).unwrap_or(0);
     let samples = host.history.host_samples(scene.failures.began_us, scene.failures.last_us + interval_us + 1_000_000);
     samples.filter_map(|sample| sample.net.as_ref()).map(|net| net.listen_overflows).sum()
-}
-
-fn link_down(scene: &Scene) -> Option<Support> {
-    if scene.by_application() || scene.share(NO_WAY) < 0.3 {
-        return None;
-    }
-    let own = scene.host.map(|host| (host, scene.host_name().to_owned()));
-    let gateway = scene.gateway.map(|host| (host, scene.case.key.gateway.host.clone()));
-    let (at_us, host, says) = own
-        .into_iter()
-        .chain(gateway)
-        .find_map(|(entry, name)| link_lost(scene, entry).map(|(at_us, says)| (at_us, name, says)))?;
-    Some(Support::new(Cause::LinkDown, PROVEN * 1.5, at_us).with([Evidence { at_us, host, source: "link", says }]))
-}
-
-/// An interface of a host that went down before the failures and did not come back before them.
-fn link_lost(scene: &Scene, entry: &HostEntry) -> Option<(i64, String)> {
-    let first_us = scene.failures.first_us;
-    let mut lost: Option<(i64, &str, &str)> = None;
-    for event in entry.history.lives(scene.failures.began_us - REACH_BACK_US, scene.failures.last_us) {
-        if let EventKind::LinkChanged(link) = &event.kind {
-            match (link.up, lost) {
-                (false, None) if event.at_us <= first_us + SAME_MOMENT_US => {
-                    lost = Some((event.at_us, &link.interface, &link.what));
-                }
-                (true, Some((_, interface, _)))
-                    if link.interface == interface && event.at_us < first_us - SAME_MOMENT_US =>
-                {
-                    lost = None;
-                }
-                _ => {}
-            }
-        }
-    }
-    let (at_us, interface, what) = lost?;
-    let how = if what == "admin" { "was taken down" } else { "lost its carrier" };
-    Some((at_us, format!("interface {interface} {how}")))
-}
-
-/// Whether a probe found no route at all.
-fn no_route_found(scene: &Scene) -> bool {
-    scene.probes.iter().any(|(_, probe)| probe.route.as_ref().is_some_and(|route| !route.found))
-}
-
-fn no_route(scene: &Scene) -> Option<Support> {
-    if scene.by_application() || scene.share(NO_WAY) < 0.3 {
-        return None;
-    }
-    if let Some((at_us, probe)) =
-        scene.probes.iter().find(|(_, probe)| probe.route.as_ref().is_some_and(|route| !route.found))
-    {
-        let error = probe.route.as_ref().map_or("", |route| route.error.as_str());
-        let says = format!("the kernel here has no route to {} ({error})", scene.upstream());
-        let support = Support::new(Cause::NoRoute, PROVEN, scene.failures.began_us);
-        return Some(support.with([scene.from_gateway(*at_us, "probe", says)]));
-    }
-    let errno_101 = scene
-        .failures
-        .notes
-        .iter()
-        .find(|note| note.reason.contains("(101:") || note.reason.contains("Network is unreachable"))?;
-    let says = format!("the gateway was told ENETUNREACH: {}", errno_101.reason);
-    Some(Support::new(Cause::NoRoute, LIKELY, scene.failures.began_us).with([scene.from_gateway(
-        errno_101.at_us,
-        "gateway_log",
-        says,
-    )]))
 }
 
 fn packet_loss(scene: &Scene) -> Option<Support> {
@@ -371,7 +265,7 @@ fn path_unreachable(scene: &Scene) -> Option<Support> {
         return None;
     }
     let tries = Tries::of(scene);
-    let explained = no_route_found(scene) || link_down(scene).is_some();
+    let explained = no_route_found(scene) || link_lost(scene).is_some();
     let nothing = tries.any() && tries.connected + tries.refused == 0 && in_reach(scene).no();
     if explained {
         return None;

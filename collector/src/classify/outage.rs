@@ -2,7 +2,7 @@
 
 use super::chain::{End, EndKind};
 use super::scene::Scene;
-use crate::model::{Evidence, ProcessStarted, Signal};
+use crate::model::{Evidence, LogMatch, ProcessStarted, Signal};
 
 /// Signals that a process which is gone leaves at the gateway.
 pub const GONE: &[Signal] = &[
@@ -25,8 +25,13 @@ pub const GONE: &[Signal] = &[
 
 /// A mark this long before a stop belongs to it, microseconds.
 const MARK_BEFORE_US: i64 = 180_000_000;
-/// A mark this long after a stop belongs to it, microseconds.
-const MARK_AFTER_US: i64 = 60_000_000;
+/// A mark this long after a stop belongs to it, microseconds: a later one tells of somebody who mends what was stopped.
+const MARK_AFTER_US: i64 = 15_000_000;
+/// What is started so long after the end belongs to no deployment that ended it, microseconds.
+const DEPLOY_GAP_US: i64 = 60_000_000;
+/// A supervisor tells of its liveness kill so long before it, and so long after it, at the most, microseconds.
+const LIVENESS_BEFORE_US: i64 = 40_000_000;
+const LIVENESS_AFTER_US: i64 = 5_000_000;
 
 /// A stop without a start for so long is no restart any more, microseconds.
 pub const NOT_AGAIN_US: i64 = 8_000_000;
@@ -43,6 +48,10 @@ pub struct Outage<'s, 'a> {
     pub changed: Option<bool>,
     /// A deployment was marked around its beginning.
     pub marked: Option<(i64, String)>,
+    /// A deployment was marked only when it had long begun: it mends.
+    mended_by_mark: bool,
+    /// A supervisor's own record that it ended the instance for failing its liveness check.
+    pub liveness: Option<(i64, &'a LogMatch)>,
 }
 
 impl<'s, 'a> Outage<'s, 'a> {
@@ -68,17 +77,14 @@ impl<'s, 'a> Outage<'s, 'a> {
             }
             _ => None,
         };
-        let mark = scene
-            .fleet
-            .marks(
-                scene.service_name(),
-                scene.host_name(),
-                first.at_us - MARK_BEFORE_US,
-                scene.failures.last_us.min(first.at_us + MARK_AFTER_US),
-            )
-            .last();
-        let marked = mark.map(|(at_us, mark)| (*at_us, mark.version.clone()));
-        Some(Self { first, ends, restart, changed, marked })
+        let marks = |from_us, to_us| scene.fleet.marks(scene.service_name(), scene.host_name(), from_us, to_us).last();
+        let marked = marks(first.at_us - MARK_BEFORE_US, first.at_us + MARK_AFTER_US);
+        let marked = marked.map(|(at_us, mark)| (*at_us, mark.version.clone()));
+        let mended_by_mark =
+            marked.is_none() && marks(first.at_us, restart.map_or(i64::MAX, |(at_us, _)| at_us)).is_some();
+        let liveness =
+            scene.log_of(&["liveness_kill"], first.at_us - LIVENESS_BEFORE_US, first.at_us + LIVENESS_AFTER_US);
+        Some(Self { first, ends, restart, changed, marked, mended_by_mark, liveness })
     }
 
     /// Ends by a fault.
@@ -96,9 +102,15 @@ impl<'s, 'a> Outage<'s, 'a> {
         self.restart.is_some_and(|(at_us, _)| at_us - self.first.at_us > NOT_AGAIN_US)
     }
 
-    /// Something new was started, or a deployment was marked.
+    /// Something new was started soon after, or a deployment was marked.
     pub fn deployed(&self) -> bool {
-        self.changed == Some(true) || self.marked.is_some()
+        self.replaced() || self.marked.is_some()
+    }
+
+    /// Something new was started, soon enough to be what it was ended for.
+    pub fn replaced(&self) -> bool {
+        let gap_us = self.restart.map_or(0, |(at_us, _)| at_us - self.first.at_us);
+        self.changed == Some(true) && gap_us <= DEPLOY_GAP_US && !self.mended_by_mark
     }
 
     /// The end as evidence.

@@ -1,6 +1,6 @@
 //! Family overload: too much for the instance, or too little of something it needs.
 
-use super::network::overflows;
+use super::network::{QUEUE_NEAR, overflows, queue_peak};
 use super::scene::Scene;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
 use crate::model::{Cause, Evidence, HostSample, InstanceSample, Signal};
@@ -79,7 +79,9 @@ fn cpu_saturated(scene: &Scene) -> Option<Support> {
     if scene.by_application() || scene.share(SLOW) < 0.3 {
         return None;
     }
-    let samples = host_samples(scene);
+    let mut samples = host_samples(scene);
+    // A reading tells of the stretch before it.
+    samples.retain(|sample| sample.at_us > scene.failures.began_us);
     let busy_sample = samples.first()?;
     // A moment of it slows nobody for seconds: it is the mean over the failures that counts.
     let busy = mean(&samples, |sample| sample.cpu_busy_ratio)?;
@@ -192,6 +194,8 @@ fn accept_queue_overflow(scene: &Scene) -> Option<Support> {
         // Nothing is answered at all: the queue is full because the process takes nothing from it.
         (Some(_), true, false) => POSSIBLE,
         (Some(_), false, true) => LIKELY,
+        // The counter is the whole host's: another listener's overflow.
+        (None, true, _) if queue_peak(scene).is_some_and(|share| share < QUEUE_NEAR) => COMPATIBLE,
         (None, true, true) => LIKELY,
         (None, true, false) => POSSIBLE,
         _ => return None,

@@ -92,6 +92,8 @@ fn keepalive_race(scene: &Scene) -> Option<Support> {
     let fresh = fresh_works(scene);
     let known_alive = scene.process_alive().yes();
     let weight = match (idle.can_race(), fresh.is_some(), reused > 0.5) {
+        // Where nobody saw whether a process ended, a crash looks the same.
+        (Some(true), _, _) if !known_alive => POSSIBLE * 2.0,
         (Some(true), true, _) => PROVEN,
         (Some(true), false, _) | (None, true, true) => LIKELY,
         (None, _, true) => POSSIBLE * 1.5,
@@ -99,6 +101,9 @@ fn keepalive_race(scene: &Scene) -> Option<Support> {
         _ => COMPATIBLE,
     };
     let mut support = Support::new(Cause::KeepaliveRace, weight, scene.failures.first_us).with(fresh);
+    if !known_alive {
+        support = support.lacking("whether a process of the instance ended at that time: a crash looks the same");
+    }
     if let Some((at_us, instance_us)) = idle.instance_us {
         let gateway =
             idle.gateway_us.map_or_else(String::new, |us| format!("; the gateway keeps them {:.0} s", us as f64 / 1e6));

@@ -2,7 +2,7 @@
 
 use super::chain::EndKind;
 use super::outage::{GONE, Outage};
-use super::scene::{SAME_MOMENT_US, Scene};
+use super::scene::{LONGEST_START_US, SAME_MOMENT_US, Scene};
 use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support};
 use crate::model::{Cause, EventKind};
 
@@ -19,10 +19,14 @@ fn deploying(scene: &Scene) -> Option<Support> {
         return None;
     }
     let on_purpose = outage.stopped_on_purpose();
-    let weight = match (outage.changed, &outage.marked, outage.restart.is_some()) {
+    let replaced = outage.changed.map(|_| outage.replaced());
+    let weight = match (replaced, &outage.marked, outage.restart.is_some()) {
         (Some(true), Some(_), _) => PROVEN,
-        (Some(true), None, _) if on_purpose => PROVEN,
-        (Some(true), None, _) => LIKELY * 3.0,
+        (Some(true), None, _) if on_purpose && !outage.stayed_away() => PROVEN,
+        (Some(true), None, _) if on_purpose => LIKELY,
+        // Killed and soon replaced may be an impatient deployment; left for a while it was replaced to mend it.
+        (Some(true), None, _) if outage.stayed_away() => POSSIBLE,
+        (Some(true), None, _) => LIKELY,
         (_, Some(_), _) if on_purpose => PROVEN,
         (_, Some(_), _) => LIKELY,
         // Not yet told whether something changed: a stop has just been seen.
@@ -93,7 +97,7 @@ fn warming_up(scene: &Scene) -> Option<Support> {
     // It was started when the failures were under way and no end of its own explains those: somebody's reaction.
     let reaction = outage.is_none() && first_us < start_us - SAME_MOMENT_US;
     // Until it listens it may as well never do so.
-    let young = listened_us.is_some() || scene.now_us - start_us < 60_000_000;
+    let young = listened_us.is_some() || scene.now_us - start_us < LONGEST_START_US;
     if fault_before || reaction || share < 0.3 || !young || (listened_us.is_none() && listens_already(scene)) {
         return None;
     }
@@ -156,8 +160,7 @@ fn host_rebooted(scene: &Scene) -> Option<Support> {
 
 fn health_check_restart(scene: &Scene) -> Option<Support> {
     let outage = Outage::of(scene)?;
-    let (at_us, found) =
-        scene.log_of(&["liveness_kill"], outage.first.at_us - 10_000_000, outage.first.at_us + 5_000_000)?;
+    let (at_us, found) = outage.liveness?;
     let support = Support::new(Cause::HealthCheckRestart, PROVEN * 1.5, at_us);
     Some(support.with([scene.from_host(at_us, "app_log", found.line.clone()), outage.end_evidence(scene)]))
 }

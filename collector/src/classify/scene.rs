@@ -21,6 +21,9 @@ pub const SAME_MOMENT_US: i64 = 1_500_000;
 /// Evidence this long after the newest failure still speaks of it.
 const REACH_ON_US: i64 = 15_000_000;
 
+/// A process that has not come to listen for so long is not starting any more, microseconds.
+pub const LONGEST_START_US: i64 = 60_000_000;
+
 /// A three-valued fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tri {
@@ -283,16 +286,17 @@ impl<'a> Scene<'a> {
         sample.listeners.iter().any(|listener| Address::parse(&listener.address).covers(&self.address))
     }
 
-    /// The newest reading in which the instance runs and listens, for longer than a start takes, but not where the gateway
-    /// looks: its last end was over by then, and what persisted is the address.
+    /// The newest reading in which the instance runs for longer than a start takes, but does not listen where the gateway
+    /// looks: its last end was over by then, and what persisted is the address. Listening elsewhere it has started.
     pub fn up_elsewhere(&self) -> Option<&'a InstanceSample> {
         let is_ip = |address: &Address| matches!(address, Address::Ip(_));
         let elsewhere = |sample: &&&InstanceSample| {
             let started_us = sample.processes.iter().map(|process| process.started_us).max().unwrap_or(0);
-            let settled = sample.at_us - started_us > 1_000_000 && self.failures.last_us > started_us + SAME_MOMENT_US;
             let bound = sample.listeners.iter().map(|listener| Address::parse(&listener.address));
             let others = bound.filter(|bound| is_ip(bound) == is_ip(&self.address)).count();
-            sample.listeners_known && sample.process_count > 0 && settled && others > 0 && !self.listens(sample)
+            let start_us = if others > 0 { 1_000_000 } else { LONGEST_START_US };
+            let settled = sample.at_us - started_us > start_us && self.failures.last_us > started_us + SAME_MOMENT_US;
+            sample.listeners_known && sample.process_count > 0 && settled && !self.listens(sample)
         };
         self.samples.iter().rev().find(elsewhere).copied()
     }

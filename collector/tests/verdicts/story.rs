@@ -25,17 +25,27 @@ pub struct Story {
 
 impl Story {
     pub fn new() -> Self {
-        Self::with_pool(Pool {
+        Self::with_pool(Self::pool())
+    }
+
+    /// The pool `api` whose only member is the upstream.
+    pub fn pool() -> Pool {
+        Pool {
             name: "api".into(),
             members: vec![PoolMember { address: UPSTREAM.into(), ..Default::default() }],
             scheme: "http".into(),
             keepalive_idle_us: Some(0),
             source: "nginx.conf:9".into(),
             ..Default::default()
-        })
+        }
     }
 
     pub fn with_pool(pool: Pool) -> Self {
+        Self::behind("nginx", pool)
+    }
+
+    /// Behind a gateway of another kind.
+    pub fn behind(kind: &str, pool: Pool) -> Self {
         let mut story = Self {
             core: Core::new(),
             now_us: START,
@@ -71,7 +81,7 @@ impl Story {
         story.hello("lb-1", vec![]);
         let config = GatewayConfig {
             gateway: "edge".into(),
-            kind: "nginx".into(),
+            kind: kind.into(),
             pools: vec![pool],
             readable: true,
             ..Default::default()
@@ -83,12 +93,18 @@ impl Story {
     }
 
     fn hello(&mut self, host: &str, services: Vec<ServiceConfig>) {
+        self.greets(host, 1, services, vec![]);
+    }
+
+    /// An agent says hello.
+    pub fn greets(&mut self, host: &str, epoch: u64, services: Vec<ServiceConfig>, samplers: Vec<SamplerStatus>) {
         let hello = Hello {
             host: host.into(),
             boot_id: "b1".into(),
-            epoch: 1,
+            epoch,
             interval_us: 1_000_000,
             services,
+            samplers,
             ..Default::default()
         };
         self.core.apply(&Record { received_us: self.now_us, kind: RecordKind::Hello(hello) });
@@ -240,6 +256,15 @@ impl Story {
     pub fn incident(&self) -> Incident {
         let newest = self.core.incidents().last();
         newest.map_or_else(|| panic!("no incident"), |newest| (**newest).clone())
+    }
+
+    /// Asserts that the newest incident does not say a cause with confidence.
+    #[track_caller]
+    pub fn is_not_surely(&self, cause: Cause) -> Incident {
+        let incident = self.incident();
+        let sure = incident.verdict.cause == cause && incident.verdict.confidence > 0.8;
+        assert!(!sure, "{:#?}", incident.verdict);
+        incident
     }
 
     /// Asserts the newest incident's cause.
