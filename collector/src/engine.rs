@@ -103,7 +103,12 @@ impl Handle {
 
     /// More than half of the queue is taken: agents should slow down.
     pub fn loaded(&self) -> bool {
-        self.commands.capacity() < QUEUE / 2
+        self.waiting() > QUEUE / 2
+    }
+
+    /// Records that wait for the engine.
+    pub fn waiting(&self) -> usize {
+        QUEUE - self.commands.capacity()
     }
 
     /// The newest view.

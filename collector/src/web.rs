@@ -1,8 +1,9 @@
-//! The HTTP side of questions: `GET /v1/DOCUMENT?filter=value`, `POST /v1/mark`, `GET /healthz`. The same documents as
-//! over gRPC, on the same address. It keeps nothing. A mark must come as `application/json`, which a foreign web page
-//! can't send without being asked first.
+//! The HTTP side of questions: `GET /v1/DOCUMENT?filter=value`, `POST /v1/mark`, `GET /metrics`, `GET /healthz`. The same
+//! documents as over gRPC, on the same address. It keeps nothing but the counters of `/metrics`. A mark must come as
+//! `application/json`, which a foreign web page can't send without being asked first.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
@@ -12,7 +13,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 
 use crate::engine::{Handle, Refusal};
-use crate::view::{self, Document, Question, stamp};
+use crate::view::{self, Document, Question, Tally, stamp};
 use crate::wire;
 
 /// Largest request body, bytes.
@@ -20,12 +21,29 @@ const BODY_MAX: usize = 16 << 10;
 
 /// The routes.
 pub fn routes(engine: Handle) -> Router {
+    let counted = Counted { tally: Arc::new(Mutex::new(Tally::new(&engine.view()))), engine: engine.clone() };
+    let metrics = Router::new().route("/metrics", get(metrics)).with_state(counted);
     Router::new()
         .route("/v1/{document}", get(document))
         .route("/v1/mark", post(mark))
         .route("/healthz", get(async || "ok\n"))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(engine)
+        .merge(metrics)
+}
+
+/// What `/metrics` is written from; the counters are the same for all that scrape.
+#[derive(Clone)]
+struct Counted {
+    tally: Arc<Mutex<Tally>>,
+    engine: Handle,
+}
+
+async fn metrics(State(counted): State<Counted>) -> Response {
+    let view = counted.engine.view();
+    let mut tally = counted.tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let page = tally.scrape(&view, counted.engine.waiting());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }
 
 /// What anything else gets.

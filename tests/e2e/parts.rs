@@ -129,6 +129,11 @@ impl Parts {
         self.dir.path().join(name)
     }
 
+    /// Where the collector answers questions: address and port.
+    pub fn api(&self) -> &str {
+        self.api.trim_start_matches("http://")
+    }
+
     /// The agent's configuration file.
     pub fn agent_config(&self) -> &str {
         &self.agent_config

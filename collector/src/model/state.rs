@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::{GatewayConfig, HealthResult, HostSample, InstanceSample, SamplerStatus, ServiceConfig};
+use super::{GatewayConfig, HealthResult, HostSample, InstanceSample, SamplerState, SamplerStatus, ServiceConfig};
 
 /// A host as last seen.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -38,6 +38,13 @@ pub struct HostState {
     pub instances: BTreeMap<String, InstanceState>,
     /// Its gateways.
     pub gateways: BTreeMap<String, GatewayState>,
+}
+
+impl HostState {
+    /// Samplers that do not see what they should.
+    pub fn impaired(&self) -> impl Iterator<Item = &SamplerStatus> {
+        self.samplers.values().filter(|status| status.state != SamplerState::Active)
+    }
 }
 
 /// A service on a host as last seen.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::document::*;
 use super::{Stats, View, incident_doc, incidents};
-use crate::model::{GatewayState, HostState, IncidentState, InstanceState, SamplerState, UpstreamTotals};
+use crate::model::{GatewayState, HostState, IncidentState, InstanceState, UpstreamTotals};
 
 /// Open incidents that `status` lists.
 const STATUS_OPEN_MAX: usize = 50;
@@ -14,7 +14,7 @@ const MINUTE_US: i64 = 60_000_000;
 pub fn host_doc(host: &HostState) -> HostDoc {
     let sample = host.sample.as_deref();
     let used = sample.and_then(|one| Some((one.mem_total_bytes?, one.mem_available_bytes?)));
-    let impaired = host.samplers.values().filter(|status| status.state != SamplerState::Active);
+    let impaired = host.impaired();
     HostDoc {
         host: host.name.clone(),
         state: host_state(host).to_owned(),
@@ -38,7 +38,8 @@ pub fn host_doc(host: &HostState) -> HostDoc {
     }
 }
 
-fn host_state(host: &HostState) -> &'static str {
+/// "up", "silent" or "stopped".
+pub fn host_state(host: &HostState) -> &'static str {
     match (host.stopped, host.connected) {
         (true, _) => "stopped",
         (false, true) => "up",
