@@ -1,7 +1,8 @@
 //! The cause host_down: its agent fell silent and nothing of the host answers.
 
-use super::scene::Scene;
+use super::scene::{SAME_MOMENT_US, Scene};
 use super::{LIKELY, POSSIBLE, Support};
+use crate::case::Note;
 use crate::fleet::silence_limit_us;
 use crate::model::{Cause, ConnectTry, Evidence, ProbeResult, Signal};
 
@@ -25,10 +26,14 @@ pub(super) fn host_down(scene: &Scene) -> Option<Support> {
         return None;
     }
     let (last_us, until_us) = scene.silence()?;
-    if last_us > scene.failures.last_us || answers_since(scene, last_us, until_us) {
+    let lost_us = last_lost(scene, LOST).filter(|_| last_us <= scene.failures.last_us)?;
+    let alive_us = last_sign_of_life(scene, lost_us).unwrap_or(last_us).max(last_us);
+    let mut probes = scene.probes.iter().rev().filter(|(at_us, _)| *at_us > alive_us && *at_us < until_us);
+    let dead_probe = probes.find(|(_, probe)| !probe.connects.is_empty() && !host_answers(probe));
+    // Its kernel was heard well after its agent, and nobody has tried since.
+    if dead_probe.is_none() && alive_us - last_us > SAME_MOMENT_US {
         return None;
     }
-    let dead_probe = scene.probes.iter().rev().find(|(_, probe)| !probe.connects.is_empty());
     let weight = match (dead_probe, scene.silent_for_us() > LONG_SILENCE_US) {
         (Some(_), _) => LIKELY * 1.5,
         // An agent may die alone: without a try from the gateway's host it is the failures that tell of the host.
@@ -45,14 +50,24 @@ pub(super) fn host_down(scene: &Scene) -> Option<Support> {
     })
 }
 
-/// Whether the host's kernel was heard by the gateway's side after its agent fell silent.
-fn answers_since(scene: &Scene, last_us: i64, until_us: i64) -> bool {
-    let connected = scene.failures.notes.iter().any(|note| {
-        let shook_hands_us = note.began_us + note.connect_us.map_or(0, |us| i64::try_from(us).unwrap_or(0));
-        note.connect_us.is_some() && shook_hands_us > last_us + 1_000_000
-    });
-    let probed = scene.probes.iter().any(|(at_us, probe)| *at_us < until_us && host_answers(probe));
-    connected || probed || scene.answered(last_us + 1_000_000, until_us) > 0
+/// When the newest attempt began that got no answer from the host's kernel.
+fn last_lost(scene: &Scene, lost: &[Signal]) -> Option<i64> {
+    let unanswered = |note: &&Note| lost.contains(&note.signal) && note.connect_us.is_none();
+    scene.failures.notes.iter().filter(unanswered).map(|note| note.began_us).max()
+}
+
+/// When the gateway's side last heard the host's kernel before a lost attempt. What was met while it still went down, or
+/// after it came back, says nothing of the time between: a later try that nothing answers counts for more.
+fn last_sign_of_life(scene: &Scene, before_us: i64) -> Option<i64> {
+    let shook_hands = scene
+        .failures
+        .notes
+        .iter()
+        .filter_map(|note| Some(note.began_us.saturating_add(i64::try_from(note.connect_us?).unwrap_or(i64::MAX))));
+    let turned_down = scene.failures.notes.iter().filter(|note| note.signal == Signal::ConnectRefused);
+    let probed = scene.probes.iter().filter(|(_, probe)| host_answers(probe)).map(|(at_us, _)| *at_us);
+    let signs = shook_hands.chain(turned_down.map(|note| note.at_us)).chain(probed);
+    signs.chain(scene.last_answered(before_us)).filter(|at_us| *at_us <= before_us).max()
 }
 
 fn dead_evidence(scene: &Scene, at_us: i64, probe: &ProbeResult) -> Evidence {

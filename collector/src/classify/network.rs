@@ -90,6 +90,8 @@ fn firewall_reject(scene: &Scene) -> Option<Support> {
     let weight = match (scene.listening(), works_locally(scene), rejected) {
         // A full queue may be set to refuse what it can't hold (tcp_abort_on_overflow).
         _ if queue_full(scene) => COMPATIBLE,
+        // A host that has fallen silent vouches for nothing: it may have gone down since.
+        (Tri::Yes, ..) if scene.host_reports().no() => POSSIBLE,
         (Tri::Yes, Tri::Yes, true) => PROVEN,
         (Tri::Yes, _, _) if scene.local_connect().no() => COMPATIBLE,
         (Tri::Yes, Tri::Yes, false) | (Tri::Yes, _, true) => LIKELY,

@@ -229,6 +229,18 @@ fn host_down_only_after_silence_and_a_dead_probe() {
 }
 
 #[test]
+fn a_host_that_still_refused_while_it_went_down_is_down() {
+    let mut story = Story::new();
+    story.instance = None;
+    story.answered = 0;
+    story.fails(Signal::ConnectRefused, 502, 1_000, 3).probe(&["connect_refused"; 4], |_| {}).pass(2);
+    story.fails(Signal::ConnectTimeout, 504, 2_000_000, 8).pass(6);
+    assert!(story.core.incidents().all(|incident| incident.verdict.cause != Cause::HostDown), "it answered so far");
+    story.probe(&["connect_timeout"; 4], |_| {}).fails(Signal::ConnectTimeout, 504, 2_000_000, 8).pass(3);
+    story.is(Cause::HostDown);
+}
+
+#[test]
 fn link_down_told_late_revises_host_down() {
     let mut story = Story::new();
     let down_us = story.now_us;

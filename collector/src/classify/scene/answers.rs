@@ -1,6 +1,6 @@
 //! What the upstream answered while other requests to it failed.
 
-use super::Scene;
+use super::{REACH_BACK_US, Scene};
 
 impl Scene<'_> {
     /// Attempts that the upstream answered while others waited in vain. 0 also where most of those that waited saw none:
@@ -42,6 +42,14 @@ impl Scene<'_> {
             }
         };
         samples.map(within).sum()
+    }
+
+    /// When this gateway last got an answer from the upstream before a time, as far as the logs' stretches tell.
+    pub fn last_answered(&self, before_us: i64) -> Option<i64> {
+        let (gateway, upstream) = (self.gateway?, self.case.key.upstream.as_deref()?);
+        let from_us = self.failures.began_us - REACH_BACK_US;
+        let samples = gateway.history.upstream_samples(&self.case.key.gateway.name, upstream, from_us, before_us);
+        samples.map(|sample| sample.last_answered_us).filter(|at_us| (1..=before_us).contains(at_us)).max()
     }
 
     /// Whether this gateway ever got an answer from the upstream while the collector watched.
