@@ -7,6 +7,7 @@ use std::path::Path;
 mod apache;
 mod aws;
 mod azure_appgw;
+mod boxed;
 mod caddy;
 mod cloudflare;
 mod envoy;
@@ -37,10 +38,15 @@ pub use stamp::Zone;
 #[error("{0}")]
 pub struct FormatError(pub String);
 
-/// A reader of one log. `format` is the gateway's own log-format setting; without it the formats that the gateway
+/// A reader of one log, also of lines that a collector of logs has put into objects of its own. `format` is the gateway's own log-format setting; without it the formats that the gateway
 /// ships with and plain JSON of its usual field names are told apart line by line. `zone` is the host's, for stamps
 /// that carry none.
 pub fn reader(kind: Kind, log: Log, format: Option<&str>, zone: &Zone) -> Result<Box<dyn Reader>, FormatError> {
+    let reader = plain_reader(kind, log, format, zone)?;
+    Ok(Box::new(boxed::Boxed::new(reader, zone)))
+}
+
+fn plain_reader(kind: Kind, log: Log, format: Option<&str>, zone: &Zone) -> Result<Box<dyn Reader>, FormatError> {
     match kind {
         Kind::Nginx | Kind::NginxStream | Kind::IngressNginx => nginx::reader(kind, log, format, zone),
         Kind::Haproxy => Ok(haproxy::reader(format, zone)),

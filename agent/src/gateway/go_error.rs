@@ -5,7 +5,8 @@ use super::Signal;
 
 /// What an error says and which address it names.
 pub(super) fn classify(text: &str) -> (Signal, Option<String>) {
-    let text = text.trim();
+    // Caddy's words before the error where an upstream's name is made up anew for each request.
+    let text = text.trim().trim_start_matches("making dial info: ");
     // A health check's error begins with the request it was for: `Get "http://10.0.0.1/health": dial tcp ...`.
     let text = match text.split_once("\": ") {
         Some((request, rest))
@@ -100,7 +101,7 @@ fn transfer(rest: &str, timeout: Signal) -> (Signal, Option<String>) {
 /// The remote address after the network's name.
 fn address(rest: &str) -> Option<String> {
     let (network, rest) = rest.split_once(' ')?;
-    let address = rest.split(": ").next()?;
+    let address = rest.split(": ").next()?.trim();
     let address = address.rsplit_once("->").map_or(address, |(_, remote)| remote);
     match network {
         "unix" => Some(format!("unix:{address}")),

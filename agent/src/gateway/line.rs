@@ -54,11 +54,11 @@ pub(super) fn unframe<'a>(body: &'a [u8], zone: &Zone) -> Option<Framed<'a>> {
     any.then_some(framed)
 }
 
-/// `svc_1  | `, `editor stderr | `: docker compose, process managers.
+/// `svc_1  | `, `web.1.id@host | `, `editor stderr | `: docker compose, swarms, process managers.
 fn compose(body: &[u8]) -> Option<Framed<'_>> {
     let bar = body.iter().take(80).position(|byte| *byte == b'|')?;
     let (name, rest) = (&body[..bar], &body[bar + 1..]);
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.- ".contains(byte);
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-@ ".contains(byte);
     let begins = name.first().is_some_and(u8::is_ascii_alphanumeric);
     (begins && name.ends_with(b" ") && name.iter().all(plain)).then(|| Framed {
         body: rest.strip_prefix(b" ").unwrap_or(rest),
@@ -82,12 +82,23 @@ fn syslog<'a>(body: &'a [u8], zone: &Zone) -> Option<Framed<'a>> {
         return rfc5424(rest, zone);
     }
     if let Some(rest) = stamp::skip_yearless(rest).and_then(|rest| rest.strip_prefix(b" ")) {
-        return Some(tagged(rest, None).unwrap_or(Framed { body: rest, at: None, program: None }));
+        return Some(tagged(rest, None).unwrap_or_else(|| relayed(rest)));
     }
-    if let Some((at, rest)) = stamp::rfc3339(rest, zone) {
+    if let Some((at, rest)) = stamp::rfc3339(rest, zone).or_else(|| stamp::asctime(rest, zone)) {
         return tagged(rest.strip_prefix(b" ")?, Some(at));
     }
-    priority.then_some(Framed { body: rest, at: None, program: None })
+    // A program's tag alone, as journals and some relays leave it; only with a process number, since words end in colons too.
+    let alone = || word(rest).and_then(|(first, rest)| Some((rest, tag(first).filter(|_| first.ends_with(b"]:"))?)));
+    match alone() {
+        Some((body, program)) => Some(Framed { body, at: None, program: Some(program) }),
+        None => priority.then_some(Framed { body: rest, at: None, program: None }),
+    }
+}
+
+/// What a relay sent on, header and all, behind a stamp and the sender's name of its own; else the text as it is.
+fn relayed(rest: &[u8]) -> Framed<'_> {
+    let inner = word(rest).map(|(_, inner)| inner).filter(|inner| stamp::skip_yearless(inner).is_some());
+    Framed { body: inner.unwrap_or(rest), at: None, program: None }
 }
 
 /// Passes over `<134>`.
@@ -131,17 +142,32 @@ fn after_structured_data(text: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// `[HOST ]program[pid]: text`.
+/// `[HOST ][FACILITY.LEVEL ]program[pid]: text`; the second as BusyBox writes it.
 fn tagged(rest: &[u8], at: Option<Stamp>) -> Option<Framed<'_>> {
-    let (first, after_first) = word(rest)?;
-    if let Some(program) = tag(first) {
-        return Some(Framed { body: after_first, at, program: Some(program) });
+    let (mut first, mut text) = word(rest)?;
+    if tag(first).is_none() {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-:".contains(byte);
+        if !first.iter().all(plain) {
+            return None;
+        }
+        (first, text) = if is_priority(first) { (first, text) } else { word(text)? };
     }
-    let (second, after_second) = word(after_first)?;
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-:".contains(byte);
-    let program = tag(second).filter(|_| first.iter().all(plain))?;
-    Some(Framed { body: after_second, at, program: Some(program) })
+    if is_priority(first) {
+        (first, text) = word(text)?;
+    }
+    Some(Framed { body: text, at, program: Some(tag(first)?) })
 }
+
+/// `local0.info`.
+fn is_priority(word: &[u8]) -> bool {
+    let lower =
+        |part: &[u8]| !part.is_empty() && part.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let parts = memchr::memchr(b'.', word).map(|dot| (&word[..dot], &word[dot + 1..]));
+    parts.is_some_and(|(facility, level)| lower(facility) && LEVELS.contains(&level))
+}
+
+/// The levels of syslog(3) as BusyBox names them.
+const LEVELS: [&[u8]; 8] = [b"emerg", b"alert", b"crit", b"err", b"warn", b"notice", b"info", b"debug"];
 
 /// The program of `haproxy[4243]:` or `nginx:`.
 fn tag(word: &[u8]) -> Option<&[u8]> {
@@ -154,8 +180,12 @@ fn tag(word: &[u8]) -> Option<&[u8]> {
     (name.first().is_some_and(u8::is_ascii_alphabetic) && name.iter().all(plain)).then_some(name)
 }
 
-/// `2026-11-22T06:35:22.123Z [stdout F ]text` of container runtimes and platforms.
+/// `2026-11-22T06:35:22.123Z [stdout F ]text` of container runtimes and platforms, `[pod/name/container] text` of kubectl.
 fn platform<'a>(body: &'a [u8], zone: &Zone) -> Option<Framed<'a>> {
+    if body.starts_with(b"[pod/") {
+        let (_, body) = word(body).filter(|(pod, _)| pod.ends_with(b"]"))?;
+        return Some(Framed { body, at: None, program: None });
+    }
     let (at, rest) = stamp::rfc3339(body, zone)?;
     let rest = rest.strip_prefix(b" ")?;
     let streams: [&[u8]; 4] = [b"stdout F ", b"stderr F ", b"stdout P ", b"stderr P "];
@@ -192,6 +222,12 @@ mod tests {
             "2026-11-22T06:43:09.123Z ",
             "2026-11-22T06:43:09.123456789Z stderr F ",
             "web_1 | <134>Nov 22 06:43:09 haproxy[4243]: ",
+            "edge_proxy.1.si3c4s8mwvd6@ip-172-31-35-113    | ",
+            "haproxy[4243]: ",
+            "Sun Nov 22 06:43:09 2026 local0.info haproxy[4243]: ",
+            "Nov 22 06:43:09 lb-1 local0.info haproxy[4243]: ",
+            "Nov 22 06:43:09 10.0.0.9 Nov 22 06:43:09 haproxy[4243]: ",
+            "[pod/ingress-7d9/controller] ",
         ] {
             assert_eq!(body(&format!("{frame}198.51.100.7 - x: y")).as_deref(), Some("198.51.100.7 - x: y"), "{frame}");
         }

@@ -56,6 +56,9 @@ impl Reader for NginxReader {
             Ok(body) => body,
             Err(unparsed) => return unparsed,
         };
+        if let Some((record, at)) = self.framed_error(body) {
+            return self.error(record, at);
+        }
         match self.body(body, None) {
             Line::Unparsed(why) => match line::unframe(body, &self.zone) {
                 Some(framed) => self.body(framed.body, framed.at),
@@ -67,6 +70,15 @@ impl Reader for NginxReader {
 }
 
 impl NginxReader {
+    /// The error record behind a frame: with the frame it would look like one whose own beginning was cut off.
+    fn framed_error<'a>(&self, body: &'a [u8]) -> Option<(&'a [u8], Option<Stamp>)> {
+        if self.log == Log::Access || begins_as_error(body) {
+            return None;
+        }
+        let framed = line::unframe(body, &self.zone)?;
+        begins_as_error(framed.body).then_some((framed.body, framed.at))
+    }
+
     fn body(&mut self, body: &[u8], at: Option<Stamp>) -> Line {
         match self.log {
             Log::Access => self.access(body, at),
@@ -84,7 +96,7 @@ impl NginxReader {
 
     fn error(&mut self, body: &[u8], at: Option<Stamp>) -> Line {
         let text = String::from_utf8_lossy(body);
-        controller(&text)
+        controller(&text, at)
             .or_else(|| self.errors.read(&text, at, &self.zone))
             .unwrap_or_else(|| Line::Unparsed("no error-log line".to_owned()))
     }
@@ -118,7 +130,7 @@ fn begins_as_error(body: &[u8]) -> bool {
 }
 
 /// ingress-nginx's controller writes beside nginx, in klog's form: `W1122 06:35:22.123456       7 file.go:1070] text`.
-fn controller(text: &str) -> Option<Line> {
+fn controller(text: &str, at: Option<Stamp>) -> Option<Line> {
     let (head, says) = text.split_once("] ")?;
     let level = head.bytes().next()?;
     let place = head.rsplit_once(' ').map(|(_, place)| place)?;
@@ -126,7 +138,9 @@ fn controller(text: &str) -> Option<Line> {
     if !b"IWEF".contains(&level) || !dated || !place.contains(".go:") {
         return None;
     }
-    let mut notice = Notice { says: says.chars().take(400).collect(), signal: Signal::Noise, ..Notice::default() };
+    let says: String = says.chars().take(400).collect();
+    let mut notice = Notice { at, says, signal: Signal::Noise, ..Notice::default() };
+    let says = &notice.says;
     if says.contains("does not have any active Endpoint") {
         notice.signal = Signal::NoLiveUpstream;
         notice.pool = says.split('"').nth(1).map(str::to_owned);
@@ -171,9 +185,17 @@ mod tests {
         let error = "2026/11/22 06:39:38 [alert] 7#7: worker process 8 exited on signal 11";
         let controller =
             "W1122 06:35:22.123456       7 controller.go:1070] Service \"a/b\" does not have any active Endpoint.";
-        for (line, wanted) in [(access, "status_only"), (error, "gateway_crash"), (controller, "no_live_upstream")] {
-            assert_eq!(signal(Log::All, None, line), Some(wanted));
-            assert_eq!(signal(Log::All, None, &format!("web_1  | {line}")), Some(wanted));
+        let refused = "2026/11/22 06:39:38 [error] 7#7: *1 connect() failed (111: Connection refused) while connecting to \
+            upstream, client: 10.0.0.1, server: s, request: \"GET / HTTP/1.1\", upstream: \"http://10.0.0.2:80/\"";
+        for (line, wanted) in [
+            (access, "status_only"),
+            (error, "gateway_crash"),
+            (controller, "no_live_upstream"),
+            (refused, "connect_refused"),
+        ] {
+            for frame in ["", "web_1  | ", "2026-11-22T06:39:38.1Z stderr F ", "Nov 22 06:39:38 lb nginx: "] {
+                assert_eq!(signal(Log::All, None, &format!("{frame}{line}")), Some(wanted), "{frame}{line}");
+            }
         }
         assert_eq!(signal(Log::Access, None, error), None);
         assert_eq!(signal(Log::Error, None, access), None);

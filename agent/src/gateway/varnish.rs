@@ -91,6 +91,7 @@ impl Varnish {
 
     fn fetch_error(&self, said: &str) -> Line {
         let named = said.strip_prefix("backend ").and_then(|rest| rest.split_once(':'));
+        let named = named.filter(|(name, _)| !name.contains(' '));
         let (backend, why) = named.map_or((None, said), |(name, why)| (Some(name.to_owned()), why.trim()));
         let signal = fetch_signal(why);
         let upstream = self.opened.clone().or_else(|| backend.clone());
@@ -132,11 +133,21 @@ fn fetch_signal(why: &str) -> Signal {
             _ => Signal::ConnectFailed,
         };
     }
-    const TEXTS: [(&str, Signal); 14] = [
+    if why.starts_with("backend write error") || why.starts_with("req.body read error") {
+        let request = why.starts_with("req.body");
+        let reset = why.contains("error: 32 ") || why.contains("error: 104 ");
+        return match (request, reset) {
+            (true, _) => Signal::ClientAbort,
+            (false, true) => Signal::ResetBeforeHeaders,
+            (false, false) => Signal::UpstreamErrorUnspecified,
+        };
+    }
+    const TEXTS: [(&str, Signal); 15] = [
         ("unhealthy", Signal::NoLiveUpstream),
         ("No backend", Signal::NoLiveUpstream),
         ("busy", Signal::UpstreamOverflow),
         ("HTC eof", Signal::NoResponseHeaders),
+        ("HTC status -1", Signal::NoResponseHeaders),
         ("http first read error: EOF", Signal::NoResponseHeaders),
         ("http first read error: overflow", Signal::HeaderTooBig),
         ("overflow", Signal::HeaderTooBig),

@@ -135,6 +135,8 @@ impl Answer<'_> {
                 Signal::ClientError
             }
             _ if details.starts_with("upstream_reset") => self.by_reset(inner),
+            // `request_payload_too_large`, `absolute_path_rejected` and the like: the request itself was bad.
+            _ if matches!(self.status, Some(400 | 405 | 408 | 411 | 413 | 414 | 417 | 431)) => Signal::ClientError,
             _ => Signal::LbLocalResponse,
         }
     }

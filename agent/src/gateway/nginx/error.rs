@@ -72,6 +72,8 @@ fn ends_stderr(text: &str) -> bool {
 }
 
 fn prefix<'a>(line: &'a str, zone: &Zone) -> Prefixed<'a> {
+    // The console's form of what stops a start or a reload: `nginx: [emerg] ...`.
+    let line = line.strip_prefix("nginx: ").filter(|rest| rest.starts_with('[')).unwrap_or(line);
     let mut prefixed = Prefixed { at: None, level: "", connection: None, parts: 0, text: line };
     if let Some((at, rest)) = stamp::slashed(line.as_bytes(), zone) {
         prefixed.at = Some(at);

@@ -64,8 +64,20 @@ fn phase(message: &str) -> Phase {
     table.iter().find(|(words, _)| phase.starts_with(words)).map_or(Phase::None, |(_, phase)| *phase)
 }
 
-/// The number in `failed (111: Connection refused)`, `timed out (110: ...)`.
+/// The number in `failed (111: Connection refused)`, `timed out (110: ...)`; those of Windows as the ones of Linux.
 fn errno(message: &str) -> Option<u32> {
+    Some(match written_errno(message)? {
+        10_061 => 111,
+        10_060 => 110,
+        10_053 | 10_054 => 104,
+        10_051 => 101,
+        10_065 => 113,
+        10_048 | 10_049 => 99,
+        other => other,
+    })
+}
+
+fn written_errno(message: &str) -> Option<u32> {
     let at = ["failed (", "timed out (", "resolved ("]
         .iter()
         .find_map(|words| message.find(words).map(|at| at + words.len()))?;
@@ -192,6 +204,9 @@ fn client(message: &str, phase: Phase) -> Option<Meaning> {
     if begins(&by_rule) || begins(&more) || (message.starts_with('"') && message.contains("is not found (")) {
         return Some(Request(Signal::LbLocalResponse));
     }
+    if phase == Phase::None && message.contains(" while resolving") {
+        return Some(Own(Signal::DnsFailure));
+    }
     let ours = ["recv() failed", "send() failed", "writev() failed", "sendfile() failed", "readv() failed", "SSL_"];
     let to_client = phase == Phase::None || message.ends_with("while sending to client");
     if begins(&ours) && to_client {
@@ -250,6 +265,13 @@ fn sent(message: &str, body: bool) -> Meaning {
     if begins(&["more data than specified", "data after final chunk", "too much data"]) {
         return Own(Signal::Noise);
     }
+    // HTTP/2's ways to end one request (RST_STREAM) and to end them all.
+    if begins(&["upstream rejected request"]) {
+        return Upstream(if body { Signal::BodyTruncated } else { Signal::ResetBeforeHeaders });
+    }
+    if begins(&["goaway"]) {
+        return Upstream(if body { Signal::BodyTruncated } else { Signal::ClosedBeforeHeaders });
+    }
     let header = ["invalid header", "no valid HTTP/", "duplicate header", "invalid status", "\"Content-Length\" and"];
     let more = ["unknown \"Transfer-Encoding\"", "invalid \"Content-Length\"", "duplicate \"", "response with both"];
     Upstream(if begins(&["too big header"]) {
@@ -272,6 +294,10 @@ fn transfer(message: &str, phase: Phase) -> Signal {
         (_, Some(110 | 60)) => Signal::ReadTimeout,
         (_, Some(104 | 103 | 54 | 32)) => Signal::ResetBeforeHeaders,
         (_, Some(113 | 101 | 100 | 112)) => Signal::ConnectUnreachable,
+        // OpenSSL tells a failed system call by its text alone.
+        _ if message.contains("Connection reset by peer") || message.contains("Broken pipe") => {
+            Signal::ResetBeforeHeaders
+        }
         _ if message.contains("unexpected eof") => Signal::ClosedBeforeHeaders,
         _ => Signal::NoResponseHeaders,
     }
@@ -330,6 +356,26 @@ mod tests {
             (
                 "upstream sent unexpected FastCGI record: 3 while reading response header from upstream",
                 Upstream(Signal::ResponseInvalid),
+            ),
+            (
+                "upstream rejected request with error 7 while reading response header from upstream",
+                Upstream(Signal::ResetBeforeHeaders),
+            ),
+            (
+                "upstream sent goaway with error 0 while reading response header from upstream",
+                Upstream(Signal::ClosedBeforeHeaders),
+            ),
+            (
+                "connect() failed (10061: No connection could be made) while connecting to upstream",
+                Upstream(Signal::ConnectRefused),
+            ),
+            (
+                "recv() failed (111: Connection refused) while resolving, resolver: 127.0.0.11:53",
+                Own(Signal::DnsFailure),
+            ),
+            (
+                "SSL_write() failed (SSL: error:80000068:system library::Connection reset by peer) while sending request to upstream",
+                Upstream(Signal::ResetBeforeHeaders),
             ),
             ("12 worker_connections are not enough while connecting to upstream", Upstream(Signal::ConnectFailed)),
             ("socket() failed (24: Too many open files) while connecting to upstream", Upstream(Signal::ConnectFailed)),
