@@ -25,22 +25,34 @@ pub(super) fn host_down(scene: &Scene) -> Option<Support> {
     if scene.by_application() || scene.share(LOST) < 0.5 {
         return None;
     }
-    let (last_us, until_us) = scene.silence()?;
+    // An agent that was stopped says nothing of its host, but an orderly shutdown begins so.
+    let farewell = scene.farewell();
+    let (last_us, until_us) = scene.silence().or(farewell)?;
     let lost_us = last_lost(scene, LOST).filter(|_| last_us <= scene.failures.last_us)?;
     let alive_us = last_sign_of_life(scene, lost_us).unwrap_or(last_us).max(last_us);
     let mut probes = scene.probes.iter().rev().filter(|(at_us, _)| *at_us > alive_us && *at_us < until_us);
     let dead_probe = probes.find(|(_, probe)| !probe.connects.is_empty() && !host_answers(probe));
     // Its kernel was heard well after its agent, and nobody has tried since.
-    if dead_probe.is_none() && alive_us - last_us > SAME_MOMENT_US {
+    if dead_probe.is_none() && (farewell.is_some() || alive_us - last_us > SAME_MOMENT_US) {
         return None;
     }
     let weight = match (dead_probe, scene.silent_for_us() > LONG_SILENCE_US) {
+        (Some((_, probe)), _) if farewell.is_some() => {
+            if probe.neighbour == "failed" {
+                LIKELY
+            } else {
+                POSSIBLE * 1.5
+            }
+        }
         (Some(_), _) => LIKELY * 1.5,
         // An agent may die alone: without a try from the gateway's host it is the failures that tell of the host.
         (None, true) if scene.share(&[Signal::ConnectTimeout, Signal::ConnectUnreachable]) > 0.5 => LIKELY,
         (None, _) => POSSIBLE,
     };
-    let says = format!("nothing was heard of {} for {} s", scene.host_name(), scene.silent_for_us() / 1_000_000);
+    let says = match farewell {
+        Some(_) => format!("the agent on {} was stopped, as in a shutdown, and is not back", scene.host_name()),
+        None => format!("nothing was heard of {} for {} s", scene.host_name(), scene.silent_for_us() / 1_000_000),
+    };
     let silence = Evidence { at_us: last_us, host: scene.host_name().to_owned(), source: "collector", says };
     let support = Support::new(Cause::HostDown, weight, last_us).with([silence]).with(together(scene, last_us));
     let support = support.with(dead_probe.map(|(at_us, probe)| dead_evidence(scene, *at_us, probe)));

@@ -218,6 +218,12 @@ impl<'a> Scene<'a> {
         host.history.silence(self.failures.first_us, self.failures.last_us)
     }
 
+    /// The time since the agent of the instance's host was stopped in good order, where it is still away.
+    pub fn farewell(&self) -> Option<(i64, i64)> {
+        let host = self.host.filter(|host| host.state.stopped)?;
+        Some((host.state.last_heard_us, self.now_us))
+    }
+
     /// How long that silence lasted.
     pub fn silent_for_us(&self) -> i64 {
         self.silence().map_or(0, |(from_us, to_us)| to_us - from_us)

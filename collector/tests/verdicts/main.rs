@@ -241,6 +241,20 @@ fn a_host_that_still_refused_while_it_went_down_is_down() {
 }
 
 #[test]
+fn a_host_that_was_shut_down_in_good_order_is_down_once_nothing_of_it_answers() {
+    let mut story = Story::new();
+    story.app(EventKind::AgentStopping(AgentStopping::default())).pass(1);
+    story.instance = None;
+    story.answered = 0;
+    story.fails(Signal::ConnectTimeout, 504, 2_000_000, 5).pass(4);
+    assert!(story.core.incidents().all(|incident| incident.verdict.cause != Cause::HostDown), "nobody has tried it");
+    story.probe(&["connect_unreachable"; 4], |probe| probe.neighbour = "failed".into());
+    story.fails(Signal::ConnectUnreachable, 502, 3_000_000, 5).pass(2);
+    let verdict = story.is(Cause::HostDown).verdict;
+    assert!(verdict.evidence.iter().any(|evidence| evidence.says.contains("was stopped")), "{:#?}", verdict.evidence);
+}
+
+#[test]
 fn link_down_told_late_revises_host_down() {
     let mut story = Story::new();
     let down_us = story.now_us;
