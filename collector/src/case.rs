@@ -7,6 +7,8 @@ mod stretch;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 pub use stretch::{Note, Stretch};
 
 use crate::fleet::Fleet;
@@ -20,7 +22,7 @@ const RECOVERED_ANSWERS: u64 = 3;
 const RECOVERED_GAP_US: i64 = 5_000_000;
 
 /// Who made the statuses of a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Made {
     /// The gateway, because of its upstream.
     ByGateway,
@@ -29,7 +31,7 @@ pub enum Made {
 }
 
 /// What makes failures one case.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CaseKey {
     /// The gateway.
     pub gateway: GatewayRef,
@@ -40,7 +42,7 @@ pub struct CaseKey {
 }
 
 /// A case.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Case {
     /// What makes it one.
     pub key: CaseKey,
@@ -61,7 +63,7 @@ pub struct Case {
 }
 
 /// All open cases.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Cases {
     open: BTreeMap<CaseKey, Case>,
     /// Upstreams that a gateway took out, with since when.

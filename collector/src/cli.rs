@@ -53,11 +53,11 @@ enum Command {
     },
     /// The fleet in a screenful
     Status,
-    /// Hosts now
+    /// Hosts now or at a past time
     Hosts(At),
-    /// Services on hosts now
+    /// Services on hosts now or at a past time
     Instances(At),
-    /// Load balancers and their upstreams now
+    /// Load balancers and their upstreams now or at a past time
     Gateways(At),
     /// Failing upstreams and why
     Incidents(Incidents),

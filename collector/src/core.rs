@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::case::{Case, CaseKey, Cases};
 use crate::classify::{Scene, classify};
 use crate::fleet::Fleet;
@@ -13,7 +15,7 @@ use crate::model::{EventKind, HostState, Incident, Record, RecordKind, Report};
 const JUDGED_FOR_US: i64 = 90_000_000;
 
 /// The fold's state.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Core {
     fleet: Fleet,
     cases: Cases,
@@ -47,6 +49,11 @@ impl Core {
     /// Every host in the order of its name.
     pub fn hosts(&self) -> impl Iterator<Item = &Arc<HostState>> {
         self.fleet.hosts().map(|(_, entry)| &entry.state)
+    }
+
+    /// A host as it is now.
+    pub fn host(&self, name: &str) -> Option<&Arc<HostState>> {
+        self.fleet.host(name).map(|entry| &entry.state)
     }
 
     /// Open incidents and the resolved ones that are kept, oldest first.

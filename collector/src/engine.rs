@@ -9,21 +9,31 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::core::Core;
 use crate::journal::{self, CommitError, Journal, OpenError};
 use crate::view::{Stats, View};
-use crate::wire::{self, Converter, Incoming, Key, Numbering};
+use crate::wire::{self, Incoming, Key, Numbering};
 
+mod checkpoint;
+mod fold;
+mod handle;
 #[cfg(test)]
 mod hostile;
 mod numbering;
+mod past;
 #[cfg(test)]
 mod tests;
 
-use numbering::{Admission, Numberings};
+pub use fold::{Fold, picture};
+pub use handle::{Handle, Refusal, Taken};
+pub use past::{Past, PastError};
+
+use checkpoint::{Checkpoint, Saver};
+use handle::Command;
+use numbering::Admission;
+use past::Recorder;
 
 /// Records that may wait for the engine. Beyond it, submitters wait.
 const QUEUE: usize = 512;
@@ -35,130 +45,27 @@ const TICK: Duration = Duration::from_secs(1);
 const PUBLISH: Duration = Duration::from_millis(100);
 /// Hosts that are kept. Further ones are refused: names cost memory, and anybody can make up names.
 const HOSTS_MAX: usize = 50_000;
+/// Questions about the past that are answered at once.
+const PAST_READERS: usize = 2;
 /// Ticks between two looks at the retention.
 const RETAIN_TICKS: u64 = 60;
 
-/// What became of a record that was submitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
-    /// The highest number of its numbering below which nothing is missing. 0 where it has none.
-    pub up_to: u64,
-    /// When it was taken, unix microseconds.
-    pub received_us: i64,
-}
-
-/// Why a record was not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Reports before it are missing.
-    #[error("report {awaited} is awaited")]
-    Gap {
-        /// The number that would be taken.
-        awaited: u64,
-    },
-    /// The disk is full.
-    #[error("the collector's disk is full: nothing is taken until there is space")]
-    Full,
-    /// It is larger than the journal takes.
-    #[error("the record is too large")]
-    TooLarge,
-    /// More hosts than are kept.
-    #[error("the collector knows {HOSTS_MAX} hosts and takes no more")]
-    TooManyHosts,
-    /// The engine has ended.
-    #[error("the collector is stopping")]
-    Stopped,
-}
-
-enum Command {
-    Take(Box<Incoming>, Option<oneshot::Sender<Result<Taken, Refusal>>>),
-    Stop,
-}
-
-/// The engine's front door and its newest view.
-#[derive(Clone)]
-pub struct Handle {
-    commands: mpsc::Sender<Command>,
-    views: watch::Receiver<Arc<View>>,
-}
-
-impl Handle {
-    /// Hands a record to the engine; the answer comes once it is durable. Waits while the queue is full.
-    pub async fn submit(&self, incoming: Incoming) -> oneshot::Receiver<Result<Taken, Refusal>> {
-        let (reply, answer) = oneshot::channel();
-        // Where the engine has ended, the answer's sender is dropped with the command.
-        let _ = self.commands.send(Command::Take(Box::new(incoming), Some(reply))).await;
-        answer
-    }
-
-    /// Hands a record to the engine and waits for the answer.
-    pub async fn take(&self, incoming: Incoming) -> Result<Taken, Refusal> {
-        self.submit(incoming).await.await.unwrap_or(Err(Refusal::Stopped))
-    }
-
-    /// Hands over a record that nobody waits for.
-    pub async fn tell(&self, incoming: Incoming) {
-        let _ = self.commands.send(Command::Take(Box::new(incoming), None)).await;
-    }
-
-    /// More than half of the queue is taken: agents should slow down.
-    pub fn loaded(&self) -> bool {
-        self.waiting() > QUEUE / 2
-    }
-
-    /// Records that wait for the engine.
-    pub fn waiting(&self) -> usize {
-        QUEUE - self.commands.capacity()
-    }
-
-    /// The newest view.
-    pub fn view(&self) -> Arc<View> {
-        self.views.borrow().clone()
-    }
-
-    /// Tells of each new view.
-    pub fn views(&self) -> watch::Receiver<Arc<View>> {
-        self.views.clone()
-    }
-
-    /// Asks the engine to end once it has taken what waits.
-    pub async fn stop(&self) {
-        let _ = self.commands.send(Command::Stop).await;
-    }
-}
+/// A checkpoint is written once so many records came after the one before: folding them again takes about a second.
+const CHECKPOINT_RECORDS: u64 = 30_000;
+/// And after so many ticks in any case.
+const CHECKPOINT_TICKS: u64 = 600;
 
 /// All mutable state of the collector.
 pub struct Engine {
     journal: Journal,
     state: Fold,
+    recorder: Recorder,
     stats: Stats,
     last_us: i64,
     ticks: u64,
-}
-
-/// What is folded from the journal, and nothing else.
-#[derive(Default)]
-pub struct Fold {
-    /// Fleet, cases, incidents.
-    pub core: Core,
-    converter: Converter,
-    numberings: Numberings,
-}
-
-impl Fold {
-    /// Folds the bytes of a journalled record.
-    pub fn fold_bytes(&mut self, bytes: &[u8]) {
-        if let Some(incoming) = Incoming::decode(bytes) {
-            self.numberings.fold(&incoming.key());
-            self.apply(incoming);
-        }
-    }
-
-    fn apply(&mut self, incoming: Incoming) {
-        if let Some(record) = self.converter.convert(incoming) {
-            self.core.apply(&record);
-        }
-    }
+    /// Records at the newest checkpoint.
+    checkpoint_at: u64,
+    saver: Saver,
 }
 
 impl Engine {
@@ -170,17 +77,41 @@ impl Engine {
     /// As `open`, on any disk.
     pub fn open_on(dir: &Path, options: journal::Options, disk: Box<dyn journal::Disk>) -> Result<Self, OpenError> {
         let began = Instant::now();
-        let mut state = Fold::default();
-        let mut last_us = 0;
-        let (journal, recovery) = Journal::open_on(dir, options, disk, &mut |entry| {
+        let known = Checkpoint::load(dir).unwrap_or_else(|why| {
+            warn!("checkpoint: {why}; the journal is read from its beginning");
+            None
+        });
+        let known = known.filter(|known| known.past.as_ref().is_none_or(|past| past.fits(&past::folder(dir))));
+        let (after, past, mut last_us, mut state) = match known {
+            Some(known) => (Some(known.journal), Some((known.timeline, known.past)), known.last_us, known.fold),
+            None => (None, None, 0, Fold::default()),
+        };
+        let mut recorder = Recorder::open(dir, options.limits, past)?;
+        let options = journal::Options { limits: past::without_share(options.limits), ..options };
+        let (journal, recovery) = Journal::open_on(dir, options, disk, after.as_ref(), &mut |entry| {
             last_us = last_us.max(entry.at_us);
-            state.fold_bytes(entry.payload);
+            if let Some(host) = state.fold_bytes(entry.payload) {
+                recorder.note(&state, &host, entry.at_us, entry.place, entry.payload.len() as u64);
+                recorder.flush(false);
+            }
         })?;
+        recorder.flush(true);
         for note in &recovery.notes {
             warn!("journal {}: {} bytes at offset {}: {}", note.file, note.bytes, note.offset, note.what);
         }
-        info!("journal has {} records, read in {} ms", recovery.records, began.elapsed().as_millis());
-        let mut engine = Self { journal, state, stats: Stats::default(), last_us, ticks: 0 };
+        let whence = if after.is_some() { "after the checkpoint" } else { "in all" };
+        info!("journal has {} records {whence}, read in {} ms", recovery.records, began.elapsed().as_millis());
+        let checkpoint_at = journal.records() - recovery.records;
+        let mut engine = Self {
+            journal,
+            state,
+            recorder,
+            stats: Stats::default(),
+            last_us,
+            ticks: 0,
+            checkpoint_at,
+            saver: Saver::new(dir),
+        };
         engine.stats.started_us = engine.now_us();
         engine.stats.journal_faults = recovery.notes.len() as u64;
         Ok(engine)
@@ -191,13 +122,15 @@ impl Engine {
         let (commands, waiting) = mpsc::channel(QUEUE);
         let (publisher, views) = watch::channel(Arc::new(self.view()));
         let (ended, end) = oneshot::channel();
+        let past = self.recorder.past();
         thread::Builder::new().name("engine".to_owned()).spawn(move || {
             let end = self.run(waiting, &publisher);
             // The journal is closed before anybody hears of the end, so that it can be opened again at once.
             drop(self);
             let _ = ended.send(end);
         })?;
-        Ok((Handle { commands, views }, end))
+        let past_readers = Arc::new(Semaphore::new(PAST_READERS));
+        Ok((Handle { commands, views, past, past_readers }, end))
     }
 
     fn run(
@@ -229,6 +162,9 @@ impl Engine {
                 (last_view, dirty) = (now, false);
             }
             if stop {
+                // The next start has nothing to fold then.
+                let last = self.freeze()?;
+                self.saver.end(last);
                 return Ok(());
             }
         }
@@ -256,7 +192,7 @@ impl Engine {
             let judged = self.judge(&key, &mut incoming, received_us);
             if judged == Ok(Admission::Apply) {
                 durable |= reply.is_some();
-                fresh.push(incoming);
+                fresh.push(*incoming);
             }
             answers.extend(reply.map(|reply| (reply, key, judged)));
         }
@@ -270,13 +206,25 @@ impl Engine {
                 info!("journal: there is space again");
                 self.stats.disk_full = false;
             }
-            fresh.into_iter().for_each(|incoming| self.state.apply(*incoming));
+            self.fold(fresh, received_us);
         }
         for (reply, key, judged) in answers {
             // Who asked may be gone; what was taken stays taken.
             let _ = reply.send(self.answer(&key, judged, kept, received_us));
         }
         Ok(())
+    }
+
+    /// Folds what the journal has just kept.
+    fn fold(&mut self, fresh: Vec<Incoming>, received_us: i64) {
+        for (incoming, place) in fresh.into_iter().zip(self.journal.placed()) {
+            let (host, bytes) = (incoming.host().map(str::to_owned), incoming.encoded_len() as u64);
+            self.state.apply(incoming);
+            if let Some(host) = host {
+                self.recorder.note(&self.state, &host, received_us, *place, bytes);
+            }
+        }
+        self.recorder.flush(true);
     }
 
     fn judge(&mut self, key: &Key, incoming: &mut Incoming, received_us: i64) -> Result<Admission, Refusal> {
@@ -341,13 +289,43 @@ impl Engine {
         self.take(vec![Command::Take(Box::new(wire::tick()), None)])?;
         self.ticks += 1;
         if self.ticks.is_multiple_of(RETAIN_TICKS) {
-            match self.journal.retain(self.last_us) {
-                Ok(0) => {}
-                Ok(gone) => info!("retention removed {gone} journal segments"),
-                Err(error) => warn!("retention: {error}"),
-            }
+            self.retain();
+        }
+        let fresh = self.journal.records() - self.checkpoint_at;
+        if fresh >= CHECKPOINT_RECORDS || self.ticks.is_multiple_of(CHECKPOINT_TICKS) {
+            self.checkpoint()?;
         }
         Ok(())
+    }
+
+    fn retain(&mut self) {
+        match self.journal.retain(self.last_us) {
+            Ok(0) => {}
+            Ok(gone) => info!("retention removed {gone} journal segments"),
+            Err(error) => warn!("retention: {error}"),
+        }
+        let (oldest, newest) = self.journal.segments_kept();
+        self.recorder.retain(&self.state, oldest, newest, self.last_us);
+    }
+
+    /// Has a checkpoint of the present state written, unless one is still being written.
+    fn checkpoint(&mut self) -> Result<(), String> {
+        if self.saver.is_free()
+            && let Some(checkpoint) = self.freeze()?
+        {
+            self.saver.begin(checkpoint);
+        }
+        Ok(())
+    }
+
+    /// The present state with its place in the journal, everything before which is durable.
+    fn freeze(&mut self) -> Result<Option<Checkpoint>, String> {
+        let Some(journal) = self.journal.bookmark().map_err(|error| format!("journal: {error}"))? else {
+            return Ok(None);
+        };
+        self.checkpoint_at = self.journal.records();
+        let Some((past, timeline)) = self.recorder.bookmark() else { return Ok(None) };
+        Ok(Some(Checkpoint { journal, past, last_us: self.last_us, fold: self.state.clone(), timeline }))
     }
 
     fn now_us(&mut self) -> i64 {
@@ -357,7 +335,7 @@ impl Engine {
     }
 
     fn view(&self) -> View {
-        let cuts = self.state.converter.cuts();
+        let cuts = self.state.cuts();
         let stats = Stats {
             journal_records: self.journal.records(),
             journal_bytes: self.journal.bytes(),
@@ -369,11 +347,6 @@ impl Engine {
         };
         picture(&self.state.core, self.last_us, stats)
     }
-}
-
-/// The core as readers see it.
-pub fn picture(core: &Core, at_us: i64, stats: Stats) -> View {
-    View { at_us, hosts: core.hosts().cloned().collect(), incidents: core.incidents().cloned().collect(), stats }
 }
 
 /// What waits now, the first of it already received; true: the engine is to end after it.

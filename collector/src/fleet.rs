@@ -9,6 +9,8 @@ mod locate;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use history::{History, silence_limit_us};
 pub use locate::Place;
 
@@ -24,14 +26,15 @@ const UPSTREAMS_MAX: usize = 4_096;
 const MINUTES_MAX: usize = 10;
 
 /// Every host's state and recent history.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Fleet {
-    hosts: BTreeMap<String, HostEntry>,
+    /// Shared with frozen copies of the fleet; what changes is copied first.
+    hosts: BTreeMap<String, Arc<HostEntry>>,
     marks: VecDeque<(i64, Mark)>,
 }
 
 /// One host: what queries show and what evidence is drawn from.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct HostEntry {
     /// What queries show.
     pub state: Arc<HostState>,
@@ -40,6 +43,13 @@ pub struct HostEntry {
 }
 
 impl Fleet {
+    /// A fleet of one host.
+    pub fn of(state: Arc<HostState>) -> Self {
+        let name = state.name.clone();
+        let entry = HostEntry { state, history: History::default() };
+        Self { hosts: BTreeMap::from([(name, Arc::new(entry))]), marks: VecDeque::new() }
+    }
+
     /// Folds one record.
     pub fn apply(&mut self, record: &Record) {
         let now_us = record.received_us;
@@ -48,7 +58,7 @@ impl Fleet {
             RecordKind::Report(report) => self.report(report, now_us),
             RecordKind::StreamEnded { host, .. } => {
                 if let Some(entry) = self.hosts.get_mut(host) {
-                    Arc::make_mut(&mut entry.state).connected = false;
+                    Arc::make_mut(&mut Arc::make_mut(entry).state).connected = false;
                 }
             }
             RecordKind::Mark(mark) => {
@@ -63,12 +73,12 @@ impl Fleet {
 
     /// A host's entry.
     pub fn host(&self, name: &str) -> Option<&HostEntry> {
-        self.hosts.get(name)
+        self.hosts.get(name).map(Arc::as_ref)
     }
 
     /// All hosts in the order of their names.
     pub fn hosts(&self) -> impl Iterator<Item = (&String, &HostEntry)> {
-        self.hosts.iter()
+        self.hosts.iter().map(|(name, entry)| (name, &**entry))
     }
 
     /// Deployment marks of a service on a host in a stretch of time, oldest first.
@@ -82,7 +92,7 @@ impl Fleet {
     }
 
     fn hello(&mut self, hello: &Hello, now_us: i64) {
-        let entry = self.hosts.entry(hello.host.clone()).or_default();
+        let entry = Arc::make_mut(self.hosts.entry(hello.host.clone()).or_default());
         entry.history.heard(hello.interval_us, now_us);
         entry.history.agent_started(hello.epoch, now_us);
         let state = Arc::make_mut(&mut entry.state);
@@ -107,7 +117,7 @@ impl Fleet {
     }
 
     fn report(&mut self, report: &Report, now_us: i64) {
-        let entry = self.hosts.entry(report.host.clone()).or_default();
+        let entry = Arc::make_mut(self.hosts.entry(report.host.clone()).or_default());
         entry.history.heard(entry.state.interval_us, now_us);
         let state = Arc::make_mut(&mut entry.state);
         if state.first_heard_us == 0 {

@@ -7,6 +7,8 @@ mod identity;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::case::{Case, CaseKey, Stretch};
 use crate::fleet::Place;
 use crate::model::{Cause, Family, Incident, IncidentState, Verdict};
@@ -25,7 +27,7 @@ const QUIET_US: i64 = 30_000_000;
 const LONG_QUIET_US: i64 = 60_000_000;
 
 /// All incidents.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Incidents {
     /// By id; ids sort by the time of the first failure.
     kept: BTreeMap<String, Arc<Incident>>,

@@ -12,17 +12,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod bookmark;
 mod disk;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod frame;
+mod reader;
 mod recover;
 mod retention;
 #[cfg(test)]
 mod tests;
 
-pub use disk::{Appender, Disk, FileSystem};
-pub use frame::{Entry, MAX_PAYLOAD};
+pub use bookmark::Bookmark;
+pub use disk::{Appender, Disk, FileSystem, sync_dir};
+pub use frame::{Entry, MAX_PAYLOAD, Place};
+pub use reader::Reader;
 pub use recover::{Note, Recovery};
 pub use retention::Limits;
 
@@ -76,6 +80,8 @@ pub struct Journal {
     active: Option<Active>,
     buffer: Vec<u8>,
     buffered: Buffered,
+    /// Where the records of the last commit stand.
+    placed: Vec<Place>,
     next_index: u64,
     broken: bool,
     /// Held as long as the journal is open; the lock goes with it.
@@ -84,6 +90,7 @@ pub struct Journal {
 
 struct Active {
     file: Box<dyn Appender>,
+    first: u64,
     salt: u64,
     bytes: u64,
     oldest_us: Option<i64>,
@@ -98,20 +105,21 @@ struct Buffered {
 impl Journal {
     /// Opens the journal in `dir`, makes it if there is none, hands every valid record to `visit` in order.
     pub fn open(dir: &Path, options: Options, visit: &mut dyn FnMut(Entry<'_>)) -> Result<(Self, Recovery), OpenError> {
-        Self::open_on(dir, options, Box::new(FileSystem), visit)
+        Self::open_on(dir, options, Box::new(FileSystem), None, visit)
     }
 
-    /// As `open`, on any disk.
+    /// As `open`, on any disk. With a bookmark that fits only what lies after it is read.
     pub fn open_on(
         dir: &Path,
         options: Options,
         mut disk: Box<dyn Disk>,
+        after: Option<&Bookmark>,
         visit: &mut dyn FnMut(Entry<'_>),
     ) -> Result<(Self, Recovery), OpenError> {
         let at_dir = |error| OpenError::Io(dir.to_owned(), error);
         fs::create_dir_all(dir).map_err(at_dir)?;
         let lock = lock(dir)?;
-        let (mut found, mut recovery) = recover::walk(dir, visit).map_err(at_dir)?;
+        let (mut found, mut recovery) = recover::walk(dir, after, visit).map_err(at_dir)?;
         recover::mend(dir, &mut found, &mut recovery);
         let segments: Vec<SegmentFacts> = found.iter().filter_map(facts).collect();
         let active = match found.last() {
@@ -123,10 +131,19 @@ impl Journal {
         while active.is_none() && dir.join(recover::segment_name(next_index)).exists() {
             next_index += 1;
         }
-        let (buffer, buffered) = (Vec::new(), Buffered::default());
-        let dir = dir.to_owned();
-        let journal =
-            Self { dir, options, disk, segments, active, buffer, buffered, next_index, broken: false, _lock: lock };
+        let journal = Self {
+            dir: dir.to_owned(),
+            options,
+            disk,
+            segments,
+            active,
+            buffer: Vec::new(),
+            buffered: Buffered::default(),
+            placed: Vec::new(),
+            next_index,
+            broken: false,
+            _lock: lock,
+        };
         Ok((journal, recovery))
     }
 
@@ -146,6 +163,7 @@ impl Journal {
     /// Writes all that is buffered; with `durable` it returns after it has reached the disk itself.
     pub fn commit(&mut self, durable: bool) -> Result<(), CommitError> {
         let buffered = std::mem::take(&mut self.buffered);
+        self.placed.clear();
         let result = self.commit_records(&buffered.records, durable);
         self.buffer.clear();
         // One huge batch must not hold its memory for ever.
@@ -168,9 +186,11 @@ impl Journal {
             return Err(CommitError::Failed(io::Error::other("no segment is open")));
         };
         let mut bytes = Vec::with_capacity(self.buffer.len() + records.len() * frame::FRAME_HEADER);
+        let mut placed = Vec::with_capacity(records.len());
         for (index, (at_us, range)) in (self.next_index..).zip(records) {
             let payload = self.buffer.get(range.clone()).unwrap_or_default();
-            frame::encode(active.salt, Entry { index, at_us: *at_us, payload }, &mut bytes);
+            placed.push(Place { segment: active.first, offset: active.bytes + bytes.len() as u64 });
+            frame::encode(active.salt, index, *at_us, payload, &mut bytes);
         }
         active.write(&bytes)?;
         if durable {
@@ -179,6 +199,7 @@ impl Journal {
         active.bytes += bytes.len() as u64;
         active.oldest_us.get_or_insert(*first_us);
         self.next_index += records.len() as u64;
+        self.placed = placed;
         if let Some(segment) = self.segments.last_mut() {
             segment.bytes = active.bytes;
             segment.newest_us = Some(*last_us);
@@ -211,7 +232,8 @@ impl Journal {
             let _ = fs::remove_file(&path);
             judge(error)
         })?;
-        self.active = Some(Active { file, salt: header.salt, bytes: SEGMENT_HEADER as u64, oldest_us: None });
+        let SegmentHeader { first, salt } = header;
+        self.active = Some(Active { file, first, salt, bytes: SEGMENT_HEADER as u64, oldest_us: None });
         self.segments.push(SegmentFacts { first: header.first, bytes: SEGMENT_HEADER as u64, newest_us: None });
         Ok(())
     }
@@ -226,6 +248,32 @@ impl Journal {
             }
         }
         Ok(gone.len())
+    }
+
+    /// Where the records of the last commit stand, in their order.
+    pub fn placed(&self) -> &[Place] {
+        &self.placed
+    }
+
+    /// The oldest and the newest segment, by the indexes of their first records. 0: there are none.
+    pub fn segments_kept(&self) -> (u64, u64) {
+        let first = |segment: Option<&SegmentFacts>| segment.map_or(0, |segment| segment.first);
+        (first(self.segments.first()), first(self.segments.last()))
+    }
+
+    /// Makes everything committed durable and gives the place after it. None: there is nothing yet.
+    pub fn bookmark(&mut self) -> Result<Option<Bookmark>, CommitError> {
+        let Some(active) = self.active.as_mut().filter(|_| !self.broken) else { return Ok(None) };
+        if let Err(error) = active.file.sync() {
+            self.broken = true;
+            return Err(CommitError::Failed(error));
+        }
+        Ok(Some(Bookmark {
+            place: Place { segment: active.first, offset: active.bytes },
+            salt: active.salt,
+            next_index: self.next_index,
+            segments: self.segments.clone(),
+        }))
     }
 
     /// Bytes of all segments.
@@ -286,13 +334,14 @@ fn resume(last: &recover::Found, disk: &mut dyn Disk) -> io::Result<Option<Activ
     let Some(header) = last.header else { return Ok(None) };
     let mut file = disk.reopen(&last.path)?;
     file.sync()?;
-    let active = Active { file, salt: header.salt, bytes: last.len, oldest_us: last.span_us.map(|(oldest, _)| oldest) };
+    let SegmentHeader { first, salt } = header;
+    let active = Active { file, first, salt, bytes: last.len, oldest_us: last.span_us.map(|(oldest, _)| oldest) };
     Ok((last.len == last.valid_len).then_some(active))
 }
 
 /// Reads the journal in `dir` without changing anything; another process may own it.
 pub fn read(dir: &Path, visit: &mut dyn FnMut(Entry<'_>)) -> io::Result<Recovery> {
-    let (found, mut recovery) = recover::walk(dir, visit)?;
+    let (found, mut recovery) = recover::walk(dir, None, visit)?;
     recover::name_bad(&found, &mut recovery);
     Ok(recovery)
 }

@@ -22,7 +22,7 @@ pub use incidents::{IncidentFilter, changes, incident_doc};
 pub use metrics::Tally;
 pub use question::{BadQuestion, Document, Question, parse_duration, parse_time};
 pub use untrusted::{Untrusted, clean, clean_json};
-pub use why::sentence;
+pub use why::{concerned, sentence};
 
 /// The collector's own counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub struct Stats {
 pub struct View {
     /// The moment: time of the newest record, unix microseconds.
     pub at_us: i64,
+    /// Of a past moment: the oldest that can be told of. None: this is now, or none can.
+    pub kept_since_us: Option<i64>,
     /// Hosts by name.
     pub hosts: Vec<Arc<HostState>>,
     /// Incidents, oldest first.

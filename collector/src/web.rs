@@ -13,7 +13,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 
 use crate::engine::{Handle, Refusal};
-use crate::view::{self, Document, Question, Tally, stamp};
+use crate::view::{self, Answer, BadQuestion, Document, Question, Tally, stamp};
 use crate::wire;
 
 /// Largest request body, bytes.
@@ -57,11 +57,15 @@ async fn document(
     Query(filters): Query<BTreeMap<String, String>>,
 ) -> Response {
     let Ok(document) = Document::parse(&name) else { return not_found().await };
-    let answered = Question::parse(document, filters).and_then(|question| view::answer(&engine.view(), &question));
-    match answered {
+    match answer(&engine, document, filters).await {
         Ok(answer) => json(StatusCode::OK, answer.json),
         Err(bad) => fault(StatusCode::BAD_REQUEST, &bad.to_string()),
     }
+}
+
+async fn answer(engine: &Handle, document: Document, filters: BTreeMap<String, String>) -> Result<Answer, BadQuestion> {
+    let question = Question::parse(document, filters)?;
+    view::answer(&*engine.view_for(&question).await?, &question)
 }
 
 /// The body of `POST /v1/mark`.

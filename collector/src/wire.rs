@@ -4,9 +4,10 @@
 //! says nothing usable is refused with a reason; nothing here panics. Conversion is a fold over the journal's records
 //! (a report without an offset of its own takes the one of its host's hello), so a replay gives the same values.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use prost::Message;
+use serde::{Deserialize, Serialize};
 use why502_proto::v1;
 
 use crate::model::{self, Record, RecordKind};
@@ -145,6 +146,16 @@ impl Incoming {
         self.0.encoded_len()
     }
 
+    /// The host whose record it is. None: it is nobody's alone.
+    pub fn host(&self) -> Option<&str> {
+        match &self.0.kind {
+            Some(v1::journal_record::Kind::Hello(hello)) => Some(&hello.host),
+            Some(v1::journal_record::Kind::Report(record)) => Some(&record.host),
+            Some(v1::journal_record::Kind::StreamEnded(ended)) => Some(&ended.host),
+            _ => None,
+        }
+    }
+
     /// What it means for the numbering.
     pub fn key(&self) -> Key {
         match &self.0.kind {
@@ -160,7 +171,7 @@ impl Incoming {
 }
 
 /// Counts of what had to be bounded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Cuts {
     /// Texts that were cut.
     pub texts: u64,
@@ -176,13 +187,30 @@ pub struct Cuts {
 const HELLO_WAY_US: i64 = 2_000_000;
 
 /// The fold from journal records to the model's: keeps each host's clock as its hello told it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Converter {
-    ahead_us: HashMap<String, i64>,
+    hosts: BTreeMap<String, Memory>,
     cuts: Cuts,
 }
 
+/// What is remembered of one host.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Memory {
+    /// Its clock less the collector's, as its hello told it, microseconds.
+    ahead_us: i64,
+}
+
 impl Converter {
+    /// A converter that goes on with one host's records.
+    pub fn remembering(host: &str, memory: Memory) -> Self {
+        Self { hosts: BTreeMap::from([(host.to_owned(), memory)]), cuts: Cuts::default() }
+    }
+
+    /// What is remembered of a host.
+    pub fn memory(&self, host: &str) -> Memory {
+        self.hosts.get(host).cloned().unwrap_or_default()
+    }
+
     /// What had to be bounded so far.
     pub fn cuts(&self) -> Cuts {
         self.cuts
@@ -222,7 +250,7 @@ impl Converter {
         let behind_us = received_us.saturating_sub(hello.at_unix_us);
         // So far behind a hello may also be for its way here, which is no reason to move times.
         let ahead_us = if (0..=HELLO_WAY_US).contains(&behind_us) { 0 } else { bounds::ahead(-behind_us) };
-        self.ahead_us.insert(hello.host.clone(), ahead_us);
+        self.hosts.insert(hello.host.clone(), Memory { ahead_us });
         let mut line = Line::new(ahead_us, received_us, &mut self.cuts);
         model::Hello {
             host: line.host(hello.host),
@@ -239,7 +267,7 @@ impl Converter {
     fn report(&mut self, record: v1::ReportRecord, received_us: i64) -> model::Report {
         let report = record.report.unwrap_or_default();
         let told = report.collector_offset_us.map(|offset_us| bounds::ahead(offset_us.saturating_neg()));
-        let ahead_us = told.or_else(|| self.ahead_us.get(&record.host).copied()).unwrap_or(0);
+        let ahead_us = told.or_else(|| self.hosts.get(&record.host).map(|known| known.ahead_us)).unwrap_or(0);
         let mut line = Line::new(ahead_us, received_us, &mut self.cuts);
         model::Report {
             host: line.host(record.host),

@@ -143,6 +143,26 @@ fn http(api: &str, request: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_past_state_is_told_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let (mut agent, _) = Agent::connect(&collector.ingest, hello("app-1", 1)).await;
+    let sample = |process_count| v1::InstanceSample { service: "api".to_owned(), process_count, ..Default::default() };
+    agent.send(v1::Report { instances: vec![sample(2)], ..report(1, vec![]) }).await;
+    agent.acked(1).await;
+    let then = collector.until("instances", &[], |doc| doc["instances"][0]["processes"] == 2).await;
+    agent.send(v1::Report { instances: vec![sample(0)], ..report(2, vec![]) }).await;
+    agent.acked(2).await;
+    let now = collector.until("instances", &[], |doc| doc["instances"][0]["state"] == "not_running").await;
+    let at = then["at"].as_str().unwrap();
+    let (past, found) = collector.ask("instances", &[("at", at)]).await.unwrap();
+    assert!(found && past["at"] == at && past["instances"] == then["instances"], "{past} is not {then}, now {now}");
+    let (past, found) = collector.ask("why", &[("target", "api"), ("at", at)]).await.unwrap();
+    assert!(!found && past["now"]["instances"] == then["instances"], "{past}");
+    collector.stop().await;
+}
+
+#[tokio::test]
 async fn exit_codes_tell_found_nothing_and_bad_questions_apart() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::start(dir.path()).await;
@@ -153,7 +173,9 @@ async fn exit_codes_tell_found_nothing_and_bad_questions_apart() {
         assert_eq!(code(&["why", "10.0.0.2:3000"]), 1);
         assert_eq!(code(&["incidents", "--json"]), 1);
         assert_eq!(code(&["incidents", "--cause", "gremlins"]), 2);
-        assert_eq!(code(&["hosts", "--at", "14:00"]), 2);
+        assert_eq!(code(&["hosts", "--at", "2020-01-01T00:00:00Z"]), 1);
+        assert_eq!(code(&["hosts", "--at", "2999-01-01T00:00:00Z"]), 2);
+        assert_eq!(code(&["hosts", "--at", "soon"]), 2);
         assert_eq!(code(&["mark", "deploy", "--service", ""]), 2);
         assert_eq!(code(&["mark", "deploy", "--service", "api"]), 0);
         assert_eq!(why502(&api, &["incidents", "--json"]).1, "{\"incidents\":[]}\n");

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use super::Moment;
 use crate::model::{Attempt, Failure, Signal};
 
@@ -11,7 +13,7 @@ const FIRST_MAX: usize = 16;
 const LAST_MAX: usize = 48;
 
 /// One failed attempt.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Note {
     /// When it failed, unix microseconds.
     pub at_us: i64,
@@ -44,7 +46,7 @@ pub struct Note {
 }
 
 /// Failures of a case in a stretch of time.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Stretch {
     /// The first failure.
     pub first_us: i64,

@@ -2,7 +2,9 @@
 //! journal, so that it is the same after a restart. Live, a report is taken only if it is the next of its numbering;
 //! in a damaged journal a number may be missing, so numbers beyond a hole are remembered one by one until it closes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 
 use crate::wire::{Key, Numbering};
 
@@ -20,7 +22,7 @@ pub enum Admission {
     Gap(u64),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Known {
     boot_id: String,
     epoch: u64,
@@ -38,11 +40,12 @@ impl Known {
 }
 
 /// Every host's numberings.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Numberings {
-    hosts: HashMap<String, Vec<Known>>,
+    hosts: BTreeMap<String, Vec<Known>>,
     /// State before the batch of the hosts it touched.
-    before: HashMap<String, Option<Vec<Known>>>,
+    #[serde(skip)]
+    before: BTreeMap<String, Option<Vec<Known>>>,
 }
 
 impl Numberings {
@@ -63,7 +66,7 @@ impl Numberings {
 
     /// Forgets what the batch changed.
     pub fn roll_back(&mut self) {
-        for (host, known) in self.before.drain() {
+        for (host, known) in std::mem::take(&mut self.before) {
             match known {
                 Some(known) => self.hosts.insert(host, known),
                 None => self.hosts.remove(&host),

@@ -70,10 +70,134 @@ async fn what_was_live_is_what_a_replay_gives() {
     engine.stop().await;
     end.await.unwrap().unwrap();
     let mut fold = Fold::default();
-    journal::read(dir.path(), &mut |entry| fold.fold_bytes(entry.payload)).unwrap();
+    journal::read(dir.path(), &mut |entry| drop(fold.fold_bytes(entry.payload))).unwrap();
     let live = engine.view();
     let replayed = picture(&fold.core, live.at_us, live.stats.clone());
     assert_eq!(*live, replayed);
+}
+
+/// A report with a failing upstream and a log line that makes it `bytes` large.
+fn failing_report(seq: u64, bytes: usize) -> Incoming {
+    let at_unix_us = 1_700_000_000_000_000 + seq as i64;
+    let attempt = v1::Attempt { upstream: "10.0.0.9:1".into(), signal: "connect_refused".into(), ..Default::default() };
+    let failure = v1::Failure {
+        gateway: "edge".into(),
+        status: 502,
+        signal: "connect_refused".into(),
+        attempts: vec![attempt],
+        line: "x".repeat(bytes),
+        ..Default::default()
+    };
+    let kind = Some(v1::event::Kind::Failure(failure));
+    let host = v1::HostSample { at_unix_us, load1: Some(seq as f64), ..Default::default() };
+    let events = vec![v1::Event { at_unix_us, kind }];
+    let report = v1::Report { seq, at_unix_us, host: Some(host), events, ..Default::default() };
+    wire::report(&numbering(), report).unwrap()
+}
+
+async fn take_failures(engine: &Handle, numbers: std::ops::RangeInclusive<u64>, bytes: usize) -> Vec<i64> {
+    let mut times = Vec::new();
+    for seq in numbers {
+        times.push(engine.take(failing_report(seq, bytes)).await.unwrap().received_us);
+    }
+    times
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(std::fs::copy(entry.path(), target)) }
+    }
+}
+
+/// The folded state of the journal in `dir` as a start finds it, and how many records it read for that.
+fn started(dir: &Path) -> (Vec<u8>, u64) {
+    let engine = Engine::open(dir, Options::default()).unwrap();
+    let read = engine.journal.records() - engine.checkpoint_at;
+    (postcard::to_stdvec(&engine.state).unwrap(), read)
+}
+
+#[tokio::test]
+async fn a_checkpoint_and_what_came_after_it_give_what_the_whole_journal_gives() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, end) = spawn(dir.path());
+    engine.take(hello()).await.unwrap();
+    take_failures(&engine, 1..=50, 10).await;
+    engine.stop().await;
+    end.await.unwrap().unwrap();
+    let (engine, _end) = spawn(dir.path());
+    take_failures(&engine, 51..=80, 10).await;
+    // What a kill leaves behind.
+    let killed = tempfile::tempdir().unwrap();
+    copy(dir.path(), killed.path());
+    let (folded, read) = started(killed.path());
+    assert!((30..40).contains(&read), "{read} records after the checkpoint");
+    std::fs::remove_file(Checkpoint::path(killed.path())).unwrap();
+    let (whole, read) = started(killed.path());
+    assert!(read > 80 && folded == whole, "{read} records in all");
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_broken_or_of_another_journal_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, end) = spawn(dir.path());
+    take_failures(&engine, 1..=20, 10).await;
+    engine.stop().await;
+    end.await.unwrap().unwrap();
+    let (whole, read) = started(dir.path());
+    assert_eq!(read, 0);
+    let path = Checkpoint::path(dir.path());
+    let good = std::fs::read(&path).unwrap();
+    for at in [0, 12, 20, good.len() / 2, good.len() - 1] {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        std::fs::write(&path, bad).unwrap();
+        assert_eq!(started(dir.path()), (whole.clone(), 20), "byte {at} flipped");
+    }
+    for len in [0, 10, 17, good.len() / 2] {
+        std::fs::write(&path, &good[..len]).unwrap();
+        assert_eq!(started(dir.path()), (whole.clone(), 20), "cut to {len} bytes");
+    }
+    let other = tempfile::tempdir().unwrap();
+    let (engine, end) = spawn(other.path());
+    engine.take(hello()).await.unwrap();
+    engine.stop().await;
+    end.await.unwrap().unwrap();
+    std::fs::write(Checkpoint::path(other.path()), good).unwrap();
+    assert_eq!(started(other.path()).1, 1);
+}
+
+#[tokio::test]
+async fn past_states_are_told_as_they_were_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, end) = spawn(dir.path());
+    engine.take(hello()).await.unwrap();
+    // Large enough that several blocks fill.
+    let mut times = take_failures(&engine, 1..=60, 20_000).await;
+    engine.stop().await;
+    end.await.unwrap().unwrap();
+    let (engine, _end) = spawn(dir.path());
+    times.extend(take_failures(&engine, 61..=100, 20_000).await);
+    for (seq, at_us) in (1..).zip(&times) {
+        let host = engine.past.state("app-1", *at_us).unwrap().unwrap();
+        let newest = times.iter().rposition(|other| other == at_us).unwrap() + 1;
+        assert_eq!(host.sample.as_ref().unwrap().load1, Some(newest as f64), "after report {seq}");
+        assert_eq!(host.gateways["edge"].upstreams["10.0.0.9:1"].failed, newest as u64);
+    }
+    assert_eq!(engine.past.state("app-1", times[0] - 3_600_000_000).unwrap(), None);
+    let (from_us, to_us) = (times[70], times[75]);
+    let mut seen = 0;
+    engine
+        .past
+        .records("app-1", from_us, to_us, &mut |record| {
+            assert!((from_us..=to_us).contains(&record.received_us));
+            seen += 1;
+        })
+        .unwrap();
+    assert_eq!(seen, times.iter().filter(|at_us| (from_us..=to_us).contains(*at_us)).count());
+    let newest = engine.past.state("app-1", i64::MAX).unwrap().unwrap();
+    assert_eq!(*newest, *engine.view().hosts[0]);
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Event, EventKind, HostSample, InstanceSample, ProcessExited, Report, UpstreamSample};
 
 /// How far back history reaches, microseconds.
@@ -13,7 +15,7 @@ const EVENTS_MAX: usize = 2_048;
 const SAMPLES_MAX: usize = 720;
 
 /// What happened lately on a host, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct History {
     /// Starts, ends, listeners, OOM kills, links, clock steps, kernel notes.
     lives: VecDeque<Event>,

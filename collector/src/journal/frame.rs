@@ -9,6 +9,7 @@
 //! known, and looking for the next record after a bad header is cheap.
 
 use crc32fast::Hasher;
+use serde::{Deserialize, Serialize};
 
 /// Bytes of one copy of a segment's header.
 const HEADER_COPY: usize = 32;
@@ -71,19 +72,30 @@ pub struct Entry<'a> {
     pub at_us: i64,
     /// What was appended.
     pub payload: &'a [u8],
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// Where a record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Place {
+    /// Its segment, by the index of the segment's first record.
+    pub segment: u64,
+    /// Where its frame begins there, bytes.
+    pub offset: u64,
 }
 
 /// Appends a frame to `out`.
-pub fn encode(salt: u64, entry: Entry<'_>, out: &mut Vec<u8>) {
+pub fn encode(salt: u64, index: u64, at_us: i64, payload: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&FRAME_MAGIC);
-    out.extend_from_slice(&(entry.payload.len() as u32).to_le_bytes());
-    out.extend_from_slice(&entry.index.to_le_bytes());
-    out.extend_from_slice(&entry.at_us.to_le_bytes());
-    out.extend_from_slice(&salted_crc(salt, entry.payload).to_le_bytes());
+    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    out.extend_from_slice(&index.to_le_bytes());
+    out.extend_from_slice(&at_us.to_le_bytes());
+    out.extend_from_slice(&salted_crc(salt, payload).to_le_bytes());
     let crc = salted_crc(salt, &out[start..]);
     out.extend_from_slice(&crc.to_le_bytes());
-    out.extend_from_slice(entry.payload);
+    out.extend_from_slice(payload);
 }
 
 /// A stretch of a segment that holds no valid record.
@@ -108,9 +120,10 @@ pub struct Scan {
     pub span_us: Option<(i64, i64)>,
 }
 
-/// Walks the frames of a segment in order and hands each valid one to `visit`.
-pub fn scan<'a>(bytes: &'a [u8], salt: u64, mut visit: impl FnMut(Entry<'a>)) -> Scan {
-    let mut found = Scan { valid_len: SEGMENT_HEADER.min(bytes.len()), ..Scan::default() };
+/// Walks the frames of a segment in order, from the one at `start` on, and hands each valid one to `visit`.
+pub fn scan<'a>(bytes: &'a [u8], header: SegmentHeader, start: usize, mut visit: impl FnMut(Entry<'a>)) -> Scan {
+    let SegmentHeader { first: segment, salt } = header;
+    let mut found = Scan { valid_len: start.max(SEGMENT_HEADER).min(bytes.len()), ..Scan::default() };
     let mut pos = found.valid_len;
     while pos < bytes.len() {
         let step = parse(bytes, pos, salt).filter(|step| found.last_index.is_none_or(|last| step.index > last));
@@ -119,7 +132,7 @@ pub fn scan<'a>(bytes: &'a [u8], salt: u64, mut visit: impl FnMut(Entry<'a>)) ->
                 if pos > found.valid_len {
                     found.bad.push(Bad { offset: found.valid_len, len: pos - found.valid_len });
                 }
-                visit(Entry { index, at_us, payload });
+                visit(Entry { index, at_us, payload, place: Place { segment, offset: pos as u64 } });
                 found.last_index = Some(index);
                 found.span_us = Some((found.span_us.map_or(at_us, |(first, _)| first), at_us));
                 found.valid_len = end;
@@ -141,18 +154,25 @@ struct Step<'a> {
     end: usize,
 }
 
-fn parse(bytes: &[u8], pos: usize, salt: u64) -> Option<Step<'_>> {
-    let header = bytes.get(pos..pos + FRAME_HEADER)?;
+/// How long the payload of the frame is that begins with these bytes. None: no frame of this segment begins so.
+pub fn payload_len(salt: u64, header: &[u8; FRAME_HEADER]) -> Option<usize> {
     let len = u32_at(header, 4)? as usize;
     let whole = header.starts_with(&FRAME_MAGIC)
         && len <= MAX_PAYLOAD
         && u32_at(header, 28)? == salted_crc(salt, header.get(..28)?);
-    if !whole {
-        return None;
-    }
-    let end = pos + FRAME_HEADER + len;
+    whole.then_some(len)
+}
+
+/// Whether a payload is the one that its frame's header speaks of.
+pub fn payload_fits(salt: u64, header: &[u8; FRAME_HEADER], payload: &[u8]) -> bool {
+    u32_at(header, 24) == Some(salted_crc(salt, payload))
+}
+
+fn parse(bytes: &[u8], pos: usize, salt: u64) -> Option<Step<'_>> {
+    let header = bytes.get(pos..)?.first_chunk()?;
+    let end = pos + FRAME_HEADER + payload_len(salt, header)?;
     let payload = bytes.get(pos + FRAME_HEADER..end)?;
-    let good = u32_at(header, 24)? == salted_crc(salt, payload);
+    let good = payload_fits(salt, header, payload);
     Some(Step { index: u64_at(header, 8)?, at_us: u64_at(header, 16)? as i64, payload: good.then_some(payload), end })
 }
 
@@ -185,15 +205,15 @@ mod tests {
     fn segment(payloads: &[&[u8]]) -> Vec<u8> {
         let mut bytes = SegmentHeader { first: 1, salt: SALT }.encode().to_vec();
         for (index, payload) in (1..).zip(payloads) {
-            encode(SALT, Entry { index, at_us: index as i64 * 10, payload }, &mut bytes);
+            encode(SALT, index, index as i64 * 10, payload, &mut bytes);
         }
         bytes
     }
 
     fn read(bytes: &[u8]) -> (Vec<(u64, Vec<u8>)>, Scan) {
         let mut seen = Vec::new();
-        let salt = SegmentHeader::decode(bytes).map_or(0, |(header, _)| header.salt);
-        let found = scan(bytes, salt, |entry| seen.push((entry.index, entry.payload.to_vec())));
+        let header = SegmentHeader::decode(bytes).map_or(SegmentHeader { first: 0, salt: 0 }, |(header, _)| header);
+        let found = scan(bytes, header, 0, |entry| seen.push((entry.index, entry.payload.to_vec())));
         (seen, found)
     }
 
@@ -231,7 +251,7 @@ mod tests {
     #[test]
     fn a_frame_inside_a_payload_is_never_taken_for_a_record() {
         let mut forged = Vec::new();
-        encode(SALT ^ 1, Entry { index: 9, at_us: 0, payload: b"forged" }, &mut forged);
+        encode(SALT ^ 1, 9, 0, b"forged", &mut forged);
         let mut bytes = segment(&[&forged, b"true"]);
         bytes[SEGMENT_HEADER] ^= 0xff;
         assert_eq!(read(&bytes).0, vec![(2, b"true".to_vec())]);

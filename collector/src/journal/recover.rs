@@ -5,8 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::bookmark::Bookmark;
 use super::disk::{rename_durably, write_durably};
 use super::frame::{Bad, Entry, SEGMENT_HEADER, Scan, SegmentHeader, scan};
+use super::retention::SegmentFacts;
 
 /// Something in a journal that was not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +52,20 @@ pub struct Found {
     pub span_us: Option<(i64, i64)>,
 }
 
+impl Found {
+    /// A segment that lies before a bookmark and is not read.
+    fn passed(path: PathBuf, facts: &SegmentFacts) -> Self {
+        Self {
+            path,
+            header: Some(SegmentHeader { first: facts.first, salt: 0 }),
+            len: facts.bytes,
+            valid_len: facts.bytes,
+            bad: Vec::new(),
+            span_us: facts.newest_us.map(|newest_us| (newest_us, newest_us)),
+        }
+    }
+}
+
 /// The file name of the segment that begins with record `first`.
 pub fn segment_name(first: u64) -> String {
     format!("{first:020}.seg")
@@ -69,11 +85,20 @@ pub fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(segments)
 }
 
-/// Reads every segment in order; each valid record goes to `visit` once.
-pub fn walk(dir: &Path, visit: &mut dyn FnMut(Entry<'_>)) -> io::Result<(Vec<Found>, Recovery)> {
-    let mut recovery = Recovery { next_index: 1, ..Recovery::default() };
+/// Reads every segment in order; each valid record goes to `visit` once. With a bookmark only what lies after it is read.
+pub fn walk(
+    dir: &Path,
+    after: Option<&Bookmark>,
+    visit: &mut dyn FnMut(Entry<'_>),
+) -> io::Result<(Vec<Found>, Recovery)> {
+    let mut recovery = Recovery { next_index: after.map_or(1, |after| after.next_index), ..Recovery::default() };
     let mut segments = Vec::new();
     for (first, path) in list(dir)? {
+        if let Some(passed) = after.and_then(|after| after.passed(first)) {
+            recovery.bytes += passed.bytes;
+            segments.push(Found::passed(path, passed));
+            continue;
+        }
         let bytes = match fs::read(&path) {
             // Its owner may remove a segment while another process reads.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -84,14 +109,24 @@ pub fn walk(dir: &Path, visit: &mut dyn FnMut(Entry<'_>)) -> io::Result<(Vec<Fou
             let what = format!("records {} to {} are missing before this segment", recovery.next_index, first - 1);
             recovery.notes.push(Note { file: name_of(&path), offset: 0, bytes: 0, what });
         }
-        let found = walk_segment(path, &bytes, &mut recovery, visit);
+        let start = after.filter(|after| after.place.segment == first).map_or(0, |after| after.place.offset);
+        let mut found = walk_segment(path, &bytes, start as usize, &mut recovery, visit);
+        if let Some(newest_us) = after.filter(|_| start > 0).and_then(|after| after.newest_us(first)) {
+            found.span_us = Some((newest_us, found.span_us.map_or(newest_us, |(_, newest_us)| newest_us)));
+        }
         recovery.next_index = recovery.next_index.max(first);
         segments.push(found);
     }
     Ok((segments, recovery))
 }
 
-fn walk_segment(path: PathBuf, bytes: &[u8], recovery: &mut Recovery, visit: &mut dyn FnMut(Entry<'_>)) -> Found {
+fn walk_segment(
+    path: PathBuf,
+    bytes: &[u8],
+    start: usize,
+    recovery: &mut Recovery,
+    visit: &mut dyn FnMut(Entry<'_>),
+) -> Found {
     let file = name_of(&path);
     // A file without its whole header was being made when the power went: it holds nothing.
     let decoded = SegmentHeader::decode(bytes).filter(|_| bytes.len() >= SEGMENT_HEADER);
@@ -102,7 +137,7 @@ fn walk_segment(path: PathBuf, bytes: &[u8], recovery: &mut Recovery, visit: &mu
     let mut seen = 0;
     let mut next_index = recovery.next_index;
     let mut scanned = match decoded {
-        Some((header, _)) => scan(bytes, header.salt, |entry| {
+        Some((header, _)) => scan(bytes, header, start, |entry| {
             // A record that an earlier segment already gave is not given twice.
             if entry.index >= next_index {
                 next_index = entry.index + 1;

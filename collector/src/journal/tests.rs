@@ -122,7 +122,7 @@ fn faulty(dir: &Path, fail_from: u32) -> (Journal, Faults) {
     let (disk, faults) = faulty::disk();
     faults.fail_from(fail_from);
     let options = Options { segment_bytes: 150, ..Options::default() };
-    (Journal::open_on(dir, options, Box::new(disk), &mut |_| {}).unwrap().0, faults)
+    (Journal::open_on(dir, options, Box::new(disk), None, &mut |_| {}).unwrap().0, faults)
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The catalogue: families and causes, what proves each, what refutes it, what fixes it.
 //! Ids are stable: other programs match on them.
 
+use serde::{Deserialize, Serialize};
+
 /// A family of causes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)] // the ids are documented in the catalogue below
@@ -34,7 +36,7 @@ impl Family {
 }
 
 /// A cause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs)] // each is documented by its entry
 pub enum Cause {
     ProcessCrashed,

@@ -1,7 +1,9 @@
 //! What is configured on a host.
 
+use serde::{Deserialize, Serialize};
+
 /// A service as the agent's configuration names it.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ServiceConfig {
     /// The service's name.
     pub name: String,
@@ -14,7 +16,7 @@ pub struct ServiceConfig {
 }
 
 /// A gateway's own configuration, as far as it was understood.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct GatewayConfig {
     /// The gateway's name in agent.toml.
     pub gateway: String,
@@ -35,7 +37,7 @@ pub struct GatewayConfig {
 }
 
 /// Upstreams that a gateway chooses among.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Pool {
     /// The pool's name in the gateway (nginx upstream, HAProxy backend, Envoy cluster); the address where it has none.
     pub name: String,
@@ -60,7 +62,7 @@ pub struct Pool {
 }
 
 /// One member of a pool.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct PoolMember {
     /// Its name in the gateway (a HAProxy server), empty where it has none.
     pub name: String,
@@ -81,7 +83,7 @@ pub struct PoolMember {
 }
 
 /// A gateway's active health check.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct HealthCheck {
     /// "http", "tcp", "grpc" or another word of the gateway's.
     pub kind: String,
@@ -102,7 +104,7 @@ pub struct HealthCheck {
 }
 
 /// Time limits of a gateway towards its upstreams, microseconds; absent where not known.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Timeouts {
     /// To connect.
     pub connect_us: Option<u64>,
@@ -113,7 +115,7 @@ pub struct Timeouts {
 }
 
 /// How a gateway speaks TLS to its upstreams.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TlsSettings {
     /// Whether the certificate is verified.
     pub verify: bool,

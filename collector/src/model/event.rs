@@ -1,9 +1,11 @@
 //! What happened: mirror of `event.proto` with typed signals.
 
+use serde::{Deserialize, Serialize};
+
 use super::{ProbeResult, Signal};
 
 /// One thing that happened on or was seen from a host.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// When, unix microseconds, on the collector's time line.
     pub at_us: i64,
@@ -12,7 +14,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum EventKind {
     /// A process of a watched service began.
     ProcessStarted(ProcessStarted),
@@ -43,7 +45,7 @@ pub enum EventKind {
 }
 
 /// How a process's end is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum ExitSource {
     /// pidfd, with the kernel's own exit record.
     Pidfd,
@@ -55,7 +57,7 @@ pub enum ExitSource {
 }
 
 /// Who made an error answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Origin {
     /// The record can't tell.
     #[default]
@@ -71,7 +73,7 @@ pub enum Origin {
 }
 
 /// A process of a watched service began.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ProcessStarted {
     /// The service.
     pub service: String,
@@ -98,7 +100,7 @@ pub struct ProcessStarted {
 }
 
 /// A process of a watched service ended.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ProcessExited {
     /// The service.
     pub service: String,
@@ -143,7 +145,7 @@ impl ProcessExited {
 }
 
 /// The kernel killed a process for lack of memory.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct OomKill {
     /// The service it belonged to, empty where to none that is watched.
     pub service: String,
@@ -164,7 +166,7 @@ pub struct OomKill {
 }
 
 /// A service's listening socket came or went.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ListenChanged {
     /// The service.
     pub service: String,
@@ -175,7 +177,7 @@ pub struct ListenChanged {
 }
 
 /// The agent asked a service for its health from its own host.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct HealthResult {
     /// The service.
     pub service: String,
@@ -200,7 +202,7 @@ pub struct HealthResult {
 }
 
 /// A line of an application's log that tells of trouble.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LogMatch {
     /// The service.
     pub service: String,
@@ -215,7 +217,7 @@ pub struct LogMatch {
 }
 
 /// A gateway's error answer, or an attempt that failed before another served.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Failure {
     /// The gateway's name.
     pub gateway: String,
@@ -254,7 +256,7 @@ pub struct Failure {
 }
 
 /// One try of a gateway at one upstream.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Attempt {
     /// "ip:port", "unix:/path", or the name that the record gives (resolved by the configuration where it can be).
     pub upstream: String,
@@ -278,7 +280,7 @@ pub struct Attempt {
 }
 
 /// A gateway said something of an upstream or of itself that is no client's request.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct GatewayNotice {
     /// The gateway's name.
     pub gateway: String,
@@ -299,7 +301,7 @@ pub struct GatewayNotice {
 }
 
 /// A network interface went up or down.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LinkChanged {
     /// The interface.
     pub interface: String,
@@ -310,14 +312,14 @@ pub struct LinkChanged {
 }
 
 /// The host's clock was stepped against its monotonic clock.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ClockStepped {
     /// By how much, microseconds; positive: forward.
     pub by_us: i64,
 }
 
 /// A kernel log line that tells of trouble.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct KernelNote {
     /// What it tells of: "segfault", "conntrack_full", "syn_flood", "io_error", "hung_task", "link".
     pub kind: String,
@@ -330,7 +332,7 @@ pub struct KernelNote {
 }
 
 /// The agent is ending on purpose, so its silence is not the host's.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct AgentStopping {
     /// Why: "SIGTERM", "SIGINT".
     pub why: String,

@@ -1,11 +1,14 @@
 //! An incident: a case's life and its verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Cause, Signal};
 
 /// One gateway and one upstream that failed for a stretch of time, and why.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     /// A sortable id: the same records give the same id.
     pub id: String,
@@ -44,7 +47,7 @@ pub struct Incident {
 }
 
 /// Open or resolved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IncidentState {
     /// Failures may still come.
     Open,
@@ -63,7 +66,7 @@ impl IncidentState {
 }
 
 /// A gateway by name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct GatewayRef {
     /// The host it runs on.
     pub host: String,
@@ -74,7 +77,7 @@ pub struct GatewayRef {
 }
 
 /// A case's ranked causes with what they rest on.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The cause.
     pub cause: Cause,
@@ -90,15 +93,38 @@ pub struct Verdict {
     pub advice: Vec<String>,
 }
 
+/// The name of a source of evidence: one of the few that the rules know.
+pub type Source = &'static str;
+
 /// A dated statement from one source.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// When, unix microseconds.
     pub at_us: i64,
     /// The host it comes from.
     pub host: String,
     /// Where from: "gateway_log", "kernel_log", "process", "socket", "health", "probe", "app_log", "cgroup", "collector", ...
-    pub source: &'static str,
+    #[serde(deserialize_with = "source")]
+    pub source: Source,
     /// The statement.
     pub says: String,
+}
+
+/// Most different sources of evidence: the rules name a few dozen.
+const SOURCES_MAX: usize = 256;
+
+/// A source read back: each different one is kept once for the life of the process.
+fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Source, D::Error> {
+    static KNOWN: Mutex<BTreeSet<Source>> = Mutex::new(BTreeSet::new());
+    let text = String::deserialize(deserializer)?;
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(source) = known.get(text.as_str()) {
+        return Ok(source);
+    }
+    if known.len() >= SOURCES_MAX {
+        return Err(serde::de::Error::custom("too many different sources of evidence"));
+    }
+    let source: Source = text.leak();
+    known.insert(source);
+    Ok(source)
 }

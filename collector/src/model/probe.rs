@@ -1,7 +1,9 @@
 //! What an agent on a gateway's host found when it tried an upstream itself.
 
+use serde::{Deserialize, Serialize};
+
 /// The agent on a gateway's host tried an upstream itself.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ProbeResult {
     /// The gateway's name.
     pub gateway: String,
@@ -30,7 +32,7 @@ pub struct ProbeResult {
 }
 
 /// A name lookup.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct NameLookup {
     /// The name.
     pub name: String,
@@ -41,7 +43,7 @@ pub struct NameLookup {
 }
 
 /// A route lookup (RTM_GETROUTE).
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RouteLookup {
     /// The kernel has a route.
     pub found: bool,
@@ -54,7 +56,7 @@ pub struct RouteLookup {
 }
 
 /// One TCP connect.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ConnectTry {
     /// Where to.
     pub address: String,
@@ -67,7 +69,7 @@ pub struct ConnectTry {
 }
 
 /// One HTTP request.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct HttpTry {
     /// "GET /health", as asked.
     pub request: String,
@@ -84,7 +86,7 @@ pub struct HttpTry {
 }
 
 /// One TLS handshake.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TlsTry {
     /// It succeeded.
     pub ok: bool,

@@ -1,5 +1,7 @@
 //! The records of the journal as the core folds them.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Event, GatewayConfig, HostSample, InstanceSample, ServiceConfig, UpstreamSample};
 
 /// One record: what came in and when the collector took it.
@@ -53,7 +55,7 @@ pub struct Hello {
 }
 
 /// Whether a sampler or watcher sees what it should.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SamplerStatus {
     /// Its stable name.
     pub name: String,
@@ -64,7 +66,7 @@ pub struct SamplerStatus {
 }
 
 /// How well a sampler sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum SamplerState {
     /// Sees all it should.
     #[default]
@@ -119,7 +121,7 @@ pub struct Report {
 }
 
 /// A deployment begins.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Mark {
     /// What is marked: "deploy".
     pub kind: String,

@@ -1,7 +1,9 @@
 //! Readings of one subject at one time. An absent field was not read: missing is not zero.
 
+use serde::{Deserialize, Serialize};
+
 /// The host as a whole.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct HostSample {
     /// The agent's clock at the reading, unix microseconds.
     pub at_us: i64,
@@ -46,7 +48,7 @@ pub struct HostSample {
 }
 
 /// Pressure stall information: share of the stretch in which tasks waited, 0 to 1 (Documentation/accounting/psi.rst).
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Pressure {
     /// Some task waited for CPU.
     pub cpu_some_ratio: Option<f64>,
@@ -61,7 +63,7 @@ pub struct Pressure {
 }
 
 /// A file system.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct MountSample {
     /// Where it is mounted.
     pub path: String,
@@ -80,7 +82,7 @@ pub struct MountSample {
 }
 
 /// A network interface.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct InterfaceSample {
     /// Its name.
     pub name: String,
@@ -99,7 +101,7 @@ pub struct InterfaceSample {
 }
 
 /// Kernel TCP counters, differences over the stretch (/proc/net/netstat and /proc/net/snmp).
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct NetCounters {
     /// Connections that found the accept queue full.
     pub listen_overflows: u64,
@@ -124,7 +126,7 @@ pub struct NetCounters {
 }
 
 /// A service on this host: all processes that match it, taken together.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct InstanceSample {
     /// The service's name.
     pub service: String,
@@ -145,7 +147,7 @@ pub struct InstanceSample {
 }
 
 /// One process.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ProcessSample {
     /// Its id in the agent's pid namespace.
     pub pid: u32,
@@ -178,7 +180,7 @@ pub struct ProcessSample {
 }
 
 /// A listening socket.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ListenerSample {
     /// "ip:port", "[ip6]:port" or "unix:/path".
     pub address: String,
@@ -193,7 +195,7 @@ pub struct ListenerSample {
 }
 
 /// Limits and use of a control group.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct CgroupSample {
     /// Its path below the hierarchy's root.
     pub path: String,
@@ -220,7 +222,7 @@ pub struct CgroupSample {
 }
 
 /// What a gateway's logs told of one upstream over a stretch.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct UpstreamSample {
     /// The gateway's name.
     pub gateway: String,

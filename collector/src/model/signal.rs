@@ -1,10 +1,12 @@
 //! The signals of the catalogue: what one gateway record says of one upstream attempt.
 
+use serde::{Deserialize, Serialize};
+
 macro_rules! signals {
     ($($variant:ident = $id:literal),+ $(,)?) => {
         /// What one gateway record says of one upstream attempt.
         #[allow(missing_docs)] // the ids are documented in the catalogue
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
         pub enum Signal {
             $($variant,)+
             /// The line can't tell, or a newer agent's signal.

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{GatewayConfig, HealthResult, HostSample, InstanceSample, SamplerState, SamplerStatus, ServiceConfig};
 
 /// A host as last seen.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct HostState {
     /// Its name.
     pub name: String,
@@ -48,7 +50,7 @@ impl HostState {
 }
 
 /// A service on a host as last seen.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct InstanceState {
     /// Its newest readings.
     pub sample: Option<Arc<InstanceSample>>,
@@ -61,7 +63,7 @@ pub struct InstanceState {
 }
 
 /// A gateway as last seen.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct GatewayState {
     /// Its configuration.
     pub config: Option<Arc<GatewayConfig>>,
@@ -74,7 +76,7 @@ pub struct GatewayState {
 }
 
 /// What a gateway's logs told of one upstream, in sums.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct UpstreamTotals {
     /// Attempts that the upstream answered.
     pub answered: u64,

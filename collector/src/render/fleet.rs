@@ -45,10 +45,18 @@ fn counts(states: &BTreeMap<String, u64>) -> String {
     if told.is_empty() { "none".to_owned() } else { told.join(", ").replace('_', " ") }
 }
 
+/// Says that there is none of a kind.
+fn nothing(kind: &str, kept_since: Option<&str>) -> String {
+    match kept_since {
+        Some(since) => format!("no {kind} is known of that time; what is kept begins at {}\n", clean(since)),
+        None => format!("no {kind} has been reported yet\n"),
+    }
+}
+
 /// Hosts.
 pub fn hosts(doc: &HostsDoc, style: Style) -> String {
     if doc.hosts.is_empty() {
-        return "no host has reported yet\n".to_owned();
+        return nothing("host", doc.kept_since.as_deref());
     }
     let mut table =
         Table::new(&["HOST", "STATE", "LAST HEARD", "CPU", "LOAD", "MEM", "SERVICES", "GATEWAYS", "BLIND IN"]);
@@ -81,7 +89,7 @@ pub fn hosts(doc: &HostsDoc, style: Style) -> String {
 /// Instances.
 pub fn instances(doc: &InstancesDoc, style: Style) -> String {
     if doc.instances.is_empty() {
-        return "no service has been reported yet\n".to_owned();
+        return nothing("service", doc.kept_since.as_deref());
     }
     let mut table =
         Table::new(&["SERVICE", "HOST", "STATE", "LISTEN", "PROCS", "CPU", "MEMORY", "QUEUE", "HEALTH", "LAST EXIT"]);
@@ -128,7 +136,7 @@ fn health(health: &HealthDoc) -> String {
 /// Gateways, each with its upstreams.
 pub fn gateways(doc: &GatewaysDoc, style: Style) -> String {
     if doc.gateways.is_empty() {
-        return "no gateway has been reported yet\n".to_owned();
+        return nothing("gateway", doc.kept_since.as_deref());
     }
     let mut out = String::new();
     for (at, gateway) in doc.gateways.iter().enumerate() {

@@ -73,10 +73,13 @@ pub fn why(doc: &IncidentsDoc, style: Style) -> String {
         let _ = writeln!(out, "{}", if known { "what is known of it now:\n" } else { "it is not known at all" });
     }
     if !now.hosts.is_empty() {
-        out.push_str(&fleet::hosts(&HostsDoc { at: now.at.clone(), hosts: now.hosts.clone() }, style));
+        out.push_str(&fleet::hosts(&HostsDoc { hosts: now.hosts.clone(), ..HostsDoc::default() }, style));
     }
     if !now.instances.is_empty() {
-        out.push_str(&fleet::instances(&InstancesDoc { at: now.at.clone(), instances: now.instances.clone() }, style));
+        out.push_str(&fleet::instances(
+            &InstancesDoc { instances: now.instances.clone(), ..InstancesDoc::default() },
+            style,
+        ));
     }
     for one in now.upstreams.iter().filter(|_| doc.incidents.is_empty()) {
         let _ = writeln!(

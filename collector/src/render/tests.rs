@@ -120,7 +120,7 @@ fn view(dice: &mut Dice) -> View {
         ..Default::default()
     };
     let incidents = vec![Arc::new(incident(dice)), Arc::new(incident(dice))];
-    View { at_us: 1_700_000_002_000_000, hosts: vec![Arc::new(host)], incidents, stats: Stats::default() }
+    View { at_us: 1_700_000_002_000_000, hosts: vec![Arc::new(host)], incidents, ..View::default() }
 }
 
 fn is_fit_for_a_terminal(text: &str) -> bool {
@@ -137,9 +137,9 @@ fn answers(view: &View) -> Vec<(&'static str, String)> {
     let why = |target: String| Question::Why { target, at: None, since_us: i64::MAX };
     let questions = [
         ("status", Question::Status),
-        ("hosts", Question::Hosts),
-        ("instances", Question::Instances),
-        ("gateways", Question::Gateways),
+        ("hosts", Question::Hosts(None)),
+        ("instances", Question::Instances(None)),
+        ("gateways", Question::Gateways(None)),
         ("incidents", Question::Incidents(IncidentFilter::default())),
         ("why", why(view.incidents[0].id.clone())),
         ("why", why(host)),

@@ -28,23 +28,23 @@ impl Answer {
 pub fn answer(view: &View, question: &Question) -> Result<Answer, BadQuestion> {
     Ok(match question {
         Question::Status => Answer::new(&status_doc(view), true),
-        Question::Hosts => {
+        Question::Hosts(_) => {
             let hosts: Vec<HostDoc> = view.hosts.iter().map(|host| host_doc(host)).collect();
             let found = !hosts.is_empty();
-            Answer::new(&HostsDoc { at: stamp(view.at_us), hosts }, found)
+            Answer::new(&HostsDoc { at: stamp(view.at_us), kept_since: kept_since(view), hosts }, found)
         }
-        Question::Instances => {
+        Question::Instances(_) => {
             let mut instances: Vec<InstanceDoc> = view.hosts.iter().flat_map(|host| instance_docs(host)).collect();
             instances.sort_by(|a, b| (&a.service, &a.host).cmp(&(&b.service, &b.host)));
             let found = !instances.is_empty();
-            Answer::new(&InstancesDoc { at: stamp(view.at_us), instances }, found)
+            Answer::new(&InstancesDoc { at: stamp(view.at_us), kept_since: kept_since(view), instances }, found)
         }
-        Question::Gateways => {
+        Question::Gateways(_) => {
             let addresses = Addresses::of(view);
             let gateways: Vec<GatewayDoc> =
                 view.hosts.iter().flat_map(|host| gateway_docs(view, host, &addresses)).collect();
             let found = !gateways.is_empty();
-            Answer::new(&GatewaysDoc { at: stamp(view.at_us), gateways }, found)
+            Answer::new(&GatewaysDoc { at: stamp(view.at_us), kept_since: kept_since(view), gateways }, found)
         }
         Question::Incidents(filter) => {
             let chosen = incidents::select(view, |incident| filter.passes(incident, view.at_us));
@@ -58,6 +58,10 @@ pub fn answer(view: &View, question: &Question) -> Result<Answer, BadQuestion> {
         }
         Question::Causes => Answer::new(&causes_doc(), true),
     })
+}
+
+fn kept_since(view: &View) -> Option<String> {
+    view.kept_since_us.map(stamp)
 }
 
 /// The catalogue as a document.

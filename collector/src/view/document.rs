@@ -43,6 +43,8 @@ document! {
     HostsDoc {
         /// The moment.
         at: String,
+        /// Where a past moment was asked for: the oldest that can be told of.
+        kept_since: Option<String>,
         /// By name.
         hosts: Vec<HostDoc>,
     }
@@ -97,6 +99,8 @@ document! {
     InstancesDoc {
         /// The moment.
         at: String,
+        /// Where a past moment was asked for: the oldest that can be told of.
+        kept_since: Option<String>,
         /// By service and host.
         instances: Vec<InstanceDoc>,
     }
@@ -165,6 +169,8 @@ document! {
     GatewaysDoc {
         /// The moment.
         at: String,
+        /// Where a past moment was asked for: the oldest that can be told of.
+        kept_since: Option<String>,
         /// By host and name.
         gateways: Vec<GatewayDoc>,
     }

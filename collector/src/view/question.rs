@@ -32,12 +32,12 @@ pub enum Document {
 pub enum Question {
     /// The fleet in a screenful.
     Status,
-    /// Hosts now.
-    Hosts,
-    /// Instances now.
-    Instances,
-    /// Gateways now.
-    Gateways,
+    /// Hosts, now or at a past time as given.
+    Hosts(Option<String>),
+    /// Instances, now or at a past time as given.
+    Instances(Option<String>),
+    /// Gateways, now or at a past time as given.
+    Gateways(Option<String>),
     /// Incidents that pass a filter.
     Incidents(IncidentFilter),
     /// What is wrong with a target.
@@ -80,16 +80,9 @@ impl Question {
         let question = match document {
             Document::Status => Self::Status,
             Document::Causes => Self::Causes,
-            Document::Hosts | Document::Instances | Document::Gateways => {
-                if take("at").is_some() {
-                    return Err(BadQuestion("past states are not kept yet: ask without --at".to_owned()));
-                }
-                match document {
-                    Document::Hosts => Self::Hosts,
-                    Document::Instances => Self::Instances,
-                    _ => Self::Gateways,
-                }
-            }
+            Document::Hosts => Self::Hosts(take("at")),
+            Document::Instances => Self::Instances(take("at")),
+            Document::Gateways => Self::Gateways(take("at")),
             Document::Incidents => Self::Incidents(IncidentFilter {
                 since_us,
                 state: state(take("state"))?,
@@ -100,16 +93,22 @@ impl Question {
             }),
             Document::Why => {
                 let target = take("target").ok_or_else(|| BadQuestion("why needs a target".to_owned()))?;
-                let at = take("at");
-                if let Some(at) = &at {
-                    parse_time(at, 0)?;
-                }
-                Self::Why { target, at, since_us: since_us.unwrap_or(WHY_SINCE_US) }
+                Self::Why { target, at: take("at"), since_us: since_us.unwrap_or(WHY_SINCE_US) }
             }
         };
         match filters.keys().next() {
             Some(name) => Err(BadQuestion(format!("there is no filter {name:?} for this document"))),
-            None => Ok(question),
+            None => question.at_us(0).map(|_| question),
+        }
+    }
+
+    /// The past time that it asks about, unix microseconds. None: it asks about now.
+    pub fn at_us(&self, now_us: i64) -> Result<Option<i64>, BadQuestion> {
+        match self {
+            Self::Hosts(at) | Self::Instances(at) | Self::Gateways(at) | Self::Why { at, .. } => {
+                at.as_deref().map(|at| parse_time(at, now_us)).transpose()
+            }
+            Self::Status | Self::Incidents(_) | Self::Causes => Ok(None),
         }
     }
 }
@@ -209,7 +208,8 @@ mod tests {
             ("incidents", vec![("family", "gremlins")]),
             ("incidents", vec![("state", "closed")]),
             ("incidents", vec![("colour", "red")]),
-            ("hosts", vec![("at", "14:00")]),
+            ("hosts", vec![("at", "soon")]),
+            ("status", vec![("at", "14:00")]),
         ] {
             assert!(parse(document, &filters).is_err(), "{document} {filters:?}");
         }

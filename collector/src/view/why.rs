@@ -24,6 +24,20 @@ pub fn document(view: &View, target: &str, at: Option<&str>, since_us: i64) -> R
     })
 }
 
+/// The hosts that an answer about a target speaks of, as far as is known now.
+pub fn concerned(view: &View, target: &str) -> Vec<String> {
+    let now = now(view, target);
+    let mut hosts: Vec<String> = now.hosts.into_iter().map(|one| one.host).collect();
+    hosts.extend(now.instances.into_iter().map(|one| one.host));
+    hosts.extend(now.upstreams.into_iter().flat_map(|one| [Some(one.gateway_host), one.host]).flatten());
+    for incident in view.incidents.iter().filter(|one| is_about(one, target) || one.id == target) {
+        hosts.extend([Some(incident.gateway.host.clone()), incident.host.clone()].into_iter().flatten());
+    }
+    hosts.sort();
+    hosts.dedup();
+    hosts
+}
+
 fn is_about(incident: &Incident, target: &str) -> bool {
     let is = |field: &Option<String>| field.as_deref() == Some(target);
     is(&incident.service)

@@ -284,8 +284,11 @@ fn keep(story: &Story, dir: &Path, record: &Path) -> Done {
     let (from, to) = (dir.join("collector/store/journal"), record.join(story.name));
     let _ = fs::remove_dir_all(&to);
     copy(&from, &to.join("journal"))?;
-    // The collector's own lock is no part of a journal.
-    let _ = fs::remove_file(to.join("journal/lock"));
+    // The collector's own lock and what it can make again from the journal are no part of it.
+    for made_again in ["lock", "checkpoint"] {
+        let _ = fs::remove_file(to.join("journal").join(made_again));
+    }
+    let _ = fs::remove_dir_all(to.join("journal/past"));
     let label = json!({ "story": story.name, "incidents": story.labels() });
     fs::write(to.join("label.json"), format!("{label:#}\n")).doing("label.json")
 }

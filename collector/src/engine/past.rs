@@ -1,0 +1,235 @@
+//! What hosts looked like at past times. For each host its records are cut into blocks: the state at the block's begin,
+//! packed, and the places in the journal of the records that followed. A past state is the block's state with those of
+//! its records that had come by then folded into it. The block being filled is in memory; full ones go into a journal of
+//! their own, and memory keeps only where. Everything here can be made again from the journal; what can't be written
+//! is counted and left out. The engine's [`Recorder`] writes; anybody may read through [`Past`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::{Deserialize, Serialize};
+
+use super::fold::HostFold;
+use crate::journal::{Place, Reader};
+use crate::model::{HostState, Record};
+
+mod recorder;
+
+pub use recorder::{Recorder, folder, without_share};
+
+/// Why a past state can't be told.
+#[derive(Debug, thiserror::Error)]
+pub enum PastError {
+    /// It could not be written when it was the present.
+    #[error("the state of {0} at that time was not kept: the disk was full or failed")]
+    NotKept(String),
+    /// A record that it needs is gone or damaged.
+    #[error("the state of {host} at that time can't be read any more: {error}")]
+    Unreadable {
+        /// The host.
+        host: String,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// Where the past states of every host are found.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Timeline {
+    hosts: BTreeMap<String, Arc<Track>>,
+}
+
+/// One host's blocks.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Track {
+    /// Full blocks, oldest first.
+    full: VecDeque<FullBlock>,
+    /// The one being filled.
+    open: Option<Block>,
+}
+
+/// Where a full block stands.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct FullBlock {
+    from_us: i64,
+    /// The segment of the journal that its first record stands in.
+    segment: u64,
+    /// None: it could not be written.
+    place: Option<Place>,
+}
+
+/// A stretch of one host's records.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Block {
+    /// When it begins.
+    from_us: i64,
+    /// The host as it was then, packed.
+    state: Arc<[u8]>,
+    /// The records since, as differences from one to the next.
+    hops: Vec<u8>,
+    /// The newest of them, and before the first where that will be.
+    last: Hop,
+    /// The segment of the first of them.
+    segment: u64,
+    /// Segments that they lie in.
+    segments: u32,
+    /// Size of all of them, bytes.
+    bytes: u64,
+}
+
+/// A record and its time.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Hop {
+    at_us: i64,
+    place: Place,
+}
+
+/// Reads past states.
+#[derive(Clone)]
+pub struct Past {
+    timeline: Arc<RwLock<Timeline>>,
+    journal: PathBuf,
+}
+
+impl Past {
+    /// When the oldest state that can be told was. None: none can.
+    pub fn begins_us(&self) -> Option<i64> {
+        let timeline = self.timeline.read().unwrap_or_else(PoisonError::into_inner);
+        timeline.hosts.values().filter_map(|track| track.begins_us()).min()
+    }
+
+    /// Every host of which something is kept.
+    pub fn hosts(&self) -> Vec<String> {
+        self.timeline.read().unwrap_or_else(PoisonError::into_inner).hosts.keys().cloned().collect()
+    }
+
+    /// A host as it was at a time. None: it was not known by then, or its records of then are not kept any more.
+    pub fn state(&self, host: &str, at_us: i64) -> Result<Option<Arc<HostState>>, PastError> {
+        let mut newest = None;
+        self.walk(host, at_us, at_us, &mut |_| {}, &mut newest)?;
+        Ok(newest)
+    }
+
+    /// Hosts as they were at a time; those that nothing is known of then are left out.
+    pub fn states(&self, hosts: &[String], at_us: i64) -> Result<Vec<Arc<HostState>>, PastError> {
+        hosts.iter().filter_map(|host| self.state(host, at_us).transpose()).collect()
+    }
+
+    /// Every record of a host from one time to another, in order; then the host as it was at the end.
+    pub fn records(
+        &self,
+        host: &str,
+        from_us: i64,
+        to_us: i64,
+        visit: &mut dyn FnMut(&Record),
+    ) -> Result<Option<Arc<HostState>>, PastError> {
+        let mut newest = None;
+        self.walk(host, from_us, to_us, visit, &mut newest)?;
+        Ok(newest)
+    }
+
+    fn walk(
+        &self,
+        host: &str,
+        from_us: i64,
+        to_us: i64,
+        visit: &mut dyn FnMut(&Record),
+        newest: &mut Option<Arc<HostState>>,
+    ) -> Result<(), PastError> {
+        let unreadable = |error| PastError::Unreadable { host: host.to_owned(), error };
+        let (full, open) = self.blocks(host, from_us, to_us);
+        let mut blocks = Reader::new(&folder(&self.journal));
+        let mut records = Reader::new(&self.journal);
+        for place in full {
+            let place = place.ok_or_else(|| PastError::NotKept(host.to_owned()))?;
+            let bytes = blocks.payload(place).map_err(unreadable)?;
+            let (_, block): (String, Block) = postcard::from_bytes(&bytes).map_err(|e| unreadable(damaged(&e)))?;
+            *newest = block.replay(&mut records, from_us, to_us, visit).map_err(unreadable)?;
+        }
+        if let Some(block) = open {
+            *newest = block.replay(&mut records, from_us, to_us, visit).map_err(unreadable)?;
+        }
+        Ok(())
+    }
+
+    /// The blocks that lie over a stretch of time: the places of the full ones, and the one being filled.
+    fn blocks(&self, host: &str, from_us: i64, to_us: i64) -> (Vec<Option<Place>>, Option<Block>) {
+        let timeline = self.timeline.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(track) = timeline.hosts.get(host) else { return Default::default() };
+        let open = track.open.as_ref().filter(|block| block.from_us <= to_us);
+        // A block reaches to where the next one begins.
+        let mut next_us = open.map_or(i64::MAX, |block| block.from_us);
+        let mut places = Vec::new();
+        for block in track.full.iter().rev().filter(|block| block.from_us <= to_us) {
+            if next_us <= from_us {
+                break;
+            }
+            places.push(block.place);
+            next_us = block.from_us;
+        }
+        places.reverse();
+        (places, open.cloned())
+    }
+}
+
+impl Track {
+    fn begins_us(&self) -> Option<i64> {
+        self.full.front().map(|block| block.from_us).or(self.open.as_ref().map(|block| block.from_us))
+    }
+}
+
+impl Block {
+    /// A block that begins with a host's state, to which no record has been added.
+    fn begin(from_us: i64, state: &[u8], segment: u64) -> Self {
+        let state = lz4_flex::compress_prepend_size(state).into();
+        Self { from_us, state, hops: Vec::new(), last: Hop::default(), segment, segments: 0, bytes: 0 }
+    }
+
+    fn push(&mut self, hop: Hop, bytes: u64) {
+        let same = hop.place.segment == self.last.place.segment;
+        let offset = hop.place.offset - if same { self.last.place.offset } else { 0 };
+        let step = (hop.at_us - self.last.at_us, hop.place.segment - self.last.place.segment, offset);
+        // Writing numbers into a vector can't fail.
+        self.hops = postcard::to_extend(&step, std::mem::take(&mut self.hops)).unwrap_or_default();
+        self.segments += u32::from(!same);
+        self.bytes += bytes;
+        self.last = hop;
+    }
+
+    /// Its records in order.
+    fn hops(&self) -> impl Iterator<Item = Hop> + '_ {
+        let (mut rest, mut last) = (self.hops.as_slice(), Hop::default());
+        std::iter::from_fn(move || {
+            let ((later_us, segments, offset), after) = postcard::take_from_bytes::<(i64, u64, u64)>(rest).ok()?;
+            rest = after;
+            let before = if segments == 0 { last.place.offset } else { 0 };
+            let place = Place { segment: last.place.segment + segments, offset: before + offset };
+            last = Hop { at_us: last.at_us + later_us, place };
+            Some(last)
+        })
+    }
+
+    /// Folds its records up to a time; those from `from_us` on are shown. Gives the host as it was then.
+    fn replay(
+        &self,
+        reader: &mut Reader,
+        from_us: i64,
+        to_us: i64,
+        visit: &mut dyn FnMut(&Record),
+    ) -> std::io::Result<Option<Arc<HostState>>> {
+        let state = lz4_flex::decompress_size_prepended(&self.state).map_err(|error| damaged(&error))?;
+        let mut fold = HostFold::unpack(&state).map_err(|error| damaged(&error))?;
+        for hop in self.hops().take_while(|hop| hop.at_us <= to_us) {
+            let record = fold.apply(&reader.payload(hop.place)?);
+            if let Some(record) = record.filter(|_| hop.at_us >= from_us) {
+                visit(&record);
+            }
+        }
+        Ok(fold.state())
+    }
+}
+
+fn damaged(error: &dyn std::fmt::Display) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string())
+}
