@@ -10,8 +10,10 @@ mod azure_appgw;
 mod boxed;
 mod caddy;
 mod cloudflare;
+mod document;
 mod envoy;
 mod gcp_lb;
+mod go_duration;
 mod go_error;
 mod haproxy;
 mod join;
@@ -69,7 +71,11 @@ pub fn configuration(kind: Kind, path: &Path, files: &dyn Files) -> Option<Confi
         Kind::Nginx | Kind::NginxStream | Kind::IngressNginx => Some(nginx::configuration(kind, path, files)),
         Kind::Caddy => Some(caddy::configuration(path, files)),
         Kind::Haproxy => Some(haproxy::configuration(path, files)),
-        _ => None,
+        Kind::Envoy | Kind::Istio => Some(envoy::configuration(path, files)),
+        Kind::Apache => Some(apache::configuration(path, files)),
+        Kind::Traefik => Some(traefik::configuration(path, files)),
+        Kind::Varnish => Some(varnish::configuration(path, files)),
+        Kind::AwsAlb | Kind::AwsClb | Kind::GcpLb | Kind::AzureAppgw | Kind::Cloudflare => None,
     }
 }
 

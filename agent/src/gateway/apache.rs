@@ -2,6 +2,7 @@
 //! its kin. Of an access line alone nobody can tell whether the application or the proxy made an error answer.
 
 pub(super) mod access;
+mod conf;
 mod error;
 pub(super) mod format;
 
@@ -9,6 +10,7 @@ use super::stamp::Zone;
 use super::template::{Misfit, Template};
 use super::{Line, Reader, Signal};
 use super::{json, line};
+pub(super) use conf::configuration;
 
 /// A reader of Apache's logs. `format` is a `LogFormat` setting.
 pub(super) fn reader(format: Option<&str>, zone: &Zone) -> Box<dyn Reader> {

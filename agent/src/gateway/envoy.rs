@@ -2,6 +2,7 @@
 //! Envoy escapes nothing of a client's, so a line is taken only if it reads one way; status and flags stand before what a
 //! client chose and the upstream behind it.
 
+mod conf;
 mod event;
 mod format;
 mod signal;
@@ -12,6 +13,7 @@ use super::mend;
 use super::stamp::{self, Zone};
 use super::template::{Fields, Misfit, Template};
 use super::{Attempt, Line, Reader, Record, Signal, Stamp};
+pub(super) use conf::configuration;
 use format::Format;
 use signal::Answer;
 

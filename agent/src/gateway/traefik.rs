@@ -1,12 +1,15 @@
 //! Traefik's logs: access lines as JSON or in its common format, and its own log, where the reason of a 502 stands at level
 //! debug in the words of Go's libraries. An access line shows the same status for an application's answer and the proxy's own.
 
+mod conf;
+
 use super::json::{self, Object, Value};
 use super::json_lines::{later, stamp_of, status, told};
 use super::stamp::{self, Zone};
 use super::template::{Shape, Template};
 use super::{Attempt, Line, Notice, Origin, Reader, Record, Signal, Stamp};
 use super::{apache, go_error, line, mend};
+pub(super) use conf::configuration;
 
 /// A reader of Traefik's logs.
 pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {

@@ -2,11 +2,14 @@
 //! nothing more; varnishlog tells why in `FetchError`, and which backend's address was opened before. varnishlog's lines of one
 //! fetch stand together, so the address is remembered until the next fetch begins.
 
+mod conf;
+
 use super::apache::{access, format};
 use super::line;
 use super::stamp::Zone;
 use super::template::{Misfit, Template};
 use super::{Attempt, Line, Notice, Origin, Reader, Record, Signal};
+pub(super) use conf::configuration;
 
 /// A reader of Varnish's logs. `format` is varnishncsa's.
 pub(super) fn reader(format: Option<&str>, zone: &Zone) -> Box<dyn Reader> {

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::super::go_duration::parse as duration;
 use super::super::json::{self, Object, Value};
 use crate::gateway::{Check, Configuration, Files, LogSetting, Member, Pool, Tls};
 
@@ -292,31 +293,6 @@ fn handler(object: &Object, source: &str) -> Pool {
 /// JSON writes times as nanoseconds too; any other text stays as it is.
 fn time_text(text: &str) -> String {
     if text.len() > 6 && text.bytes().all(|byte| byte.is_ascii_digit()) { format!("{text}ns") } else { text.to_owned() }
-}
-
-/// Go's durations: `1m30s`, `250ms`.
-fn duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut sum = Duration::ZERO;
-    while !rest.is_empty() {
-        let number_end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
-        let (number, after) = rest.split_at(number_end);
-        let unit_end = after.find(|letter: char| letter.is_ascii_digit()).unwrap_or(after.len());
-        let (unit, next) = after.split_at(unit_end);
-        let seconds = match unit {
-            "ns" => 1e-9,
-            "us" | "\u{b5}s" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            "d" => 86_400.0,
-            _ => return None,
-        };
-        sum = sum.checked_add(Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?)?;
-        rest = next;
-    }
-    (!text.is_empty()).then_some(sum)
 }
 
 #[cfg(test)]
