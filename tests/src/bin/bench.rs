@@ -1,0 +1,32 @@
+//! The bench: what the programs cost.
+//!
+//! `bench agent [--host A|B] [--interval SECONDS] [--seconds N] [--peers yes|no]`: the agent on reference hosts, beside its
+//! peers. The programs under test come from `WHY502_AGENT_BIN` and `WHY502_BIN`, else from beside this program.
+
+use std::process::ExitCode;
+
+use why502_tests::bench::{agent, crowd};
+use why502_tests::lab::{Done, enter};
+
+fn main() -> ExitCode {
+    match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
+        Ok(code) => code,
+        Err(fault) => {
+            eprintln!("bench: {fault}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Done<ExitCode> {
+    if let Some(done) = enter::internal(arguments) {
+        return done;
+    }
+    let (first, rest) = arguments.split_first().ok_or("say what: agent")?;
+    match first.as_str() {
+        "--crowd" => crowd::serve(rest),
+        "--agent-on" => agent::on_host(rest),
+        "agent" => agent::run(rest),
+        other => Err(format!("unknown subcommand {other}: there is agent")),
+    }
+}
