@@ -6,17 +6,18 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 pub mod cgroup;
 pub mod clock;
 pub mod diag;
 pub mod host;
+pub mod kept;
 pub mod kmsg;
 pub mod link;
 pub mod mount;
 pub mod net;
+pub mod netlink;
 pub mod pidfd;
 pub mod pressure;
 pub mod process;
@@ -89,13 +90,6 @@ pub fn read_text(path: &Path) -> Result<String> {
     })
 }
 
-/// Reads a file that is kept open, from its start, at most one page: /proc makes the text anew at each read from 0.
-pub fn read_again(file: &File, path: &Path) -> Result<String> {
-    let mut page = [0u8; 4096];
-    let n = file.read_at(&mut page, 0).map_err(|e| Error::io(path, &e))?;
-    Ok(String::from_utf8_lossy(page.get(..n).unwrap_or_default()).into_owned())
-}
-
 /// Reads a file and parses it; the error names the path.
 pub fn read_with<T>(path: &Path, parse: impl FnOnce(&str) -> std::result::Result<T, String>) -> Result<T> {
     let text = read_text(path)?;
@@ -104,5 +98,10 @@ pub fn read_with<T>(path: &Path, parse: impl FnOnce(&str) -> std::result::Result
 
 /// The number in a file that holds only one.
 pub fn read_number(path: &Path) -> Result<u64> {
-    read_with(path, |text| text.trim().parse().map_err(|_| format!("not a number: {:.40}", text.trim())))
+    read_with(path, parse_number)
+}
+
+/// Parses the text of a file that holds only a number.
+pub fn parse_number(text: &str) -> std::result::Result<u64, String> {
+    text.trim().parse().map_err(|_| format!("not a number: {:.40}", text.trim()))
 }

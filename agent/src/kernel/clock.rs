@@ -1,6 +1,8 @@
 //! The three clocks that matter: real time (may be stepped), time since boot (with suspend), and the kernel's tick in which
 //! /proc counts. Sources: clock_gettime(2), sysconf(3), proc_pid_stat(5).
 
+use std::time::Duration;
+
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -18,6 +20,11 @@ pub fn boot_id() -> String {
 pub fn realtime_us() -> i64 {
     clock_gettime(ClockId::CLOCK_REALTIME)
         .map_or(0, |t| i64::try_from(micros(t.tv_sec(), t.tv_nsec())).unwrap_or(i64::MAX))
+}
+
+/// CPU time that this program has used (CLOCK_PROCESS_CPUTIME_ID).
+pub fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 fn micros(seconds: i64, nanos: i64) -> u64 {

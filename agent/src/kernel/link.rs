@@ -2,20 +2,35 @@
 //! may be another): a dump of all, and a socket on which the kernel tells each change at once. Source: rtnetlink(7).
 
 use std::collections::HashMap;
-use std::fmt;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::OwnedFd;
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, State};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::sys::socket::SockProtocol;
 
-use super::{Error, Result};
+use super::Result;
+use super::netlink::{self, Netlink, attributes, u32_at, u64_at};
 
 /// Multicast group bit of link changes (RTMGRP_LINK in include/uapi/linux/rtnetlink.h).
 const RTMGRP_LINK: u32 = 1;
+/// Kinds of messages (include/uapi/linux/rtnetlink.h).
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const RTM_NEWADDR: u16 = 20;
+const RTM_GETADDR: u16 = 22;
+/// Attributes of links (include/uapi/linux/if_link.h).
+const IFLA_IFNAME: u16 = 3;
+const IFLA_OPERSTATE: u16 = 16;
+const IFLA_STATS64: u16 = 23;
+const IFLA_CARRIER: u16 = 33;
+/// Attributes of addresses (include/uapi/linux/if_addr.h).
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+/// Flags of links (include/uapi/linux/if.h).
+const IFF_UP: u32 = 1;
+const IFF_LOOPBACK: u32 = 8;
+/// Bytes of `struct ifinfomsg` and `struct ifaddrmsg`.
+const LINK_BYTES: usize = 16;
+const ADDRESS_BYTES: usize = 8;
 /// Most interfaces that are kept.
 const LINK_LIMIT: usize = 1024;
 /// Most addresses of one interface that are kept.
@@ -54,63 +69,48 @@ pub enum Change {
 }
 
 /// A socket for dumps, or one that is told of changes.
+#[derive(Debug)]
 pub struct Links {
-    socket: Socket,
-}
-
-impl fmt::Debug for Links {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Links").finish_non_exhaustive()
-    }
+    socket: Netlink,
 }
 
 impl Links {
     /// A socket for dumps.
     pub fn open() -> Result<Self> {
-        Ok(Self { socket: Socket::new(NETLINK_ROUTE).map_err(|e| failed("open", &e))? })
+        Ok(Self { socket: Netlink::open(SockProtocol::NetlinkRoute, "rtnetlink")? })
     }
 
     /// A socket that becomes readable when an interface changes; it never waits.
     pub fn subscribe() -> Result<Self> {
-        let mut links = Self::open()?;
-        links.socket.bind(&SocketAddr::new(0, RTMGRP_LINK)).map_err(|e| failed("subscribe", &e))?;
-        links.socket.set_non_blocking(true).map_err(|e| failed("subscribe", &e))?;
-        Ok(links)
+        Ok(Self { socket: Netlink::subscribe(SockProtocol::NetlinkRoute, "rtnetlink", RTMGRP_LINK)? })
     }
 
     /// A second descriptor of the same socket, readable while there are untold changes.
     pub fn readable(&self) -> std::io::Result<OwnedFd> {
-        self.socket.as_fd().try_clone_to_owned()
+        self.socket.readable()
     }
 
     /// Changes that came since the last call. None: some were lost, only a dump tells what is now.
-    pub fn changes(&self) -> Result<Option<Vec<Change>>> {
+    pub fn changes(&mut self) -> Result<Option<Vec<Change>>> {
         let mut found = Vec::new();
-        let mut buffer = bytes::BytesMut::with_capacity(64 * 1024);
-        loop {
-            buffer.clear();
-            match self.socket.recv(&mut buffer, 0) {
-                Ok(_) => each_message(&buffer, |payload| found.extend(change(payload))),
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(Some(found)),
-                Err(e) if e.raw_os_error() == Some(nix::libc::ENOBUFS) => return Ok(None),
-                Err(e) => return Err(failed("receive", &e)),
-            };
-        }
+        let whole = self.socket.told(|kind, payload| found.extend(parse_change(kind, payload)))?;
+        Ok(whole.then_some(found))
     }
 
     /// All interfaces with their addresses.
-    pub fn dump(&self) -> Result<Vec<Link>> {
+    pub fn dump(&mut self) -> Result<Vec<Link>> {
         let mut found: HashMap<u32, Link> = HashMap::new();
-        self.request(RouteNetlinkMessage::GetLink(LinkMessage::default()), |payload| {
-            if let Some(Change::Is(link)) = change(payload)
+        self.socket.dump(RTM_GETLINK, &[0; LINK_BYTES], |kind, payload| {
+            if let Some(Change::Is(link)) = parse_change(kind, payload)
                 && found.len() < LINK_LIMIT
             {
                 found.insert(link.index, link);
             }
         })?;
-        self.request(RouteNetlinkMessage::GetAddress(AddressMessage::default()), |payload| {
-            let RouteNetlinkMessage::NewAddress(message) = payload else { return };
-            if let (Some(link), Some(address)) = (found.get_mut(&message.header.index), address(&message))
+        self.socket.dump(RTM_GETADDR, &[0; ADDRESS_BYTES], |kind, payload| {
+            if kind == RTM_NEWADDR
+                && let Some((index, address)) = parse_address(payload)
+                && let Some(link) = found.get_mut(&index)
                 && link.addresses.len() < ADDRESS_LIMIT
             {
                 link.addresses.push(address);
@@ -120,101 +120,66 @@ impl Links {
         links.sort_by_key(|link| link.index);
         Ok(links)
     }
-
-    fn request(&self, message: RouteNetlinkMessage, mut each: impl FnMut(RouteNetlinkMessage)) -> Result<()> {
-        let mut packet = NetlinkMessage::from(message);
-        packet.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-        packet.finalize();
-        let mut bytes = vec![0; packet.buffer_len()];
-        packet.serialize(&mut bytes);
-        self.socket.send(&bytes, 0).map_err(|e| failed("send", &e))?;
-        let mut buffer = bytes::BytesMut::with_capacity(64 * 1024);
-        loop {
-            buffer.clear();
-            self.socket.recv(&mut buffer, 0).map_err(|e| failed("receive", &e))?;
-            if each_message(&buffer, &mut each) {
-                return Ok(());
-            }
-        }
-    }
 }
 
-fn failed(step: &str, error: &std::io::Error) -> Error {
-    let mut error = Error::io(Path::new("rtnetlink"), error);
-    error.what = format!("{step}: {}", error.what);
-    error
-}
-
-/// Hands on the messages of a datagram. True: it holds the end (or the failure) of a dump.
-fn each_message(mut bytes: &[u8], mut each: impl FnMut(RouteNetlinkMessage)) -> bool {
-    while bytes.len() >= 16 {
-        let length = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize;
-        let Some(one) = bytes.get(..length).filter(|_| length >= 16) else { return true };
-        match NetlinkMessage::<RouteNetlinkMessage>::deserialize(one).map(|message| message.payload) {
-            Ok(NetlinkPayload::Done(_) | NetlinkPayload::Error(_)) => return true,
-            Ok(NetlinkPayload::InnerMessage(inner)) => each(inner),
-            // A message that this version of the crate can't read is passed over.
-            Ok(_) | Err(_) => {}
-        }
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    false
-}
-
-fn change(message: RouteNetlinkMessage) -> Option<Change> {
-    match message {
-        RouteNetlinkMessage::NewLink(message) => Some(Change::Is(link(&message))),
-        RouteNetlinkMessage::DelLink(message) => Some(Change::Gone(message.header.index, link(&message).name)),
+fn parse_change(kind: u16, payload: &[u8]) -> Option<Change> {
+    let link = parse_link(payload)?;
+    match kind {
+        RTM_NEWLINK => Some(Change::Is(link)),
+        RTM_DELLINK => Some(Change::Gone(link.index, link.name)),
         _ => None,
     }
 }
 
-fn link(message: &LinkMessage) -> Link {
-    let flags = message.header.flags;
-    let admin_up = flags.contains(LinkFlags::Up);
+/// `struct ifinfomsg` (index at 4, flags at 8) and its attributes.
+fn parse_link(payload: &[u8]) -> Option<Link> {
+    let flags = u32_at(payload, 8)?;
+    let admin_up = flags & IFF_UP != 0;
     let mut link = Link {
-        index: message.header.index,
-        loopback: flags.contains(LinkFlags::Loopback),
+        index: u32_at(payload, 4)?,
+        loopback: flags & IFF_LOOPBACK != 0,
         admin_up,
         operstate: "unknown".to_owned(),
         ..Link::default()
     };
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(name) => link.name.clone_from(name),
+    for (kind, value) in attributes(payload.get(LINK_BYTES..)?) {
+        match kind {
+            IFLA_IFNAME => link.name = String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned(),
             // While an interface is administratively down its carrier says nothing.
-            LinkAttribute::Carrier(carrier) if admin_up => link.carrier = Some(*carrier != 0),
-            LinkAttribute::OperState(state) => link.operstate = operstate(*state).to_owned(),
-            LinkAttribute::Stats64(stats) => {
-                link.rx_bad = stats.rx_errors.saturating_add(stats.rx_dropped);
-                link.tx_bad = stats.tx_errors.saturating_add(stats.tx_dropped);
+            IFLA_CARRIER if admin_up => link.carrier = value.first().map(|carrier| *carrier != 0),
+            IFLA_OPERSTATE => link.operstate = operstate(value.first().copied()).to_owned(),
+            // `struct rtnl_link_stats64`: errors are its fifth and sixth number, drops its seventh and eighth.
+            IFLA_STATS64 => {
+                let sum = |errors, drops| {
+                    u64_at(value, errors).unwrap_or(0).saturating_add(u64_at(value, drops).unwrap_or(0))
+                };
+                (link.rx_bad, link.tx_bad) = (sum(32, 48), sum(40, 56));
             }
             _ => {}
         }
     }
-    link
+    Some(link)
 }
 
-/// The words of /sys/class/net/*/operstate.
-fn operstate(state: State) -> &'static str {
+/// The words of /sys/class/net/*/operstate (RFC 2863; include/uapi/linux/if.h).
+fn operstate(state: Option<u8>) -> &'static str {
     match state {
-        State::NotPresent => "notpresent",
-        State::Down => "down",
-        State::LowerLayerDown => "lowerlayerdown",
-        State::Testing => "testing",
-        State::Dormant => "dormant",
-        State::Up => "up",
+        Some(1) => "notpresent",
+        Some(2) => "down",
+        Some(3) => "lowerlayerdown",
+        Some(4) => "testing",
+        Some(5) => "dormant",
+        Some(6) => "up",
         _ => "unknown",
     }
 }
 
-fn address(message: &AddressMessage) -> Option<String> {
+/// `struct ifaddrmsg` (index at 4) and its attributes: the interface's number and its own address.
+fn parse_address(payload: &[u8]) -> Option<(u32, String)> {
+    let value = |wanted| attributes(payload.get(ADDRESS_BYTES..)?).find(|(kind, _)| *kind == wanted).map(|(_, v)| v);
     // IFA_LOCAL is the interface's own address where the link is point to point.
-    let local =
-        message.attributes.iter().find_map(|a| if let AddressAttribute::Local(ip) = a { Some(ip) } else { None });
-    let any =
-        message.attributes.iter().find_map(|a| if let AddressAttribute::Address(ip) = a { Some(ip) } else { None });
-    local.or(any).map(ToString::to_string)
+    let address = value(IFA_LOCAL).or_else(|| value(IFA_ADDRESS)).and_then(netlink::address)?;
+    Some((u32_at(payload, 4)?, address.to_string()))
 }
 
 #[cfg(test)]

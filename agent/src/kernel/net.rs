@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use super::{Result, read_number, read_text, read_with};
+use super::Result;
+use super::kept::Kept;
 
 /// TCP counters since boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,15 +69,65 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Reads the TCP counters.
-pub fn counters(proc: &Path) -> Result<Counters> {
-    let netstat = read_text(&proc.join("net/netstat"))?;
-    read_with(&proc.join("net/snmp"), |snmp| parse_counters(&netstat, snmp))
+/// The files, kept open, of the namespace in which they were first read.
+#[derive(Debug)]
+pub struct Files {
+    netstat: Kept,
+    snmp: Kept,
+    sockstat: Kept,
+    conntrack: [Kept; 2],
+    port_range: Kept,
+    routes: [Kept; 2],
 }
 
-/// Sockets in TIME_WAIT.
-pub fn time_wait(proc: &Path) -> Result<u64> {
-    read_with(&proc.join("net/sockstat"), parse_time_wait)
+impl Files {
+    /// Below a root of /proc.
+    pub fn new(proc: &Path) -> Self {
+        let at = |name: &str| Kept::new(proc.join(name));
+        Self {
+            netstat: at("net/netstat"),
+            snmp: at("net/snmp"),
+            sockstat: at("net/sockstat"),
+            conntrack: [at("sys/net/netfilter/nf_conntrack_count"), at("sys/net/netfilter/nf_conntrack_max")],
+            port_range: at("sys/net/ipv4/ip_local_port_range"),
+            routes: [at("net/route"), at("net/ipv6_route")],
+        }
+    }
+
+    /// Reads the TCP counters.
+    pub fn counters(&mut self) -> Result<Counters> {
+        let Self { netstat, snmp, .. } = self;
+        // The text of the first is needed no longer than the second is parsed.
+        let netstat = netstat.read_with(|text| Ok(text.to_owned()))?;
+        snmp.read_with(|snmp| parse_counters(&netstat, snmp))
+    }
+
+    /// Sockets in TIME_WAIT.
+    pub fn time_wait(&mut self) -> Result<u64> {
+        self.sockstat.read_with(parse_time_wait)
+    }
+
+    /// Connections tracked and the most that may be. None: conntrack is not loaded.
+    pub fn conntrack(&mut self) -> Option<(u64, u64)> {
+        let [count, most] = &mut self.conntrack;
+        Some((count.read_with(super::parse_number).ok()?, most.read_with(super::parse_number).ok()?))
+    }
+
+    /// How many local ports outgoing connections may use.
+    pub fn local_ports(&mut self) -> Result<u32> {
+        self.port_range.read_with(parse_port_range)
+    }
+
+    /// Whether there is a default route, by IPv4 or IPv6. None: neither table could be read.
+    pub fn default_route(&mut self) -> Option<bool> {
+        let [v4, v6] = &mut self.routes;
+        let v4 = v4.read_with(|text| Ok(has_default_v4(text))).ok();
+        let v6 = v6.read_with(|text| Ok(has_default_v6(text))).ok();
+        match (v4, v6) {
+            (None, None) => None,
+            (v4, v6) => Some(v4.unwrap_or(false) || v6.unwrap_or(false)),
+        }
+    }
 }
 
 /// Parses /proc/net/sockstat.
@@ -86,33 +137,12 @@ pub fn parse_time_wait(text: &str) -> std::result::Result<u64, String> {
     words.nth(1).and_then(|w| w.parse().ok()).ok_or_else(|| "no number after \"tw\"".to_owned())
 }
 
-/// Connections tracked and the most that may be. None: conntrack is not loaded.
-pub fn conntrack(proc: &Path) -> Option<(u64, u64)> {
-    let dir = proc.join("sys/net/netfilter");
-    Some((read_number(&dir.join("nf_conntrack_count")).ok()?, read_number(&dir.join("nf_conntrack_max")).ok()?))
-}
-
-/// How many local ports outgoing connections may use.
-pub fn local_ports(proc: &Path) -> Result<u32> {
-    read_with(&proc.join("sys/net/ipv4/ip_local_port_range"), parse_port_range)
-}
-
 /// Parses ip_local_port_range.
 pub fn parse_port_range(text: &str) -> std::result::Result<u32, String> {
     let ends: Vec<u32> = text.split_ascii_whitespace().filter_map(|w| w.parse().ok()).collect();
     match ends.as_slice() {
         [low, high] if low <= high => Ok(high - low + 1),
         _ => Err(format!("not two ports: {:.40}", text.trim())),
-    }
-}
-
-/// Whether there is a default route, by IPv4 or IPv6. None: neither table could be read.
-pub fn default_route(proc: &Path) -> Option<bool> {
-    let v4 = read_text(&proc.join("net/route")).ok().map(|text| has_default_v4(&text));
-    let v6 = read_text(&proc.join("net/ipv6_route")).ok().map(|text| has_default_v6(&text));
-    match (v4, v6) {
-        (None, None) => None,
-        (v4, v6) => Some(v4.unwrap_or(false) || v6.unwrap_or(false)),
     }
 }
 

@@ -7,7 +7,8 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Error, Result, read_again, read_text, read_with};
+use super::kept::read_again;
+use super::{Error, Result, read_text, read_with};
 
 /// Most threads of one process that are looked at.
 pub const THREAD_LIMIT: usize = 256;
@@ -49,9 +50,14 @@ pub fn parse_stat(text: &str) -> std::result::Result<Stat, String> {
     let close = text.rfind(')').filter(|close| *close > open).ok_or("no end of the name")?;
     let pid = text.get(..open).and_then(|t| t.trim().parse().ok()).ok_or("no process id")?;
     let comm = text.get(open + 1..close).unwrap_or_default().to_owned();
-    let fields: Vec<&str> = text.get(close + 1..).unwrap_or_default().split_ascii_whitespace().collect();
-    // Field numbers as in the manual page, where the state is number 3.
-    let field = |number: usize| fields.get(number - 3).copied().ok_or_else(|| format!("no field {number}"));
+    // Field numbers as in the manual page, where the state is number 3 and the last one 52.
+    let mut fields = [""; 50];
+    let words = text.get(close + 1..).unwrap_or_default().split_ascii_whitespace();
+    fields.iter_mut().zip(words).for_each(|(field, word)| *field = word);
+    let field = |number: usize| {
+        let word = fields.get(number - 3).copied().filter(|word| !word.is_empty());
+        word.ok_or_else(|| format!("no field {number}"))
+    };
     let number = |n: usize| field(n)?.parse::<u64>().map_err(|_| format!("field {n} is not a number"));
     Ok(Stat {
         pid,
@@ -78,31 +84,38 @@ pub fn stat(proc: &Path, pid: u32) -> Result<Stat> {
     read_with(&dir(proc, pid).join("stat"), parse_stat)
 }
 
-/// /proc/PID/stat through a kept descriptor.
+/// /proc/PID/stat and schedstat through kept descriptors.
 #[derive(Debug)]
 pub struct KeptStat {
-    file: File,
-    path: PathBuf,
+    stat: (File, PathBuf),
+    schedstat: Option<(File, PathBuf)>,
 }
 
 impl KeptStat {
-    /// Opens it.
+    /// Opens them. A kernel may have no schedstat.
     pub fn open(proc: &Path, pid: u32) -> Result<Self> {
-        let path = dir(proc, pid).join("stat");
-        let file = File::open(&path).map_err(|e| Error::io(&path, &e))?;
-        Ok(Self { file, path })
+        let open = |name: &str| {
+            let path = dir(proc, pid).join(name);
+            File::open(&path).map_err(|e| Error::io(&path, &e)).map(|file| (file, path))
+        };
+        Ok(Self { stat: open("stat")?, schedstat: open("schedstat").ok() })
     }
 
-    /// Reads it again. Gone for ever once the process was reaped, also where its id was given to another.
+    /// Reads the stat again. Gone for ever once the process was reaped, also where its id was given to another.
     pub fn read(&self) -> Result<Stat> {
-        let text = read_again(&self.file, &self.path)?;
-        parse_stat(&text).map_err(|what| Error::parse(&self.path, what))
+        read_again(&self.stat.0, &self.stat.1, parse_stat)
+    }
+
+    /// As the function of this name.
+    pub fn run_delay_ns(&self) -> Option<u64> {
+        let (file, path) = self.schedstat.as_ref()?;
+        read_again(file, path, parse_schedstat).ok()
     }
 }
 
 /// Time that the main thread waited for a CPU since it began, nanoseconds (second number of schedstat).
-pub fn run_delay_ns(proc: &Path, pid: u32) -> Result<u64> {
-    read_with(&dir(proc, pid).join("schedstat"), parse_schedstat)
+pub fn run_delay_ns(proc: &Path, pid: u32) -> Option<u64> {
+    read_with(&dir(proc, pid).join("schedstat"), parse_schedstat).ok()
 }
 
 /// Parses /proc/PID/schedstat.
@@ -171,10 +184,14 @@ pub fn parse_fd_limit(text: &str) -> std::result::Result<Option<u64>, String> {
     }
 }
 
-/// Open descriptors. The folder's size tells their number since Linux 6.2; before, they are counted up to [`FD_LIMIT`].
-pub fn fd_count(proc: &Path, pid: u32) -> Result<u32> {
+/// Open descriptors. The folder's size tells their number since Linux 6.2; before, they are counted up to [`FD_LIMIT`]. `trusted`
+/// tells that the folder was read before.
+pub fn fd_count(proc: &Path, pid: u32, trusted: bool) -> Result<u32> {
     let path = dir(proc, pid).join("fd");
     let counted = fs::metadata(&path).map_err(|e| Error::io(&path, &e))?.len();
+    if trusted && counted > 0 {
+        return Ok(u32::try_from(counted).unwrap_or(u32::MAX));
+    }
     // The size needs no privilege, but is trusted only where the folder itself may be read, as on older kernels.
     let entries = fs::read_dir(&path).map_err(|e| Error::io(&path, &e))?;
     let number = if counted > 0 { counted } else { entries.take(FD_LIMIT).count() as u64 };
@@ -261,7 +278,7 @@ mod tests {
         let kept = KeptStat::open(proc, me).unwrap();
         assert_eq!(kept.read().unwrap().pid, me);
         assert_eq!(kept.read().unwrap().start_ticks, stat(proc, me).unwrap().start_ticks);
-        assert!(fd_count(proc, me).unwrap() >= 3);
+        assert!(fd_count(proc, me, false).unwrap() >= 3 && fd_count(proc, me, true).unwrap() >= 3);
         assert!(is_process(proc, me));
         assert!(thread_states(proc, me).unwrap().contains(':'));
         assert!(pids(proc).unwrap().contains(&me));

@@ -1,22 +1,29 @@
 //! Which way the kernel would send to an address, and what it knows of the next hop's link address, by rtnetlink: one
 //! question, one answer, of the network namespace that this program is in. Source: rtnetlink(7).
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use netlink_packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
+use nix::libc::{AF_INET, AF_INET6};
+use nix::sys::socket::SockProtocol;
 
+use super::netlink::{self, Netlink, attributes, push_attribute, u16_at, u32_at};
 use super::{Error, Result};
 
-/// The kernel answers while it takes the request; what is not there after this long does not come.
-const ANSWER_LIMIT: Duration = Duration::from_millis(200);
+/// Kinds of messages (include/uapi/linux/rtnetlink.h).
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+const RTM_NEWNEIGH: u16 = 28;
+const RTM_GETNEIGH: u16 = 30;
+/// Attributes of routes.
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+/// The attribute of neighbours that names the address (include/uapi/linux/neighbour.h).
+const NDA_DST: u16 = 1;
+/// Bytes of `struct rtmsg`; those of `struct ndmsg` are as many.
+const HEADER_BYTES: usize = 12;
 
 /// The way to an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,115 +40,78 @@ pub enum Route {
 }
 
 /// A socket for questions.
+#[derive(Debug)]
 pub struct Routes {
-    socket: Socket,
-}
-
-impl fmt::Debug for Routes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Routes").finish_non_exhaustive()
-    }
+    socket: Netlink,
 }
 
 impl Routes {
     /// Opens the socket.
     pub fn open() -> Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE).map_err(|error| failed("open", &error))?;
-        socket.bind(&SocketAddr::new(0, 0)).map_err(|error| failed("bind", &error))?;
-        socket.set_non_blocking(true).map_err(|error| failed("open", &error))?;
-        Ok(Self { socket })
+        Ok(Self { socket: Netlink::open(SockProtocol::NetlinkRoute, "rtnetlink")? })
     }
 
     /// The way to an address (`ip route get`).
-    pub fn to(&self, address: IpAddr) -> Result<Route> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family(address);
-        message.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
-        message.attributes.push(RouteAttribute::Destination(address.into()));
-        match self.ask(RouteNetlinkMessage::GetRoute(message))? {
+    pub fn to(&mut self, address: IpAddr) -> Result<Route> {
+        let mut body = vec![family(address), if address.is_ipv4() { 32 } else { 128 }];
+        body.resize(HEADER_BYTES, 0);
+        push_address(&mut body, RTA_DST, address);
+        match self.socket.ask(RTM_GETROUTE, &body)? {
             Err(errno) => Ok(Route::Refused(errno)),
-            Ok(RouteNetlinkMessage::NewRoute(route)) => Ok(found(&route)),
+            Ok((RTM_NEWROUTE, payload)) => Ok(parse_route(&payload)),
             Ok(_) => Err(Error::parse(Path::new("rtnetlink"), "an answer that is no route")),
         }
     }
 
     /// The state of a neighbour's link address (`ip neigh get`) in the kernel's words; None where it knows of none.
-    pub fn neighbour(&self, address: IpAddr, index: u32) -> Result<Option<&'static str>> {
-        let mut message = NeighbourMessage::default();
-        message.header.family = family(address);
-        message.header.ifindex = index;
-        message.attributes.push(NeighbourAttribute::Destination(match address {
-            IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
-            IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
-        }));
-        match self.ask(RouteNetlinkMessage::GetNeighbour(message))? {
-            Ok(RouteNetlinkMessage::NewNeighbour(entry)) => Ok(Some(state(entry.header.state))),
+    pub fn neighbour(&mut self, address: IpAddr, index: u32) -> Result<Option<&'static str>> {
+        let mut body = vec![family(address), 0, 0, 0];
+        body.extend_from_slice(&index.to_ne_bytes());
+        body.resize(HEADER_BYTES, 0);
+        push_address(&mut body, NDA_DST, address);
+        match self.socket.ask(RTM_GETNEIGH, &body)? {
+            Ok((RTM_NEWNEIGH, payload)) => Ok(u16_at(&payload, 8).map(state)),
             _ => Ok(None),
         }
     }
+}
 
-    fn ask(&self, message: RouteNetlinkMessage) -> Result<std::result::Result<RouteNetlinkMessage, Errno>> {
-        let mut packet = NetlinkMessage::from(message);
-        packet.header.flags = NLM_F_REQUEST;
-        packet.finalize();
-        let mut bytes = vec![0; packet.buffer_len()];
-        packet.serialize(&mut bytes);
-        self.socket.send(&bytes, 0).map_err(|error| failed("send", &error))?;
-        let mut buffer = bytes::BytesMut::with_capacity(16 * 1024);
-        let began = Instant::now();
-        loop {
-            match self.socket.recv(&mut buffer, 0) {
-                Ok(_) => break,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && began.elapsed() < ANSWER_LIMIT => {
-                    std::thread::yield_now();
-                }
-                Err(error) => return Err(failed("receive", &error)),
-            }
-        }
-        let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&buffer);
-        match answer.map_err(|error| Error::parse(Path::new("rtnetlink"), error.to_string()))?.payload {
-            NetlinkPayload::InnerMessage(inner) => Ok(Ok(inner)),
-            NetlinkPayload::Error(error) => Ok(Err(Errno::from_raw(error.code.map_or(0, |code| -code.get())))),
-            _ => Err(Error::parse(Path::new("rtnetlink"), "an answer that is none")),
-        }
+fn family(address: IpAddr) -> u8 {
+    let family = if address.is_ipv4() { AF_INET } else { AF_INET6 };
+    family as u8
+}
+
+fn push_address(body: &mut Vec<u8>, kind: u16, address: IpAddr) {
+    match address {
+        IpAddr::V4(v4) => push_attribute(body, kind, &v4.octets()),
+        IpAddr::V6(v6) => push_attribute(body, kind, &v6.octets()),
     }
 }
 
-fn failed(step: &str, error: &std::io::Error) -> Error {
-    let mut error = Error::io(Path::new("rtnetlink"), error);
-    error.what = format!("{step}: {}", error.what);
-    error
-}
-
-fn family(address: IpAddr) -> AddressFamily {
-    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
-}
-
-fn found(route: &RouteMessage) -> Route {
+fn parse_route(payload: &[u8]) -> Route {
     let mut index = 0;
     let mut via = None;
-    for attribute in &route.attributes {
-        match attribute {
-            RouteAttribute::Oif(number) => index = *number,
-            RouteAttribute::Gateway(RouteAddress::Inet(v4)) => via = Some(IpAddr::V4(*v4)),
-            RouteAttribute::Gateway(RouteAddress::Inet6(v6)) => via = Some(IpAddr::V6(*v6)),
+    for (kind, value) in attributes(payload.get(HEADER_BYTES..).unwrap_or_default()) {
+        match kind {
+            RTA_OIF => index = u32_at(value, 0).unwrap_or(0),
+            RTA_GATEWAY => via = netlink::address(value),
             _ => {}
         }
     }
     Route::Found { index, via }
 }
 
-/// The words of `ip neigh`, in small letters.
-fn state(state: NeighbourState) -> &'static str {
+/// The words of `ip neigh`, in small letters (NUD_* in include/uapi/linux/neighbour.h).
+fn state(state: u16) -> &'static str {
     match state {
-        NeighbourState::Incomplete => "incomplete",
-        NeighbourState::Reachable => "reachable",
-        NeighbourState::Stale => "stale",
-        NeighbourState::Delay => "delay",
-        NeighbourState::Probe => "probe",
-        NeighbourState::Failed => "failed",
-        NeighbourState::Noarp => "noarp",
-        NeighbourState::Permanent => "permanent",
+        0x01 => "incomplete",
+        0x02 => "reachable",
+        0x04 => "stale",
+        0x08 => "delay",
+        0x10 => "probe",
+        0x20 => "failed",
+        0x40 => "noarp",
+        0x80 => "permanent",
         _ => "none",
     }
 }
@@ -152,14 +122,14 @@ mod tests {
 
     #[test]
     fn loopback_is_on_the_link() {
-        let routes = Routes::open().unwrap();
+        let mut routes = Routes::open().unwrap();
         let Route::Found { index, via } = routes.to("127.0.0.1".parse().unwrap()).unwrap() else { panic!("no route") };
         assert_eq!((index, via), (1, None));
     }
 
     #[test]
     fn an_unknown_neighbour_is_none() {
-        let routes = Routes::open().unwrap();
+        let mut routes = Routes::open().unwrap();
         assert_eq!(routes.neighbour("192.0.2.1".parse().unwrap(), 1).unwrap(), None);
     }
 }

@@ -42,7 +42,7 @@ impl LinkWatch {
 
     /// What changed since the last call, by what the kernel told.
     pub fn read(&mut self) -> Vec<v1::LinkChanged> {
-        match self.told.as_ref().map(Links::changes) {
+        match self.told.as_mut().map(Links::changes) {
             Some(Ok(Some(changes))) => changes.into_iter().flat_map(|change| self.apply(change)).collect(),
             // Some were lost: only a look tells what is now.
             Some(Ok(None)) | None => self.look(),
@@ -56,7 +56,7 @@ impl LinkWatch {
 
     /// What changed since the last call, by a look at all interfaces. Also learns their addresses.
     pub fn look(&mut self) -> Vec<v1::LinkChanged> {
-        let Some(Ok(links)) = self.dumps.as_ref().map(Links::dump) else { return Vec::new() };
+        let Some(Ok(links)) = self.dumps.as_mut().map(Links::dump) else { return Vec::new() };
         let gone: Vec<u32> =
             self.known.keys().copied().filter(|index| !links.iter().any(|l| l.index == *index)).collect();
         let mut changes: Vec<v1::LinkChanged> =

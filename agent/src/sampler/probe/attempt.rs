@@ -55,8 +55,8 @@ pub(super) async fn run(request: &ProbeRequest, depth: Depth) -> (ProbeResult, O
         Target::Tcp(address) => Some(*address),
         Target::Unix(_) => None,
     };
-    let routes = Routes::open().ok();
-    let found = address.zip(routes.as_ref()).and_then(|(address, routes)| routes.to(address.ip()).ok());
+    let mut routes = Routes::open().ok();
+    let found = address.zip(routes.as_mut()).and_then(|(address, routes)| routes.to(address.ip()).ok());
     result.route = found.as_ref().map(route);
     let heard = AtomicBool::new(false);
     let (exchange, others, silent) = tokio::join!(
@@ -69,7 +69,7 @@ pub(super) async fn run(request: &ProbeRequest, depth: Depth) -> (ProbeResult, O
     (result.other_port, result.echo_answered) = silent;
     // Asked last: the connects made the kernel look for the neighbour.
     let hop = found.zip(address).and_then(|(route, address)| next_hop(&route, address.ip()));
-    let state = hop.zip(routes).and_then(|((hop, index), routes)| routes.neighbour(hop, index).ok().flatten());
+    let state = hop.zip(routes).and_then(|((hop, index), mut routes)| routes.neighbour(hop, index).ok().flatten());
     result.neighbour = state.unwrap_or("").to_owned();
     (result, exchange.way)
 }
