@@ -6,13 +6,13 @@
 //! Pace: exits, link changes and the kernel log at once; after an exit or a start the successor and its ports are looked for
 //! every 25 ms for 2 s and every 100 ms up to 10 s; every second a cheap look (new processes by the id that the kernel gave out
 //! last, listeners by one netlink dump, states by kept descriptors), which also sends a sample of each service that looks
-//! abnormal; a listing of /proc every 5 s; everything at the interval. Prices beside 3,000 other processes, not optimised: a
-//! listing 20 ms, a cheap look 8 ms, a look at the listeners 0.2 ms.
+//! abnormal; a listing of /proc every 5 s; everything at the interval, or more seldom where that would be felt (`pace`).
 
 mod clock;
 mod exits;
 mod members;
 mod memory;
+mod pace;
 mod samples;
 mod service;
 mod sockets;
@@ -26,7 +26,8 @@ use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tokio::task::yield_now;
+use tokio::time::sleep_until;
 use why502_proto::v1;
 
 use crate::config::Config;
@@ -48,8 +49,11 @@ use clock::ClockWatch;
 use exits::{Ended, Ending};
 use members::Home;
 use memory::{Unclaimed, Untied};
+use pace::Pace;
 use service::Service;
 
+/// Processes that are read in one go before the first look.
+const READ_AHEAD: usize = 32;
 /// The cheap look.
 const GLANCE: Duration = Duration::from_secs(1);
 /// Between two readings of [`look`], so that CPU use can be told.
@@ -92,11 +96,9 @@ pub async fn run(config: Arc<Config>, out: mpsc::Sender<Observed>) {
     let mut observer = Observer::new(Arc::clone(&config), Roots::default());
     let exits = observer.exits.as_ref().and_then(|exits| exits.readable().ok());
     let (exits, log, links) = (wakeful(exits), wakeful(observer.log.readable()), wakeful(observer.links.readable()));
+    observer.read_ahead().await;
     observer.begin();
-    let mut ticks = interval(config.interval);
-    let mut glances = interval(GLANCE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut ticks, mut glances) = (Pace::new(config.interval), Pace::new(GLANCE));
     loop {
         for observed in observer.out.drain(..) {
             if out.send(observed).await.is_err() {
@@ -110,8 +112,13 @@ pub async fn run(config: Arc<Config>, out: mpsc::Sender<Observed>) {
             () = ready(log.as_ref()) => observer.on_log(),
             () = ready(links.as_ref()) => observer.on_links(),
             () = until(wake) => observer.on_wake(),
-            _ = ticks.tick() => observer.tick(),
-            _ = glances.tick() => observer.glance(),
+            () = sleep_until(ticks.next().into()) => {
+                ticks.look(|| observer.tick());
+                observer.set_status("pace", ticks.status());
+                // A look at everything is a cheap look too.
+                glances.put_off();
+            }
+            () = sleep_until(glances.next().into()) => glances.look(|| observer.glance()),
         }
     }
 }
@@ -149,7 +156,8 @@ struct Observer {
     in_first_pid_namespace: bool,
     table: Table,
     listed: Option<Instant>,
-    listings: u32,
+    /// Some processes found no room among the members.
+    refused: bool,
     services: Vec<Service>,
     members: BTreeMap<u32, Member>,
     homes: HashMap<u32, Home>,
@@ -216,7 +224,7 @@ impl Observer {
             in_first_pid_namespace: namespace.as_os_str() == "pid:[4026531836]",
             table: Table::new(&proc, matching::needs(&config.services)),
             listed: None,
-            listings: 0,
+            refused: false,
             services: config.services.iter().map(Service::declared).collect(),
             members: BTreeMap::new(),
             homes: HashMap::new(),
@@ -244,6 +252,14 @@ impl Observer {
             out: Vec::new(),
             config,
             roots,
+        }
+    }
+
+    /// Reads the process table for the first look, a few at a time, so that the rest of the agent is not kept waiting.
+    async fn read_ahead(&mut self) {
+        for pids in self.table.unread().chunks(READ_AHEAD) {
+            self.table.read_ahead(pids);
+            yield_now().await;
         }
     }
 

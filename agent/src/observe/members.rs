@@ -19,8 +19,6 @@ use crate::sampler::{Observed, Status, unix_now_us};
 
 /// All of /proc is listed so often.
 const LISTING: Duration = Duration::from_secs(5);
-/// Every so many listings every process is read again.
-const DEEP_EVERY: u32 = 12;
 /// A process younger than this is told a little later.
 const SETTLE: Duration = Duration::from_millis(100);
 /// Most processes of one host that are watched.
@@ -49,23 +47,24 @@ impl Observer {
             return self.find_new_members();
         }
         self.listed = Some(Instant::now());
-        self.listings = self.listings.wrapping_add(1);
-        match self.table.enumerate(self.listings.is_multiple_of(DEEP_EVERY)) {
-            Ok(_) => self.set_status("process", self.process_status()),
+        match self.table.enumerate() {
+            Ok(changed) => {
+                // Those that there was no room for are tried again.
+                let all = std::mem::take(&mut self.refused);
+                let pids = if all { self.table.entries().keys().copied().collect() } else { changed };
+                self.gather(&pids);
+                self.set_status("process", self.process_status());
+            }
             Err(error) => {
-                self.set_status("process", Status::Failed(format!("the process table can't be read: {error}")))
+                self.set_status("process", Status::Failed(format!("the process table can't be read: {error}")));
             }
         }
-        let all: Vec<u32> = self.table.entries().keys().copied().collect();
-        self.gather(&all);
     }
 
     /// Finds what began, by the ids given out since the last look.
     pub(super) fn find_new_members(&mut self) {
         let changed = self.table.advance();
-        if !changed.is_empty() {
-            self.gather(&changed);
-        }
+        self.gather(&changed);
     }
 
     fn process_status(&self) -> Status {
@@ -86,12 +85,18 @@ impl Observer {
         Status::Active
     }
 
-    /// Tests processes against the rules of the services.
+    /// Tests processes that are new or changed against the rules of the services; and those that a pidfile names, which may
+    /// have been written since.
     fn gather(&mut self, pids: &[u32]) {
         let pidfiles: Vec<Option<u32>> =
             self.config.services.iter().map(|s| s.matcher.pidfile.as_deref().and_then(matching::pidfile)).collect();
+        let named = pidfiles.iter().flatten().filter(|pid| !self.members.contains_key(pid));
+        let tested: Vec<u32> = pids.iter().chain(named).copied().collect();
+        if tested.is_empty() {
+            return;
+        }
         let mut owners: HashMap<u32, usize> = self.members.values().map(|m| (m.pid, m.service)).collect();
-        for entry in pids.iter().filter_map(|pid| self.table.get(*pid)) {
+        for entry in tested.iter().filter_map(|pid| self.table.get(*pid)) {
             if entry.pid == self.me || owners.contains_key(&entry.pid) {
                 continue;
             }
@@ -127,10 +132,11 @@ impl Observer {
         let proc = &self.roots.proc;
         let Some(entry) = self.table.get(pid) else { return };
         let Ok(stat) = process::stat(proc, pid) else { return };
-        if stat.start_ticks != entry.start_ticks
-            || matches!(stat.state, 'Z' | 'X')
-            || self.members.len() >= MEMBER_LIMIT
-        {
+        if stat.start_ticks != entry.start_ticks || matches!(stat.state, 'Z' | 'X') {
+            return;
+        }
+        if self.members.len() >= MEMBER_LIMIT {
+            self.refused = true;
             return;
         }
         let keep = self.members.len() < KEPT_LIMIT;

@@ -57,9 +57,8 @@ impl Untied {
 impl Observer {
     /// Reads the counters of all groups in which watched processes live or lived a moment ago.
     pub(super) fn look_at_counters(&mut self) {
-        for group in self.oom.groups() {
-            let rise = self.oom.rise(&group);
-            self.claim(&group, rise);
+        for (group, kills) in self.oom.rises() {
+            self.claim(&group, kills);
         }
     }
 

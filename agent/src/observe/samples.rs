@@ -1,13 +1,14 @@
 //! Readings put together as the schema wants them: one of the host and one of each service, at the interval, and of a service
 //! alone when something happened to it or it looks abnormal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Instant;
 
 use why502_proto::v1;
 
 use super::Observer;
 use super::exits::Ended;
+use crate::kernel::cgroup::Group;
 use crate::kernel::diag::Address;
 use crate::sampler::process::Closeness;
 use crate::sampler::{Observed, Status, unix_now_us};
@@ -17,7 +18,7 @@ const PROCESS_LIMIT: usize = 16;
 
 impl Observer {
     pub(super) fn sample_all(&mut self) {
-        self.count_established();
+        self.count_established(false);
         let mut writers = Vec::new();
         let now = Instant::now();
         for service in 0..self.services.len() {
@@ -46,7 +47,7 @@ impl Observer {
             }
         }
         if !abnormal.is_empty() {
-            self.count_established();
+            self.count_established(true);
         }
         for service in abnormal {
             self.sample_now(service);
@@ -62,7 +63,7 @@ impl Observer {
         self.out.push(Observed::Instance(Box::new(sample)));
     }
 
-    fn count_established(&mut self) {
+    fn count_established(&mut self, haste: bool) {
         let mut ports = BTreeSet::new();
         for service in 0..self.services.len() {
             let found = self.listeners_of(service);
@@ -70,7 +71,7 @@ impl Observer {
                 found.iter().filter_map(|(l, _)| if let Address::Tcp(at) = l.address { Some(at.port()) } else { None }),
             );
         }
-        self.sockets.count_established(&ports);
+        self.sockets.count_established(ports, haste);
     }
 
     fn sample(&mut self, service: usize) -> v1::InstanceSample {
@@ -152,11 +153,11 @@ impl Observer {
                     .to_owned(),
             );
         }
-        let blind = self.homes.values().find(|home| home.group.memory.as_ref().is_none_or(|place| !place.dir.is_dir()));
-        match blind {
-            Some(home) => Status::Degraded(format!(
+        let groups: HashSet<&Group> = self.homes.values().map(|home| &home.group).collect();
+        match groups.into_iter().find(|group| group.memory.as_ref().is_none_or(|place| !place.dir.is_dir())) {
+            Some(group) => Status::Degraded(format!(
                 "control group {} of a watched process is not visible here: share the host's cgroup namespace and mounts",
-                home.group.path
+                group.path
             )),
             None => Status::Active,
         }

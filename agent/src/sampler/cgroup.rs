@@ -12,30 +12,42 @@ const GROUP_LIMIT: usize = 1024;
 /// Differences are made over at least this stretch.
 const STRETCH_US: u64 = 150_000;
 
+/// A sample is good for so long.
+const MOMENT_US: u64 = 50_000;
+
 /// Keeps the reading before.
 #[derive(Debug, Default)]
 pub struct Groups {
     before: HashMap<Group, (u64, Reading)>,
+    /// The samples of this moment: services often share a group.
+    told: HashMap<Group, (u64, v1::CgroupSample)>,
 }
 
 impl Groups {
     /// Reads one group.
     pub fn sample(&mut self, group: &Group) -> v1::CgroupSample {
-        let (now_us, now) = (clock::boottime_us(), group.read());
+        let now_us = clock::boottime_us();
+        if let Some((_, sample)) = self.told.get(group).filter(|(at_us, _)| now_us.saturating_sub(*at_us) < MOMENT_US) {
+            return sample.clone();
+        }
+        let now = group.read();
         let before = self.before.get(group).filter(|(at_us, _)| now_us.saturating_sub(*at_us) >= STRETCH_US);
         let sample = make(group, &now, before.map(|(at_us, reading)| (now_us - at_us, reading)));
         if before.is_some() || !self.before.contains_key(group) {
             if self.before.len() >= GROUP_LIMIT {
                 self.before.clear();
+                self.told.clear();
             }
             self.before.insert(group.clone(), (now_us, now));
         }
+        self.told.insert(group.clone(), (now_us, sample.clone()));
         sample
     }
 
     /// Forgets groups that nothing watched lives in any more.
     pub fn keep(&mut self, wanted: impl Fn(&Group) -> bool) {
         self.before.retain(|group, _| wanted(group));
+        self.told.retain(|group, _| wanted(group));
     }
 }
 

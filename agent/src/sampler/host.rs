@@ -1,28 +1,34 @@
 //! Readings of the host as a whole, with differences over the stretch since the reading before. What can't be read is absent,
 //! never zero. File systems across a network are left out: asking a dead server for its room never returns.
 
+mod mounts;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use why502_proto::v1;
 
 use super::{Status, unix_now_us};
 use crate::kernel::host::{self, CpuTimes};
+use crate::kernel::kept::Kept;
 use crate::kernel::link::{Link, Links};
-use crate::kernel::mount::{self, Mount};
 use crate::kernel::net::{self, Counters};
 use crate::kernel::pressure::{self, Stall};
-use crate::kernel::{Error, clock, read_with};
+use crate::kernel::{Error, clock};
+use mounts::Mounts;
 
-/// Most mounts that are told.
-const MOUNT_LIMIT: usize = 32;
 /// Most interfaces that are told.
 const INTERFACE_LIMIT: usize = 64;
 
 /// Keeps the readings before, for differences.
 #[derive(Debug)]
 pub struct HostSampler {
-    proc: PathBuf,
+    stat: Kept,
+    meminfo: Kept,
+    loadavg: Kept,
+    pressure: [Kept; 3],
+    net: net::Files,
+    mounts: Mounts,
     links: Option<Links>,
     before: Option<Before>,
     faults: Vec<String>,
@@ -40,7 +46,18 @@ struct Before {
 impl HostSampler {
     /// Nothing is read yet.
     pub fn new(proc: &Path) -> Self {
-        Self { proc: proc.to_owned(), links: Links::open().ok(), before: None, faults: Vec::new() }
+        let at = |name: &str| Kept::new(proc.join(name));
+        Self {
+            stat: at("stat"),
+            meminfo: at("meminfo"),
+            loadavg: at("loadavg"),
+            pressure: [at("pressure/cpu"), at("pressure/memory"), at("pressure/io")],
+            net: net::Files::new(proc),
+            mounts: Mounts::new(proc),
+            links: Links::open().ok(),
+            before: None,
+            faults: Vec::new(),
+        }
     }
 
     /// How well the last reading saw.
@@ -57,16 +74,14 @@ impl HostSampler {
         let now_us = clock::boottime_us();
         let before = self.before.take();
         let stretch_us = before.as_ref().map_or(0, |b| now_us.saturating_sub(b.at_us));
-        let stat = self.ok(read_with(&self.proc.join("stat"), host::parse_stat));
-        let memory = self.ok(read_with(&self.proc.join("meminfo"), host::parse_meminfo));
-        let load = self.ok(read_with(&self.proc.join("loadavg"), host::parse_loadavg));
-        let counters = self.ok(net::counters(&self.proc));
-        let stalls =
-            ["cpu", "memory", "io"].map(|name| read_with(&self.proc.join("pressure").join(name), pressure::parse).ok());
+        let (stat, memory) = (self.stat.read_with(host::parse_stat), self.meminfo.read_with(host::parse_meminfo));
+        let (load, counters) = (self.loadavg.read_with(host::parse_loadavg), self.net.counters());
+        let (stat, memory, load, counters) = (self.ok(stat), self.ok(memory), self.ok(load), self.ok(counters));
+        let stalls = self.pressure.each_mut().map(|file| file.read_with(pressure::parse).ok());
         let links = self.links();
         let cpu = stat.map(|s| s.cpu);
         let cpu_share = cpu.zip(before.as_ref().and_then(|b| b.cpu)).and_then(|(now, before)| cpu_shares(now, before));
-        let conntrack = net::conntrack(&self.proc);
+        let conntrack = self.net.conntrack();
         let sample = v1::HostSample {
             at_unix_us: unix_now_us(),
             stretch_us,
@@ -80,14 +95,14 @@ impl HostSampler {
             swap_used_bytes: memory.map(|m| m.swap_used_bytes),
             pressure: before.as_ref().and_then(|b| host_pressure(&stalls, &b.stalls, stretch_us)),
             uptime_us: now_us,
-            mounts: mounts(&self.proc, writers),
+            mounts: self.mounts.sample(writers),
             interfaces: interfaces(&links, before.as_ref().map(|b| &b.links)),
             net: counters.zip(before.as_ref().and_then(|b| b.net)).map(|(now, before)| net_differences(&now, &before)),
             conntrack_count: conntrack.map(|(count, _)| count),
             conntrack_max: conntrack.map(|(_, max)| max),
-            time_wait: net::time_wait(&self.proc).ok(),
-            local_ports: net::local_ports(&self.proc).unwrap_or(0),
-            default_route: net::default_route(&self.proc),
+            time_wait: self.net.time_wait().ok(),
+            local_ports: self.net.local_ports().unwrap_or(0),
+            default_route: self.net.default_route(),
         };
         let links = links.iter().map(|l| (l.index, (l.rx_bad, l.tx_bad))).collect();
         self.before = Some(Before { at_us: now_us, cpu, stalls, net: counters, links });
@@ -99,7 +114,7 @@ impl HostSampler {
     }
 
     fn links(&mut self) -> Vec<Link> {
-        let Some(links) = &self.links else {
+        let Some(links) = &mut self.links else {
             self.faults.push("rtnetlink: no socket; allow AF_NETLINK to the agent".to_owned());
             return Vec::new();
         };
@@ -163,47 +178,6 @@ fn interfaces(links: &[Link], before: Option<&BTreeMap<u32, (u64, u64)>>) -> Vec
         admin_up: link.admin_up,
     };
     wanted.map(sample).collect()
-}
-
-/// The root and every mount that a watched service can write to; one entry for each device, by its shortest path.
-fn mounts(proc: &Path, writers: &[(String, u32)]) -> Vec<v1::MountSample> {
-    let mut found: BTreeMap<String, (Mount, PathBuf, Vec<String>)> = BTreeMap::new();
-    let own = mount::of_process(proc, std::process::id()).unwrap_or_default();
-    if let Some(root) = own.into_iter().rfind(|m| m.path == "/") {
-        found.insert(root.device.clone(), (root, PathBuf::from("/"), Vec::new()));
-    }
-    for (service, pid) in writers {
-        for mount in mount::of_process(proc, *pid).unwrap_or_default() {
-            if mount.read_only
-                || !mount.holds_data()
-                || (found.len() >= MOUNT_LIMIT && !found.contains_key(&mount.device))
-            {
-                continue;
-            }
-            let reached = mount::reach(proc, *pid, &mount.path);
-            let entry =
-                found.entry(mount.device.clone()).or_insert_with(|| (mount.clone(), reached.clone(), Vec::new()));
-            if mount.path.len() < entry.0.path.len() {
-                (entry.0, entry.1) = (mount, reached);
-            }
-            if !entry.2.contains(service) {
-                entry.2.push(service.clone());
-            }
-        }
-    }
-    let sample = |(mount, reached, services): (Mount, PathBuf, Vec<String>)| {
-        let room = mount::room(&reached).ok().filter(|room| room.total_bytes > 0)?;
-        Some(v1::MountSample {
-            path: mount.path,
-            total_bytes: room.total_bytes,
-            available_bytes: room.available_bytes,
-            total_inodes: room.total_inodes,
-            available_inodes: room.available_inodes,
-            services,
-            read_only: mount.read_only,
-        })
-    };
-    found.into_values().filter_map(sample).collect()
 }
 
 #[cfg(test)]

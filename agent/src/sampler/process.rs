@@ -15,6 +15,9 @@ use crate::kernel::{Result, clock};
 /// Differences are made over at least this stretch: the kernel counts CPU time in ticks of 10 ms.
 const STRETCH_US: u64 = 400_000;
 
+/// A limit of descriptors is seldom changed while a process runs: it is read again after so long.
+const FD_LIMIT_US: u64 = 10_000_000;
+
 /// A process of a watched service.
 #[derive(Debug)]
 pub struct Member {
@@ -38,8 +41,9 @@ pub struct Member {
     pub rss_bytes: u64,
     /// Its parent is no process of the same instance.
     pub leader: bool,
-    /// Its descriptors could be read when last tried.
-    pub fds_readable: bool,
+    /// Its descriptors could be read when last tried. None: not tried yet.
+    fds_readable: Option<bool>,
+    fd_limit: Option<(u64, Option<u64>)>,
     threads: u32,
     stat: Option<KeptStat>,
     base: Option<Base>,
@@ -79,7 +83,8 @@ impl Member {
             state: '?',
             rss_bytes: 0,
             leader: false,
-            fds_readable: true,
+            fds_readable: None,
+            fd_limit: None,
             threads: 0,
             stat: if keep { KeptStat::open(proc, stat.pid).ok() } else { None },
             base: None,
@@ -117,8 +122,12 @@ impl Member {
 
     fn difference(&mut self, proc: &Path, stat: &Stat) {
         let now_us = clock::boottime_us();
+        let run_delay_ns = || match &self.stat {
+            Some(kept) => kept.run_delay_ns(),
+            None => process::run_delay_ns(proc, self.pid),
+        };
         let Some(base) = self.base else {
-            let run_delay_ns = process::run_delay_ns(proc, self.pid).ok();
+            let run_delay_ns = run_delay_ns();
             self.base = Some(Base { at_us: now_us, cpu_ticks: stat.cpu_ticks, run_delay_ns });
             return;
         };
@@ -126,7 +135,7 @@ impl Member {
         if stretch_us < STRETCH_US && self.cpu_ratio.is_some() || stretch_us < STRETCH_US / 4 {
             return;
         }
-        let run_delay_ns = process::run_delay_ns(proc, self.pid).ok();
+        let run_delay_ns = run_delay_ns();
         let cpu_us =
             stat.cpu_ticks.saturating_sub(base.cpu_ticks).saturating_mul(1_000_000) / clock::ticks_per_second();
         self.cpu_ratio = Some(cpu_us as f64 / stretch_us as f64);
@@ -152,13 +161,26 @@ impl Member {
         self.cpu_ratio.unwrap_or(0.0)
     }
 
+    fn fd_limit(&mut self, proc: &Path) -> Option<u64> {
+        let now_us = clock::boottime_us();
+        if let Some((read_us, limit)) = self.fd_limit
+            && now_us.saturating_sub(read_us) < FD_LIMIT_US
+        {
+            return limit;
+        }
+        // Unlimited counts as the largest number, so that "could not be read" stays apart.
+        let limit = process::fd_limit(proc, self.pid).ok().map(|limit| limit.unwrap_or(u64::MAX));
+        self.fd_limit = Some((now_us, limit));
+        limit
+    }
+
     /// Its readings as last taken, with its descriptors, and its threads where asked for.
     pub fn sample(&mut self, proc: &Path, closeness: Closeness) -> v1::ProcessSample {
-        let fds = process::fd_count(proc, self.pid);
-        if let Err(error) = &fds
-            && !error.gone()
-        {
-            self.fds_readable = !error.denied();
+        let fds = process::fd_count(proc, self.pid, self.fds_readable == Some(true));
+        match &fds {
+            Ok(_) => self.fds_readable = Some(true),
+            Err(error) if !error.gone() => self.fds_readable = Some(!error.denied()),
+            Err(_) => {}
         }
         let close = closeness == Closeness::Threads || self.looks_stuck();
         v1::ProcessSample {
@@ -177,8 +199,7 @@ impl Member {
                 String::new()
             },
             fds: fds.ok(),
-            // Unlimited counts as the largest number, so that "could not be read" stays apart.
-            fd_limit: process::fd_limit(proc, self.pid).ok().map(|limit| limit.unwrap_or(u64::MAX)),
+            fd_limit: self.fd_limit(proc),
             leader: self.leader,
             waits_in: if close { process::wchan(proc, self.pid) } else { String::new() },
         }

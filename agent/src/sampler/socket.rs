@@ -1,11 +1,13 @@
 //! Listening sockets of the watched services: where, how many wait in the accept queue, how many may, how many connections are
 //! established, and which process holds them. A look at the listeners costs about 0.05 ms whatever the number of connections;
-//! counting the established ones costs a walk of the kernel's table (some 10 ms for 100,000), so that is done at the interval only.
+//! counting the established ones costs a walk of the kernel's table (some 10 ms for 100,000), so that is done every 5 s
+//! only, and each second while something is wrong.
 //! Holders are found by the links in /proc/PID/fd of the processes given, searched only when a listener is new or lost its holder.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use why502_proto::v1;
 
@@ -16,6 +18,9 @@ use crate::kernel::{Error, process};
 
 /// Most listeners of one service that are told.
 pub const LISTENER_LIMIT: usize = 64;
+
+/// The established ones are counted again after so long: the walk costs the same however few there are.
+const ESTABLISHED_AGE: Duration = Duration::from_millis(4_500);
 
 /// The sockets of this network namespace.
 #[derive(Debug)]
@@ -29,6 +34,7 @@ pub struct Sockets {
     holders: BTreeMap<u64, BTreeSet<u32>>,
     foreign: HashSet<u64>,
     established: Option<HashMap<SocketAddr, u32>>,
+    counted: Option<(Instant, BTreeSet<u16>)>,
 }
 
 impl Sockets {
@@ -48,6 +54,7 @@ impl Sockets {
             holders: BTreeMap::new(),
             foreign: HashSet::new(),
             established: None,
+            counted: None,
         }
     }
 
@@ -160,10 +167,16 @@ impl Sockets {
         found.take(LISTENER_LIMIT).collect()
     }
 
-    /// Counts the connections established to some local ports.
-    pub fn count_established(&mut self, ports: &BTreeSet<u16>) {
-        let ports: Vec<u16> = ports.iter().copied().collect();
-        self.established = self.diag.as_mut().and_then(|diag| diag.established(&ports).ok());
+    /// Counts the connections established to some local ports, where the last count is of other ports or some seconds old, or
+    /// at once where there is `haste`.
+    pub fn count_established(&mut self, ports: BTreeSet<u16>, haste: bool) {
+        let fresh = |(at, of): &(Instant, BTreeSet<u16>)| at.elapsed() < ESTABLISHED_AGE && *of == ports;
+        if !haste && self.counted.as_ref().is_some_and(fresh) {
+            return;
+        }
+        let list: Vec<u16> = ports.iter().copied().collect();
+        self.established = self.diag.as_mut().and_then(|diag| diag.established(&list).ok());
+        self.counted = Some((Instant::now(), ports));
     }
 
     /// A listener's readings.
@@ -220,7 +233,7 @@ mod tests {
         assert!(sockets.search([me]).is_empty());
         sockets.settle();
         assert!(!sockets.has_unmapped() && sockets.holds(me));
-        sockets.count_established(&BTreeSet::from([port]));
+        sockets.count_established(BTreeSet::from([port]), false);
         let mine = |pid| pid == me;
         let ours = |sockets: &Sockets| {
             let found = sockets.of(&mine, &[], false);

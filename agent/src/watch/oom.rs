@@ -37,9 +37,17 @@ impl OomCounters {
         }
     }
 
-    /// Groups known.
-    pub fn groups(&self) -> Vec<Group> {
-        self.last.keys().cloned().collect()
+    /// Looks at all groups known: those in which some were killed since they were last asked, and how many.
+    pub fn rises(&mut self) -> Vec<(Group, u32)> {
+        let mut risen = Vec::new();
+        for (group, last) in &mut self.last {
+            let Some(now) = group.oom_kills() else { continue };
+            let kills = now.saturating_sub(std::mem::replace(last, now));
+            if kills > 0 {
+                risen.push((group.clone(), u32::try_from(kills).unwrap_or(u32::MAX)));
+            }
+        }
+        risen
     }
 
     /// Forgets groups that nothing watched lives in any more.
@@ -81,5 +89,7 @@ mod tests {
         assert_eq!(counters.rise(&group), 0, "what was counted before is no event");
         set(7);
         assert_eq!((counters.rise(&group), counters.rise(&group)), (2, 0));
+        set(8);
+        assert_eq!((counters.rises(), counters.rises()), (vec![(group, 1)], vec![]));
     }
 }

@@ -1,19 +1,22 @@
 //! The process table, read as seldom and as little as will do: all of /proc is listed only by [`Table::enumerate`]; between
 //! listings [`Table::advance`] asks for the id that the kernel gave out last and looks at the new ids alone. A process is read
-//! once, and again while it is young (it may still call exec) and at a deep listing (it may have called exec late, or its id may
-//! be another's by now). At most [`TABLE_LIMIT`] processes are kept; further ones are not seen.
+//! once, and again while it is young (it may still call exec) and every so many listings (it may have called exec late, or its id may
+//! be another's by now), a part of them at each, so that no listing costs much more than another. At most [`TABLE_LIMIT`] processes are kept; further ones are not seen.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::kernel::host::parse_loadavg;
+use crate::kernel::kept::Kept;
 use crate::kernel::process::{self, Stat};
-use crate::kernel::{Result, cgroup, clock, read_with};
+use crate::kernel::{Result, cgroup, clock};
 
 /// Most processes that are kept.
 pub const TABLE_LIMIT: usize = 65_536;
 /// New ids up to this many are looked at one by one; more call for a listing.
 const STEP_LIMIT: u32 = 512;
+/// After so many listings every process was read again.
+const TURNS: u32 = 12;
 /// So long after its start a process is read again at each look.
 const YOUNG_US: u64 = 2_000_000;
 
@@ -59,13 +62,25 @@ pub struct Table {
     needs: Needs,
     entries: HashMap<u32, Entry>,
     young: Vec<u32>,
+    ahead: Vec<u32>,
     last_pid: Option<u32>,
+    turn: u32,
+    loadavg: Kept,
 }
 
 impl Table {
     /// An empty one.
     pub fn new(proc: &Path, needs: Needs) -> Self {
-        Self { proc: proc.to_owned(), needs, entries: HashMap::new(), young: Vec::new(), last_pid: None }
+        Self {
+            proc: proc.to_owned(),
+            needs,
+            entries: HashMap::new(),
+            young: Vec::new(),
+            ahead: Vec::new(),
+            last_pid: None,
+            turn: 0,
+            loadavg: Kept::new(proc.join("loadavg")),
+        }
     }
 
     /// All processes.
@@ -83,25 +98,44 @@ impl Table {
         self.entries.remove(&pid);
     }
 
-    /// Lists all of /proc; reads what is new, and everything where `deep`. Returns what is new or changed.
-    pub fn enumerate(&mut self, deep: bool) -> Result<Vec<u32>> {
+    /// Lists all of /proc; reads what is new, and of the others those whose turn it is. Returns what is new or changed.
+    pub fn enumerate(&mut self) -> Result<Vec<u32>> {
         self.last_pid = self.newest().or(self.last_pid);
         let listed = process::pids(&self.proc)?;
         let there: HashSet<u32> = listed.iter().copied().collect();
         self.entries.retain(|pid, _| there.contains(pid));
-        let mut changed = self.reread_young();
-        changed.extend(listed.into_iter().filter(|pid| (deep || !self.entries.contains_key(pid)) && self.read(*pid)));
+        let mut changed = std::mem::take(&mut self.ahead);
+        changed.extend(self.reread_young());
+        self.turn = (self.turn + 1) % TURNS;
+        let turn = self.turn;
+        for pid in listed {
+            if (pid % TURNS == turn || !self.entries.contains_key(&pid)) && self.read(pid) {
+                changed.push(pid);
+            }
+        }
         Ok(changed)
+    }
+
+    /// Ids of processes that were not read yet; `read_ahead` reads some of them, so that a first listing costs less at once.
+    pub fn unread(&self) -> Vec<u32> {
+        let listed = process::pids(&self.proc).unwrap_or_default();
+        listed.into_iter().filter(|pid| !self.entries.contains_key(pid)).collect()
+    }
+
+    /// Reads some processes. They still count as new at the next listing.
+    pub fn read_ahead(&mut self, pids: &[u32]) {
+        let new: Vec<u32> = pids.iter().copied().filter(|pid| self.read(*pid)).collect();
+        self.ahead.extend(new);
     }
 
     /// Looks at ids given out since the last look and at young processes. Returns what is new or changed.
     pub fn advance(&mut self) -> Vec<u32> {
         let (Some(newest), Some(last)) = (self.newest(), self.last_pid) else {
-            return self.enumerate(false).unwrap_or_default();
+            return self.enumerate().unwrap_or_default();
         };
         if newest < last || newest - last > STEP_LIMIT {
             // The ids began anew from the bottom, or there are too many.
-            return self.enumerate(false).unwrap_or_default();
+            return self.enumerate().unwrap_or_default();
         }
         let mut changed = self.reread_young();
         self.last_pid = Some(newest);
@@ -109,8 +143,8 @@ impl Table {
         changed
     }
 
-    fn newest(&self) -> Option<u32> {
-        read_with(&self.proc.join("loadavg"), parse_loadavg).ok().map(|load| load.last_pid)
+    fn newest(&mut self) -> Option<u32> {
+        self.loadavg.read_with(parse_loadavg).ok().map(|load| load.last_pid)
     }
 
     fn reread_young(&mut self) -> Vec<u32> {
@@ -172,7 +206,7 @@ mod tests {
     #[test]
     fn finds_new_processes_without_a_listing() {
         let mut table = Table::new(Path::new("/proc"), Needs { args: true, exe: true, unit: true });
-        table.enumerate(false).unwrap();
+        table.enumerate().unwrap();
         let me = std::process::id();
         assert!(table.get(me).is_some_and(|entry| entry.exe.is_some() && !entry.cmdline.is_empty()));
         let mut child = Command::new("sleep").arg("1001").spawn().unwrap();
@@ -181,7 +215,7 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!((entry.parent_pid, entry.inert), (me, false));
-        table.enumerate(true).unwrap();
+        table.enumerate().unwrap();
         assert!(table.get(child.id()).is_none());
     }
 }
