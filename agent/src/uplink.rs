@@ -7,6 +7,7 @@
 
 mod clock;
 mod link;
+pub mod pack;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -63,7 +64,7 @@ enum Connection {
 
 enum Step {
     Retry,
-    Opened(Result<Link, String>),
+    Opened(Result<Box<Link>, String>),
     Link(Change),
 }
 
@@ -75,7 +76,7 @@ impl Connection {
                 sleep_until(*until).await;
                 Step::Retry
             }
-            Self::Connecting(opening) => Step::Opened(opening.await),
+            Self::Connecting(opening) => Step::Opened(opening.await.map(Box::new)),
             Self::Connected { link, .. } => Step::Link(link.next(wants_room).await),
         }
     }
@@ -163,7 +164,7 @@ impl Uplink {
             Step::Opened(Ok(link)) => {
                 tracing::info!(collector = %self.collector_url(), "connected");
                 self.spool.rewind();
-                self.connection = Connection::Connected { link: Box::new(link), last_heard: Instant::now() };
+                self.connection = Connection::Connected { link, last_heard: Instant::now() };
                 self.tell_given_up();
             }
             Step::Opened(Err(why)) => self.lost("can't reach collector", &why),

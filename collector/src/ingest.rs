@@ -14,7 +14,7 @@ use tracing::info;
 use why502_proto::v1;
 
 use crate::engine::{Handle, Refusal, Taken};
-use crate::wire::{self, Numbering};
+use crate::wire::{self, Numbering, Unpacker};
 
 /// Largest message of an agent, bytes.
 pub const MESSAGE_MAX: usize = 256 << 10;
@@ -60,7 +60,8 @@ impl v1::ingest_server::Ingest for Ingest {
         let (acks, out) = mpsc::channel(4);
         let (engine, streams, closing) = (self.engine.clone(), self.streams.clone(), self.closing.clone());
         tokio::spawn(async move {
-            let mut session = Session { engine, acks, closing, inbound: request.into_inner() };
+            let inbound = request.into_inner();
+            let mut session = Session { engine, acks, closing, inbound, unpacker: Unpacker::default() };
             if let Err(refused) = session.run(&streams, &peer).await {
                 info!("agent at {peer}: stream ended: {:?}", refused.message());
                 let _ = tokio::time::timeout(UNREAD, session.acks.send(Err(refused))).await;
@@ -110,6 +111,7 @@ struct Session {
     acks: Acks,
     closing: watch::Receiver<bool>,
     inbound: Streaming<v1::AgentMessage>,
+    unpacker: Unpacker,
 }
 
 /// How a stream ended.
@@ -216,12 +218,16 @@ impl Session {
             Ok(Ok(None)) => return Ok(false),
             Ok(Ok(Some(message))) => message,
         };
-        let Some(v1::agent_message::Kind::Report(report)) = message.kind else {
-            return Err(End::Refused(Status::invalid_argument("after the hello only reports may come")));
+        let refused = |refused: wire::Refused| End::Refused(Status::invalid_argument(refused.to_string()));
+        let report = match message.kind {
+            Some(v1::agent_message::Kind::Report(report)) => report,
+            Some(v1::agent_message::Kind::Packed(packed)) => self.unpacker.unpack(&packed).map_err(refused)?,
+            Some(v1::agent_message::Kind::Hello(_)) | None => {
+                return Err(End::Refused(Status::invalid_argument("after the hello only reports may come")));
+            }
         };
         let echo_us = report.at_unix_us;
-        let report = wire::report(numbering, report);
-        let report = report.map_err(|refused| End::Refused(Status::invalid_argument(refused.to_string())))?;
+        let report = wire::report(numbering, report).map_err(refused)?;
         waiting.push_back((echo_us, self.engine.submit(report).await));
         Ok(true)
     }
@@ -250,7 +256,7 @@ impl Session {
         let pause_us = if self.engine.loaded() { PAUSE.as_micros() as u64 } else { 0 };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let at_unix_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
-        let ack = v1::Ack { up_to_seq, at_unix_us, pause_us, echo_unix_us };
+        let ack = v1::Ack { up_to_seq, at_unix_us, pause_us, echo_unix_us, takes_packed: true };
         match tokio::time::timeout(UNREAD, self.acks.send(Ok(v1::CollectorMessage { ack: Some(ack) }))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Lost),

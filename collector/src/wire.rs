@@ -15,12 +15,14 @@ use crate::model::{self, Record, RecordKind};
 mod bounds;
 mod config;
 mod event;
+mod pack;
 mod probe;
 mod sample;
 #[cfg(test)]
 mod tests;
 
 use bounds::Line;
+pub use pack::Unpacker;
 
 /// Longest host name, bytes (RFC 1035).
 pub const HOST_MAX: usize = 253;

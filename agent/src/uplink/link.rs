@@ -10,6 +10,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use why502_proto::v1;
 use why502_proto::v1::ingest_client::IngestClient;
 
+use super::pack::Packer;
 use crate::resolve::Resolver;
 
 /// Most time to connect and to be let in.
@@ -30,6 +31,8 @@ const MAX_TAKEN_BYTES: usize = 16 * 1024;
 pub struct Link {
     outbound: mpsc::Sender<v1::AgentMessage>,
     inbound: Streaming<v1::CollectorMessage>,
+    /// Packs reports, once the collector has said that it takes packed ones.
+    packer: Option<Packer>,
 }
 
 /// What a connection brings.
@@ -91,7 +94,7 @@ impl Link {
         outbound.try_send(hello).map_err(|error| error.to_string())?;
         let inbound =
             client.stream(ReceiverStream::new(messages)).await.map_err(|status| refusal(&status))?.into_inner();
-        Ok(Self { outbound, inbound })
+        Ok(Self { outbound, inbound, packer: None })
     }
 
     /// The next thing that happens; room is of interest only where there is something to send.
@@ -99,7 +102,12 @@ impl Link {
         tokio::select! {
             message = self.inbound.message() => match message {
                 Ok(Some(message)) => match message.ack {
-                    Some(ack) => Change::Ack(ack),
+                    Some(ack) => {
+                        if ack.takes_packed {
+                            self.packer.get_or_insert_default();
+                        }
+                        Change::Ack(ack)
+                    }
                     None => Change::Lost("it sent an empty message".to_owned()),
                 },
                 Ok(None) => Change::Lost("it ended the stream".to_owned()),
@@ -114,9 +122,12 @@ impl Link {
     }
 
     /// Sends a report. False: there was no room after all.
-    pub fn send(&self, report: v1::Report) -> bool {
-        let message = v1::AgentMessage { kind: Some(v1::agent_message::Kind::Report(report)) };
-        self.outbound.try_send(message).is_ok()
+    pub fn send(&mut self, report: v1::Report) -> bool {
+        let kind = match &mut self.packer {
+            Some(packer) => v1::agent_message::Kind::Packed(packer.pack(&report)),
+            None => v1::agent_message::Kind::Report(report),
+        };
+        self.outbound.try_send(v1::AgentMessage { kind: Some(kind) }).is_ok()
     }
 }
 

@@ -58,6 +58,7 @@ impl Ingest for Collector {
                         heard.lock().unwrap().reports.push(report);
                         told
                     }
+                    v1::agent_message::Kind::Packed(_) => panic!("this collector takes no packed reports"),
                 };
                 let manner = *manner.lock().unwrap();
                 let pause = match manner {
@@ -71,6 +72,7 @@ impl Ingest for Collector {
                     at_unix_us: unix_now_us() + 3_600_000_000,
                     pause_us: pause.as_micros() as u64,
                     echo_unix_us: at_unix_us,
+                    takes_packed: false,
                 };
                 let _ = answers.send(Ok(v1::CollectorMessage { ack: Some(ack) })).await;
             }

@@ -1120,7 +1120,7 @@ pub struct UpstreamSample {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentMessage {
     /// Exactly one is set; a message with neither is refused.
-    #[prost(oneof = "agent_message::Kind", tags = "1, 2")]
+    #[prost(oneof = "agent_message::Kind", tags = "1, 2, 3")]
     pub kind: ::core::option::Option<agent_message::Kind>,
 }
 /// Nested message and enum types in `AgentMessage`.
@@ -1131,9 +1131,12 @@ pub mod agent_message {
         /// First message of every stream, and never later.
         #[prost(message, tag = "1")]
         Hello(super::Hello),
-        /// Every further message.
+        /// A further message: a report as it is.
         #[prost(message, tag = "2")]
         Report(super::Report),
+        /// A further message: a report as its difference from an earlier one, where the collector takes these.
+        #[prost(message, tag = "3")]
+        Packed(super::PackedReport),
     }
 }
 /// Who is speaking and from where the numbering goes on.
@@ -1268,6 +1271,19 @@ pub struct Report {
     #[prost(message, repeated, tag = "10")]
     pub gateways: ::prost::alloc::vec::Vec<GatewayConfig>,
 }
+/// A report, told by what differs from an earlier one of the same stream, byte by byte of the encoded reports. The base is the last
+/// packed report of the stream that had a host's readings and at most 32 KiB.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PackedReport {
+    /// The number of the base. 0: there is none yet, all bytes are new.
+    #[prost(uint64, tag = "1")]
+    pub base_seq: u64,
+    /// Steps until the end, each of varints and bytes: how many bytes are new; these; how many bytes are copied from the base; from
+    /// where, as zigzag difference from the place in line, which is where the last copy ended and as many bytes on as were new.
+    /// The last step may end after its new bytes. At most 256 KiB come out.
+    #[prost(bytes = "vec", tag = "2")]
+    pub steps: ::prost::alloc::vec::Vec<u8>,
+}
 /// One message from the collector.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CollectorMessage {
@@ -1290,6 +1306,9 @@ pub struct Ack {
     /// Echo of at_unix_us of the newest report (or hello) that this answers, so that the agent can halve the round trip.
     #[prost(sint64, tag = "4")]
     pub echo_unix_us: i64,
+    /// The collector takes packed reports.
+    #[prost(bool, tag = "5")]
+    pub takes_packed: bool,
 }
 /// Generated client implementations.
 pub mod ingest_client {
