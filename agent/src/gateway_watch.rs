@@ -6,6 +6,7 @@
 //! The place in a log is handed on only after everything that was told from the lines before it; of answered attempts up to
 //! one interval is lost when the agent is killed.
 
+mod advice;
 mod answers;
 mod count;
 mod failure;
@@ -163,7 +164,11 @@ impl Watch {
             }
         }
         if !std::mem::replace(&mut self.configuration_told, true) {
-            out.push(Observed::Gateway(Box::new(self.setting.message(&self.gateway, now_us))));
+            let message = self.setting.message(&self.gateway, now_us);
+            if !message.missing_log.is_empty() {
+                tracing::warn!(gateway = %self.gateway.name, "its log keeps no reasons: {}", message.missing_log);
+            }
+            out.push(Observed::Gateway(Box::new(message)));
             if let Some(listen) = &self.gateway.listen {
                 let status = Status::Unavailable("listen is not supported yet: use access_log".to_owned());
                 out.push(Observed::Status(status.message(&format!("log:{listen}"))));
@@ -211,10 +216,7 @@ impl Watch {
             let record = self.joiner.access(record, clock_us);
             self.counts.add(&record, now_us);
             self.failed = Some(now);
-            if record.attempts.is_empty()
-                && record.signal == Signal::StatusOnly
-                && self.setting.saw_bare_failure(&self.gateway)
-            {
+            if record.signal == Signal::StatusOnly && self.setting.saw_bare_failure(&self.gateway) {
                 self.configuration_told = false;
             }
             let requests = self.targets.requests(&self.gateway.name, &record, self.setting.pools(), now);

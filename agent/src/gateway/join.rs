@@ -10,6 +10,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::{Record, Signal};
 
+mod loose;
 mod refine;
 
 /// Error records that are held at most; the oldest goes first.
@@ -55,6 +56,10 @@ enum Key {
     Connection(u64),
     /// A client's host and, where told, the path.
     Client(String, Option<String>),
+    /// Where a line tells nothing of the request: the upstream, or the status alone, and the thread that wrote it.
+    Upstream(String),
+    Status(u16),
+    Thread(String),
 }
 
 impl Joiner {
@@ -68,6 +73,7 @@ impl Joiner {
         if !(record.signal.is_failure() || record.signal == Signal::RateLimited) {
             return;
         }
+        let record = self.with_cause(record, now_us);
         let keys = keys(&record);
         let passed =
             keys.iter().any(|key| self.passed.iter().any(|(other, at_us)| key == other && now_us - at_us <= SLACK_US));
@@ -132,9 +138,11 @@ impl Joiner {
     /// Numbers of the held records that tell of this request, in order.
     fn find(&self, record: &Record, keys: &[Key], now_us: i64) -> Vec<u64> {
         let client_only = record.client.as_deref().map(|client| Key::Client(host(client).to_owned(), None));
+        let loose = loose::keys_of_access(record);
         let mut numbers: Vec<u64> = keys
             .iter()
             .chain(client_only.iter())
+            .chain(&loose)
             .filter_map(|key| self.index.get(key))
             .flatten()
             .copied()
@@ -144,6 +152,7 @@ impl Joiner {
             .collect();
         numbers.sort_unstable();
         numbers.dedup();
+        self.drop_undecided(&mut numbers);
         numbers
     }
 
@@ -178,7 +187,8 @@ fn keys(record: &Record) -> Vec<Key> {
         let path = record.path.as_deref().map(|path| bare(path).bytes().take(PATH_BYTES).collect::<Vec<u8>>());
         Key::Client(host(client).to_owned(), path.map(|path| String::from_utf8_lossy(&path).into_owned()))
     });
-    [request, connection, client].into_iter().flatten().collect()
+    let keys: Vec<Key> = [request, connection, client].into_iter().flatten().collect();
+    if keys.is_empty() && record.from_error_log { loose::keys_of_error(record) } else { keys }
 }
 
 /// A path without its query: some access formats log it so.

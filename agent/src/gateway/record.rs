@@ -141,6 +141,8 @@ pub struct Record {
     pub client: Option<String>,
     /// The connection's number (nginx `*N`, `$connection`), to join access and error lines.
     pub connection: Option<u64>,
+    /// The process and thread that wrote the line: lines of one request that stand together share them.
+    pub thread: Option<String>,
     /// Virtual host or server name.
     pub server: Option<String>,
     /// Pool, backend or cluster where the line names one.

@@ -1,5 +1,5 @@
 //! Varnish's logs. varnishncsa writes the common log and answers every failed fetch with 503, so its lines tell a status and
-//! nothing more; varnishlog tells why in `FetchError`, and which backend's address was opened before. varnishlog's lines of one
+//! nothing more, but where fetches are logged with their errors (`-b`); varnishlog tells why in `FetchError`, and which backend's address was opened before. varnishlog's lines of one
 //! fetch stand together, so the address is remembered until the next fetch begins.
 
 mod conf;
@@ -7,21 +7,24 @@ mod conf;
 use super::apache::{access, format};
 use super::line;
 use super::stamp::Zone;
-use super::template::{Misfit, Template};
+use super::template::{Fields, Misfit, Template};
 use super::{Attempt, Line, Notice, Origin, Reader, Record, Signal};
 pub(super) use conf::configuration;
 
 /// A reader of Varnish's logs. `format` is varnishncsa's.
 pub(super) fn reader(format: Option<&str>, zone: &Zone) -> Box<dyn Reader> {
-    let shipped = format::parse(format::COMMON).with_open_end();
+    let shipped = [format::parse(FETCHES), format::parse(format::COMMON).with_open_end()];
     Box::new(Varnish { zone: zone.clone(), given: format.map(format::parse), shipped, opened: None })
 }
+
+/// What `deploy/gateways/varnish.service` logs: a line a fetch.
+const FETCHES: &str = r#"%t "%r" %s %D "%{VSL:FetchError}x" "%{VSL:BackendOpen}x""#;
 
 #[derive(Debug)]
 struct Varnish {
     zone: Zone,
     given: Option<Template>,
-    shipped: Template,
+    shipped: [Template; 2],
     /// The address of the connection last opened for the fetch that is being told of.
     opened: Option<String>,
 }
@@ -48,11 +51,11 @@ impl Reader for Varnish {
 
 impl Varnish {
     fn by_access(&self, body: &[u8]) -> Option<Line> {
-        for template in self.given.iter().chain([&self.shipped]) {
+        for template in self.given.iter().chain(&self.shipped) {
             match template.read(body) {
                 Ok(fields) => {
                     if let Some(record) = access::record(&fields, &self.zone) {
-                        return Some(Line::Record(Box::new(record)));
+                        return Some(Line::Record(Box::new(of_fetch(record, &fields))));
                     }
                 }
                 Err(Misfit::Form) => {}
@@ -93,22 +96,42 @@ impl Varnish {
     }
 
     fn fetch_error(&self, said: &str) -> Line {
-        let named = said.strip_prefix("backend ").and_then(|rest| rest.split_once(':'));
-        let named = named.filter(|(name, _)| !name.contains(' '));
-        let (backend, why) = named.map_or((None, said), |(name, why)| (Some(name.to_owned()), why.trim()));
-        let signal = fetch_signal(why);
-        let upstream = self.opened.clone().or_else(|| backend.clone());
-        let chosen = !matches!(signal, Signal::NoLiveUpstream | Signal::UpstreamOverflow);
-        Line::Record(Box::new(Record {
-            from_error_log: true,
-            origin: Origin::Gateway,
-            signal,
-            attempts: if chosen { vec![Attempt { upstream, signal, ..Attempt::default() }] } else { Vec::new() },
-            pool: backend,
-            reason: Some(said.chars().take(512).collect()),
-            ..Record::default()
-        }))
+        let record = Record { from_error_log: true, ..Record::default() };
+        Line::Record(Box::new(failed(record, said, self.opened.clone())))
     }
+}
+
+/// What an error of a fetch says, put into its record.
+fn failed(record: Record, said: &str, opened: Option<String>) -> Record {
+    let named = said.strip_prefix("backend ").and_then(|rest| rest.split_once(':'));
+    let named = named.filter(|(name, _)| !name.contains(' '));
+    let (backend, why) = named.map_or((None, said), |(name, why)| (Some(name.to_owned()), why.trim()));
+    let signal = fetch_signal(why);
+    let upstream = opened.or_else(|| backend.clone());
+    let chosen = !matches!(signal, Signal::NoLiveUpstream | Signal::UpstreamOverflow);
+    Record {
+        origin: Origin::Gateway,
+        signal,
+        attempts: if chosen { vec![Attempt { upstream, signal, ..Attempt::default() }] } else { Vec::new() },
+        pool: backend,
+        reason: Some(said.chars().take(512).collect()),
+        ..record
+    }
+}
+
+/// A line of a fetch tells its error, or that the backend made the answer. A line of a client stays as it is.
+fn of_fetch(record: Record, fields: &Fields) -> Record {
+    let text = |name: &str| fields.get(name).map(String::from_utf8_lossy);
+    if !fields.has("x:vsl:fetcherror") {
+        return record;
+    }
+    let address = text("x:vsl:backendopen").as_deref().and_then(opened);
+    if let Some(said) = text("x:vsl:fetcherror") {
+        return failed(record, &said, address);
+    }
+    let signal = if record.status >= Some(400) { Signal::AppStatus } else { Signal::Ok };
+    let attempt = Attempt { upstream: address, status: record.status, signal, ..Attempt::default() };
+    Record { origin: Origin::App, signal, attempts: vec![attempt], ..record }
 }
 
 fn continuation() -> Line {

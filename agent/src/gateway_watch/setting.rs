@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use prost::Message;
 use why502_proto::v1;
 
+use super::advice::Logs;
 use super::files::Disk;
 use crate::config::Gateway;
 use crate::gateway::{self, Configuration, Kind, LogSetting, Member, Pool};
@@ -68,15 +69,24 @@ impl Setting {
 
     fn access_setting(&self, gateway: &Gateway) -> Option<&LogSetting> {
         let log = gateway.access_log.as_deref()?;
-        let settings = &self.configuration.as_ref()?.logs;
-        let mut fitting = settings.iter().filter(|setting| !setting.is_error_log && same_log(setting, log));
-        fitting.next_back()
+        let settings = self.configuration.as_ref()?.logs.iter().filter(|setting| !setting.is_error_log);
+        let mut fitting = settings.clone().filter(|setting| same_log(setting, log));
+        fitting.next_back().or_else(|| {
+            // What goes to syslog or a stream ends in a file that somebody else chose. Where formats differ the commonest
+            // counts: the reader takes lines of other forms for those that the gateway ships with.
+            let mut streams = settings.filter(|setting| is_stream(gateway.kind, setting));
+            let first = streams.next()?;
+            let all = streams.clone().chain([first]);
+            let count = |one: &LogSetting| all.clone().filter(|other| other.format == one.format).count();
+            Some(streams.fold(first, |best, next| if count(next) > count(best) { next } else { best }))
+        })
     }
 
     /// A failure was read that names no upstream. True: this is news worth telling.
     pub fn saw_bare_failure(&mut self, gateway: &Gateway) -> bool {
-        let unknown = self.format(gateway).is_none() && self.access_setting(gateway).is_none();
-        unknown && !std::mem::replace(&mut self.bare_failures, true)
+        let nginx = matches!(gateway.kind, Kind::Nginx | Kind::IngressNginx | Kind::NginxStream);
+        let known = nginx && (self.format(gateway).is_some() || self.access_setting(gateway).is_some());
+        !known && !std::mem::replace(&mut self.bare_failures, true)
     }
 
     /// As the schema's message.
@@ -91,7 +101,7 @@ impl Setting {
             readable: self.configuration.as_ref().is_some_and(|configuration| !configuration.files.is_empty()),
             at_unix_us,
             log_has_upstream: missing_log.is_empty(),
-            missing_log,
+            missing_log: missing_log.to_owned(),
         };
         let whole = message.pools.len();
         let mut bytes = 0;
@@ -107,32 +117,16 @@ impl Setting {
     }
 
     /// What to switch on so that the logs keep the reason. Empty: nothing is missing, as far as is known.
-    fn missing_log(&self, gateway: &Gateway) -> String {
-        if !matches!(gateway.kind, Kind::Nginx | Kind::IngressNginx | Kind::NginxStream) {
-            return String::new();
-        }
-        if gateway.error_log.is_none() {
-            return "name the gateway's error_log in agent.toml: only there nginx gives its reasons".to_owned();
-        }
-        let has_upstream = match (self.format(gateway), self.access_setting(gateway)) {
-            (Some(format), _) => format.contains("upstream_addr"),
-            // A file that the configuration names without a format has the default one.
-            (None, Some(_)) => gateway.kind == Kind::IngressNginx,
-            (None, None) => !self.bare_failures,
+    pub fn missing_log(&self, gateway: &Gateway) -> &'static str {
+        let settings = self.configuration.iter().flat_map(|configuration| &configuration.logs);
+        let logs = Logs {
+            gateway,
+            format: self.format(gateway),
+            configured: self.access_setting(gateway).is_some(),
+            errors: settings.filter(|setting| setting.is_error_log).collect(),
+            bare_failures: self.bare_failures,
         };
-        if !has_upstream {
-            return "add $upstream_addr, $upstream_status, $upstream_connect_time, $upstream_header_time and \
-                    $upstream_response_time to the log_format of the access log"
-                .to_owned();
-        }
-        let errors = self.configuration.iter().flat_map(|configuration| &configuration.logs);
-        let mut errors = errors.filter(|setting| setting.is_error_log).peekable();
-        let quiet = |level: &str| matches!(level, "crit" | "alert" | "emerg");
-        let tells = |setting: &LogSetting| setting.target.is_some() && !setting.level.as_deref().is_some_and(quiet);
-        if errors.peek().is_some() && !errors.any(tells) {
-            return "set error_log to a file and its level to warn or error: reasons are logged there".to_owned();
-        }
-        String::new()
+        logs.missing()
     }
 }
 
@@ -147,6 +141,13 @@ fn same_log(setting: &LogSetting, log: &Path) -> bool {
     target == log
         || target.is_relative() && log.ends_with(target)
         || real(target).is_some_and(|path| real(log) == Some(path))
+}
+
+/// Whether a log setting names no file: syslog, a standard stream, another program. HAProxy knows nothing else.
+fn is_stream(kind: Kind, setting: &LogSetting) -> bool {
+    let target = setting.target.as_deref().unwrap_or_default();
+    let marks = ["/dev/", "syslog", "|", "stdout", "stderr"];
+    !target.is_empty() && (kind == Kind::Haproxy || marks.iter().any(|mark| target.starts_with(mark)))
 }
 
 fn us(duration: Option<Duration>) -> Option<u64> {

@@ -11,7 +11,8 @@ pub(in crate::gateway) fn record(fields: &Fields, zone: &Zone) -> Option<Record>
     let status: u16 = text("s")?.parse().ok()?;
     let request = text("r");
     let note = text("n:error-notes");
-    let signal = note.as_deref().and_then(noted).unwrap_or_else(|| by_status(status));
+    let by_status = || if nothing_logged(fields, status) { Signal::AppStatus } else { by_status(status) };
+    let signal = note.as_deref().and_then(noted).unwrap_or_else(by_status);
     let duration_us = duration_us(fields);
     let upstream = text("e:balancer_worker_name").map(|worker| worker_address(&worker));
     let (method, path) = request.as_deref().map_or((None, None), request_parts);
@@ -38,7 +39,17 @@ pub(in crate::gateway) fn record(fields: &Fields, zone: &Zone) -> Option<Record>
 }
 
 fn origin(signal: Signal) -> Origin {
-    if signal == Signal::ClientError { Origin::Client } else { Origin::Unknown }
+    match signal {
+        Signal::ClientError => Origin::Client,
+        Signal::AppStatus => Origin::App,
+        _ => Origin::Unknown,
+    }
+}
+
+/// `%L` stays `-` where the error log has nothing of the request. The proxy logs each failure of its own, so the answer
+/// came from behind it; 503 may also be a rule's, which logs nothing.
+fn nothing_logged(fields: &Fields, status: u16) -> bool {
+    fields.has("L") && fields.get("L").is_none() && matches!(status, 500 | 502 | 504)
 }
 
 /// What a status alone tells. Only statuses that are never an application's are the client's fault here, for a line without

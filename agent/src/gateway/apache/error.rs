@@ -281,6 +281,7 @@ impl<'a> Parts<'a> {
             path: returned_by(self.message),
             client: client.map(|ip| ip.trim_matches(['[', ']']).to_owned()),
             connection: port,
+            thread: (!self.process.is_empty()).then(|| self.process.to_owned()),
             request_id: self.log_id.map(str::to_owned),
             pool: pool.map(str::to_owned),
             reason: Some(bounded(self.message)),

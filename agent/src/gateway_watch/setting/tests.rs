@@ -58,6 +58,51 @@ fn advice_names_what_is_missing() {
 }
 
 #[test]
+fn logs_that_go_to_a_stream_have_the_commonest_format() {
+    let logs = vec![
+        access("/dev/log", Some("%ci a")),
+        access("127.0.0.1:514", Some("%ci b")),
+        access("/dev/log", Some("%ci b")),
+        LogSetting { target: Some("/dev/log".into()), is_error_log: true, ..Default::default() },
+    ];
+    let found = setting(Configuration { logs, ..Default::default() });
+    assert_eq!(found.format(&gateway(Kind::Haproxy)), Some("%ci b"));
+    let file = setting(Configuration { logs: vec![access("/logs/other.log", Some("x"))], ..Default::default() });
+    assert_eq!(file.format(&gateway(Kind::Nginx)), None, "another file's");
+}
+
+#[test]
+fn each_kind_is_told_what_its_logs_lack() {
+    let told = |kind: Kind, logs: Vec<LogSetting>, error_log: bool, bare: bool| {
+        let mut edge = gateway(kind);
+        edge.error_log = edge.error_log.filter(|_| error_log);
+        let mut setting = setting(Configuration { logs, ..Default::default() });
+        setting.bare_failures = bare;
+        setting.missing_log(&edge)
+    };
+    let own = |level: &str| LogSetting {
+        target: Some("/logs/error.log".into()),
+        level: Some(level.into()),
+        is_error_log: true,
+        ..Default::default()
+    };
+    let log = |format: &str| vec![access("/logs/access.log", Some(format))];
+    assert!(told(Kind::Haproxy, log("%ci %ST"), true, false).contains("%tsc"));
+    assert_eq!(told(Kind::Haproxy, log("%ci %tsc"), true, false), "");
+    assert!(told(Kind::Envoy, vec![access("/logs/access.log", None)], true, false).contains("DETAILS"));
+    assert_eq!(told(Kind::Istio, vec![access("/logs/access.log", None)], true, false), "");
+    assert_eq!(told(Kind::Envoy, log("%RESPONSE_CODE_DETAILS%"), true, false), "");
+    assert!(told(Kind::Apache, Vec::new(), false, false).contains("error_log"));
+    assert!(told(Kind::Apache, vec![own("crit")], true, false).contains("LogLevel"));
+    assert!(told(Kind::Traefik, vec![own("error")], true, false).contains("DEBUG"));
+    assert_eq!(told(Kind::Traefik, vec![own("debug")], true, true), "");
+    assert!(told(Kind::Caddy, Vec::new(), false, true).contains("http.log.error"));
+    assert_eq!(told(Kind::Caddy, Vec::new(), false, false), "", "one file may hold both");
+    assert!(told(Kind::Varnish, Vec::new(), false, true).contains("FetchError"));
+    assert_eq!(told(Kind::AwsAlb, Vec::new(), false, true), "");
+}
+
+#[test]
 fn an_unknown_format_is_judged_by_its_failures() {
     let edge = gateway(Kind::Nginx);
     let mut unknown = setting(Configuration::default());
