@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use why502_proto::v1;
 
+use crate::budget::{self, Budget};
 use crate::config::Gateway;
 use crate::gateway::{self, FormatError, Joiner, Kind, Line, Log, Reader, Record, Signal, Zone};
 use crate::sampler::probe::ProbeRequest;
@@ -29,7 +30,7 @@ use crate::sampler::{Mark, Observed, Status, unix_now_us};
 use crate::tail::{self, Positions};
 use count::Counts;
 use flood::Flood;
-use follow::Followed;
+use follow::{Followed, Told};
 use setting::Setting;
 use target::Targets;
 
@@ -50,11 +51,13 @@ pub async fn run(
     out: mpsc::Sender<Observed>,
     probes: mpsc::Sender<ProbeRequest>,
     mut stop: watch::Receiver<bool>,
+    budget: Budget,
 ) {
     let mut told = Vec::new();
     loop {
         let stopping = *stop.borrow();
-        let more = watch.round(Instant::now(), stopping, &mut told);
+        let (more, rest) = budget.spend(|| watch.round(Instant::now(), stopping, &mut told));
+        watch.rest(more, rest);
         for observed in told.drain(..) {
             if out.send(observed).await.is_err() {
                 return;
@@ -64,15 +67,16 @@ pub async fn run(
             // A prober that is busy has enough to do.
             let _ = probes.try_send(request);
         }
-        if more {
+        if more && (stopping || rest.is_zero()) {
             tokio::task::yield_now().await;
             continue;
         }
         if stopping {
             return;
         }
+        let pause = if more { rest } else { rest.max(ROUND_INTERVAL) };
         tokio::select! {
-            () = tokio::time::sleep(ROUND_INTERVAL) => {}
+            () = tokio::time::sleep(pause) => {}
             changed = stop.changed() => if changed.is_err() { return },
         }
     }
@@ -96,6 +100,8 @@ pub struct Watch {
     began: Instant,
     flushed: Instant,
     failed: Option<Instant>,
+    /// When there was last more to read than the budget allowed.
+    slow: Option<Instant>,
     /// The place in the error log at a time, which is told once the joiner holds nothing from before it.
     error_mark: Option<(Instant, Mark)>,
     configuration_told: bool,
@@ -137,8 +143,16 @@ impl Watch {
             began: now,
             flushed: now,
             failed: None,
+            slow: None,
             error_mark: None,
             configuration_told: false,
+        }
+    }
+
+    /// A round is followed by a rest; `more` tells that there is something to read.
+    fn rest(&mut self, more: bool, rest: Duration) {
+        if more && !rest.is_zero() {
+            self.slow = Some(Instant::now());
         }
     }
 
@@ -151,7 +165,9 @@ impl Watch {
         let mut told = self.judge(read, now, now_us, out);
         told |= self.flush(now, now_us, stopping, out);
         self.mark(now, told, stopping, out);
-        out.extend(self.access.iter_mut().chain(&mut self.error).filter_map(Followed::status).map(Observed::Status));
+        let slow = self.slow.is_some_and(|at| now.saturating_duration_since(at) < budget::TOLD);
+        let logs = self.access.iter_mut().chain(&mut self.error);
+        out.extend(logs.filter_map(|log| log.status(slow)).map(Observed::Status));
         more
     }
 
@@ -179,18 +195,24 @@ impl Watch {
     /// Reads one buffer of the access log, then the error log to its end.
     fn read(&mut self, now: Instant, now_us: i64, read: &mut Read) -> bool {
         let Self { gateway, access, error, counts, buffer, targets, .. } = self;
-        let mut sort = |line: Line, text: &[u8]| match line {
-            Line::Record(record) if record.from_error_log => read.errors.push(*record),
-            Line::Record(record) if failure::is_failure(&record) => read.failing.push((*record, text.to_vec())),
-            Line::Record(record) => {
+        let mut sort = |told: Told<'_>, text: &[u8]| match told {
+            Told::Served(served) => {
+                counts.add_served(&served, now_us);
+                targets.glanced(&served, now);
+            }
+            Told::Line(Line::Record(record)) if record.from_error_log => read.errors.push(*record),
+            Told::Line(Line::Record(record)) if failure::is_failure(&record) => {
+                read.failing.push((*record, text.to_vec()));
+            }
+            Told::Line(Line::Record(record)) => {
                 counts.add(&record, now_us);
                 targets.served(&record, now);
             }
-            Line::Notice(notice) if failure::is_telling(&notice) => {
+            Told::Line(Line::Notice(notice)) if failure::is_telling(&notice) => {
                 read.notices.push(failure::notice(&gateway.name, &notice, now_us));
             }
-            Line::Notice(_) => {}
-            Line::Unparsed(_) => counts.add_unparsed(text),
+            Told::Line(Line::Notice(_)) => {}
+            Told::Line(Line::Unparsed(_)) => counts.add_unparsed(text),
         };
         let mut more = access.as_mut().is_some_and(|log| log.poll(now, buffer, &mut sort));
         if let Some(log) = error {

@@ -2,6 +2,7 @@
 //! closes reports; the uplink holds and delivers them. All of it runs on one thread.
 
 pub mod backoff;
+pub mod budget;
 pub mod check;
 pub mod cli;
 pub mod config;
@@ -33,6 +34,7 @@ use tokio::sync::watch as flag;
 use tokio::task::{JoinSet, LocalSet};
 use why502_proto::v1;
 
+use budget::Budget;
 use config::{Config, Listen};
 use report::{Clocks, Gatherer, Sealed};
 use sampler::probe::{ProbeRequest, Prober};
@@ -134,18 +136,25 @@ fn spawn(
     stopped: &flag::Receiver<bool>,
 ) -> (JoinSet<()>, JoinSet<()>) {
     let (mut watchers, mut samplers) = (JoinSet::new(), JoinSet::new());
+    let budget = Budget::default();
     let (probes, asked) = mpsc::channel::<ProbeRequest>(PROBES);
     samplers.spawn_local(Prober::default().run(asked, observed.clone()));
     samplers.spawn_local(observe::run(config.clone(), observed.clone()));
     samplers.spawn_local(sampler::health::run(config.clone(), observed.clone()));
     for gateway in &config.gateways {
         let watch = gateway_watch::Watch::new(gateway.clone(), config.interval, positions, Instant::now());
-        watchers.spawn_local(gateway_watch::run(watch, observed.clone(), probes.clone(), stopped.clone()));
+        watchers.spawn_local(gateway_watch::run(
+            watch,
+            observed.clone(),
+            probes.clone(),
+            stopped.clone(),
+            budget.clone(),
+        ));
     }
     for service in config.services.iter().filter(|service| !service.logs.is_empty()) {
         let follow = |log: &PathBuf| log_watch::LogWatch::new(&service.name, log, positions);
         let logs = service.logs.iter().map(follow).collect();
-        watchers.spawn_local(log_watch::run(logs, observed.clone(), stopped.clone()));
+        watchers.spawn_local(log_watch::run(logs, observed.clone(), stopped.clone(), budget.clone()));
     }
     (watchers, samplers)
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::sync::watch::Receiver;
 
+use crate::budget::Budget;
 use crate::sampler::{Mark, Observed, Status, unix_now_us};
 use crate::tail::{BUFFER_BYTES, Position, Positions, Sight, Tail};
 use crate::watch::app_log::AppLog;
@@ -66,29 +67,31 @@ impl LogWatch {
 }
 
 /// Follows logs until told to stop.
-pub async fn run(mut logs: Vec<LogWatch>, out: mpsc::Sender<Observed>, mut stop: Receiver<bool>) {
+pub async fn run(mut logs: Vec<LogWatch>, out: mpsc::Sender<Observed>, mut stop: Receiver<bool>, budget: Budget) {
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut told = Vec::new();
     loop {
         let stopping = *stop.borrow();
-        let mut more = false;
+        let (mut more, mut rest) = (false, Duration::ZERO);
         for log in &mut logs {
-            more |= log.round(Instant::now(), stopping, &mut buffer, &mut told);
+            let (log_has_more, needs) = budget.spend(|| log.round(Instant::now(), stopping, &mut buffer, &mut told));
+            (more, rest) = (more | log_has_more, rest.max(needs));
             for observed in told.drain(..) {
                 if out.send(observed).await.is_err() {
                     return;
                 }
             }
         }
-        if more {
+        if more && (stopping || rest.is_zero()) {
             tokio::task::yield_now().await;
             continue;
         }
         if stopping {
             return;
         }
+        let pause = if more { rest } else { rest.max(LOOK_INTERVAL) };
         tokio::select! {
-            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            () = tokio::time::sleep(pause) => {}
             changed = stop.changed() => if changed.is_err() { return },
         }
     }

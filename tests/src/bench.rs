@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod crowd;
 pub mod host;
+pub mod limit;
 pub mod meter;
 pub mod peers;
 pub mod wire;

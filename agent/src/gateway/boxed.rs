@@ -3,7 +3,7 @@
 
 use super::json::{self, Object, Value};
 use super::stamp::{self, Zone};
-use super::{Line, Reader, Stamp};
+use super::{Line, Reader, Served, Stamp};
 
 /// Keys under which only collectors keep a line.
 const SURE_KEYS: [&str; 2] = ["MESSAGE", "textPayload"];
@@ -33,6 +33,10 @@ impl Boxed {
 }
 
 impl Reader for Boxed {
+    fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
+        if line.first() == Some(&b'{') { None } else { self.reader.served(line) }
+    }
+
     fn read(&mut self, line: &[u8]) -> Line {
         let body = line.trim_ascii();
         if body.first() != Some(&b'{') {

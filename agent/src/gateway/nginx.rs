@@ -9,16 +9,18 @@ mod error_fields;
 mod error_signals;
 mod fields;
 mod format;
+mod glance;
 
 pub(super) use conf::configuration;
 
 use auto::Auto;
 use error::ErrorReader;
 use format::{Format, Match};
+use glance::Glance;
 
 use super::line;
 use super::stamp::Zone;
-use super::{FormatError, Kind, Line, Log, Notice, Reader, Record, Signal, Stamp};
+use super::{FormatError, Kind, Line, Log, Notice, Reader, Record, Served, Signal, Stamp};
 
 /// nginx's predefined format and that of its example configuration.
 const COMBINED: &str = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent""#;
@@ -34,6 +36,7 @@ pub(super) fn reader(kind: Kind, log: Log, format: Option<&str>, zone: &Zone) ->
     Ok(Box::new(NginxReader {
         stream,
         log,
+        glance: format.as_ref().filter(|_| !stream && log == Log::Access).and_then(Glance::new),
         format,
         auto: Auto::new(stream),
         errors: ErrorReader::default(),
@@ -45,12 +48,17 @@ struct NginxReader {
     stream: bool,
     log: Log,
     format: Option<Format>,
+    glance: Option<Glance>,
     auto: Auto,
     errors: ErrorReader,
     zone: Zone,
 }
 
 impl Reader for NginxReader {
+    fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
+        self.glance.as_mut()?.served(self.format.as_ref()?, line, &self.zone)
+    }
+
     fn read(&mut self, line: &[u8]) -> Line {
         let body = match line::trim(line) {
             Ok(body) => body,
@@ -177,6 +185,39 @@ mod tests {
             assert_eq!(signal(Log::Access, Some(&format), line), Some("connect_failed"), "{format}");
         }
         assert!(reader(Kind::Nginx, Log::Access, Some("no variable"), &Zone::utc()).is_err());
+    }
+
+    #[test]
+    fn a_glance_says_what_the_whole_reading_says() {
+        let format = r#"$remote_addr [$time_local] "$request" $status $upstream_addr $upstream_status $upstream_response_time "$http_user_agent""#;
+        let mut reader = reader(Kind::Nginx, Log::Access, Some(format), &Zone::utc()).unwrap();
+        let begin = r#"192.0.2.7 [22/Nov/2026:10:00:01 +0000] "GET /a HTTP/1.1" "#;
+        let mut glances = 0;
+        for rest in [
+            r#"200 10.0.0.2:3000 200 0.012 "curl""#,
+            r#"304 unix:/run/a.sock 304 0.000 "a \"b\" 502 10.9.9.9:1 502""#,
+            r#"200 - - - "curl""#,
+            r#"200 10.0.0.2:3000, 10.0.0.3:3000 502, 200 0.001, 0.002 "curl""#,
+            r#"502 10.0.0.2:3000 502 0.012 "curl""#,
+            r#"404 10.0.0.2:3000 200 0.012 "curl""#,
+            r#"200 10.0.0.2:3000 200 - "curl""#,
+            r#"200  200 0.012 "curl""#,
+            r#"200 10.0.0.2:3000 200 0.012 "curl"#,
+        ] {
+            let line = format!("{begin}{rest}");
+            let Some(served) = reader.served(line.as_bytes()) else { continue };
+            glances += 1;
+            let Line::Record(record) = reader.read(line.as_bytes()) else { panic!("{line}") };
+            assert_eq!((record.signal, record.at), (Signal::Ok, served.at), "{line}");
+            assert!(record.attempts.len() <= 1 && record.status.is_some_and(|status| status < 400), "{line}");
+            let attempt = record.attempts.first().cloned().unwrap_or_default();
+            assert_eq!(attempt.upstream.as_deref(), served.upstream, "{line}");
+            if served.upstream.is_some() {
+                assert_eq!((attempt.status, attempt.response_us), (Some(served.status), served.response_us), "{line}");
+            }
+            assert_eq!(served.request, Some(b"GET /a HTTP/1.1".as_slice()));
+        }
+        assert_eq!(glances, 3);
     }
 
     #[test]

@@ -174,6 +174,21 @@ pub struct Attempt {
     pub reused_connection: Option<bool>,
 }
 
+/// All that is counted of a request that its one attempt served: neither the answer nor the attempt has a status of 400 or above.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Served<'a> {
+    /// As in attempts. None: the gateway answered by itself, or the line does not tell.
+    pub upstream: Option<&'a str>,
+    /// Status of the attempt.
+    pub status: u16,
+    /// Time of the whole attempt, microseconds.
+    pub response_us: Option<u64>,
+    /// The end of the request.
+    pub at: Option<Stamp>,
+    /// The request line.
+    pub request: Option<&'a [u8]>,
+}
+
 /// What a line tells of an upstream or of the gateway itself.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Notice {
@@ -199,4 +214,11 @@ pub struct Notice {
 pub trait Reader: Send {
     /// Reads one line, without its end of line.
     fn read(&mut self, line: &[u8]) -> Line;
+
+    /// What is counted of a line that tells of a request which its one attempt served, where that can be told at a glance.
+    /// None: `read` it.
+    fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
+        let _ = line;
+        None
+    }
 }

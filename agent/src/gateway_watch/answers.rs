@@ -23,10 +23,13 @@ pub struct Answers {
 impl Answers {
     /// An upstream answered at a time.
     pub fn add(&mut self, upstream: &str, at_us: i64) {
-        if !self.upstreams.contains_key(upstream) && self.upstreams.len() >= MAX_UPSTREAMS {
-            return;
+        if !self.upstreams.contains_key(upstream) {
+            if self.upstreams.len() >= MAX_UPSTREAMS {
+                return;
+            }
+            self.upstreams.insert(upstream.to_owned(), VecDeque::new());
         }
-        let grains = self.upstreams.entry(upstream.to_owned()).or_default();
+        let Some(grains) = self.upstreams.get_mut(upstream) else { return };
         let grain = at_us.div_euclid(GRAIN_US);
         match grains.back_mut() {
             // A line that comes a little late belongs to the newest count as well as to its own.

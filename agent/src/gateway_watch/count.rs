@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use why502_proto::v1;
 
 use super::answers::Answers;
-use crate::gateway::{Attempt, Record, Signal};
+use crate::gateway::{Attempt, Record, Served, Signal, Stamp};
 use crate::mask;
 
 /// Most upstreams counted apart; a gateway with more is told of the first ones only.
@@ -33,7 +33,7 @@ impl Counts {
     /// Counts the attempts of an access record that was read now.
     pub fn add(&mut self, record: &Record, read_us: i64) {
         let end_us = record.at.map_or(read_us, |at| at.unix_us);
-        let sharp_us = sharp_end(record, read_us);
+        let sharp_us = sharp_end(record.at, read_us);
         for attempt in &record.attempts {
             let Some(upstream) = &attempt.upstream else { continue };
             if !self.upstreams.contains_key(upstream) && self.upstreams.len() >= MAX_UPSTREAMS {
@@ -45,25 +45,31 @@ impl Counts {
             } else if attempt.signal == Signal::ClientAbort {
                 sample.client_aborts += 1;
             } else if matches!(attempt.signal, Signal::Ok | Signal::AppStatus) {
-                sample.answered += 1;
                 self.answers.add(upstream, sharp_us);
                 sample.answered_5xx += u64::from(attempt.status.is_some_and(|status| status >= 500));
-                sample.last_answered_unix_us = sample.last_answered_unix_us.max(end_us);
-                if let Some(took_us) = attempt.response_us {
-                    let start_us = end_us.saturating_sub_unsigned(took_us);
-                    let first = &mut sample.first_answered_unix_us;
-                    *first = if *first == 0 { start_us } else { (*first).min(start_us) };
-                    sample.response_sum_us = sample.response_sum_us.saturating_add(took_us);
-                    sample.response_max_us = sample.response_max_us.max(took_us);
-                }
+                count_answer(sample, end_us, attempt.response_us);
             }
         }
+    }
+
+    /// Counts a request that its one attempt served, of a line that was read now.
+    pub fn add_served(&mut self, served: &Served<'_>, read_us: i64) {
+        let Some(upstream) = served.upstream else { return };
+        if !self.upstreams.contains_key(upstream) {
+            if self.upstreams.len() >= MAX_UPSTREAMS {
+                return;
+            }
+            self.upstreams.insert(upstream.to_owned(), v1::UpstreamSample::default());
+        }
+        let Some(sample) = self.upstreams.get_mut(upstream) else { return };
+        count_answer(sample, served.at.map_or(read_us, |at| at.unix_us), served.response_us);
+        self.answers.add(upstream, sharp_end(served.at, read_us));
     }
 
     /// Answers of an attempt's upstream while the attempt, the last of a record that was read now, waited.
     pub fn answered_meanwhile(&self, record: &Record, attempt: &Attempt, read_us: i64) -> Option<u32> {
         let took_us = attempt.response_us.or(record.duration_us)?;
-        self.answers.meanwhile(attempt.upstream.as_deref()?, sharp_end(record, read_us), took_us)
+        self.answers.meanwhile(attempt.upstream.as_deref()?, sharp_end(record.at, read_us), took_us)
     }
 
     /// Counts a line that could not be read.
@@ -97,9 +103,22 @@ impl Counts {
     }
 }
 
+/// Counts an attempt that was answered.
+fn count_answer(sample: &mut v1::UpstreamSample, end_us: i64, response_us: Option<u64>) {
+    sample.answered += 1;
+    sample.last_answered_unix_us = sample.last_answered_unix_us.max(end_us);
+    if let Some(took_us) = response_us {
+        let start_us = end_us.saturating_sub_unsigned(took_us);
+        let first = &mut sample.first_answered_unix_us;
+        *first = if *first == 0 { start_us } else { (*first).min(start_us) };
+        sample.response_sum_us = sample.response_sum_us.saturating_add(took_us);
+        sample.response_max_us = sample.response_max_us.max(took_us);
+    }
+}
+
 /// The end of a request: where the log tells whole seconds only, the moment its line was read is nearer.
-fn sharp_end(record: &Record, read_us: i64) -> i64 {
-    match record.at {
+fn sharp_end(at: Option<Stamp>, read_us: i64) -> i64 {
+    match at {
         Some(at) if at.precision_us < 1_000_000 || !(0..=1_500_000).contains(&(read_us - at.unix_us)) => at.unix_us,
         _ => read_us,
     }
@@ -108,7 +127,7 @@ fn sharp_end(record: &Record, read_us: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::{Attempt, Stamp};
+    use crate::gateway::Attempt;
 
     fn attempt(upstream: &str, status: u16, signal: Signal, response_us: u64) -> Attempt {
         Attempt {

@@ -5,9 +5,18 @@ use std::time::Instant;
 
 use why502_proto::v1;
 
-use crate::gateway::{Line, Reader};
+use crate::budget;
+use crate::gateway::{Line, Reader, Served};
 use crate::sampler::{Mark, Status};
 use crate::tail::{Position, Sight, Tail};
+
+/// What a line tells.
+pub enum Told<'a> {
+    /// A request that its one attempt served: it is only counted.
+    Served(Served<'a>),
+    /// Anything.
+    Line(Line),
+}
 
 /// A log that is followed and read.
 pub struct Followed {
@@ -33,9 +42,12 @@ impl Followed {
     }
 
     /// Hands on the lines of at most one buffer. True: there may be more at once.
-    pub fn poll(&mut self, now: Instant, buffer: &mut [u8], lines: &mut dyn FnMut(Line, &[u8])) -> bool {
+    pub fn poll(&mut self, now: Instant, buffer: &mut [u8], lines: &mut dyn FnMut(Told<'_>, &[u8])) -> bool {
         let reader = &mut self.reader;
-        self.tail.poll(now, buffer, &mut |line| lines(reader.read(line), line))
+        self.tail.poll(now, buffer, &mut |line| match reader.served(line) {
+            Some(served) => lines(Told::Served(served), line),
+            None => lines(Told::Line(reader.read(line)), line),
+        })
     }
 
     /// Where reading stands.
@@ -51,8 +63,8 @@ impl Followed {
         })
     }
 
-    /// Its state, where that changed.
-    pub fn status(&mut self) -> Option<v1::SamplerStatus> {
+    /// Its state, where that changed; `slow` tells that it grew faster than it was read lately.
+    pub fn status(&mut self, slow: bool) -> Option<v1::SamplerStatus> {
         let lost = self.tail.counts().lost_files;
         let status = match (self.tail.sight(), &self.format_fault) {
             (Sight::Missing, _) => Status::Degraded("no such file yet; it is waited for".to_owned()),
@@ -61,6 +73,7 @@ impl Followed {
             (Sight::Following, None) if lost > 0 => {
                 Status::Degraded(format!("{lost} rotated files were gone or compressed before they were read"))
             }
+            (Sight::Following, None) if slow => Status::Degraded(budget::SLOW.to_owned()),
             (Sight::Following, None) => Status::Active,
         };
         (self.told.as_ref() != Some(&status)).then(|| {

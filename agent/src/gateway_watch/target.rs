@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::gateway::{Attempt, Member, Pool, Record, Signal};
+use crate::gateway::{Attempt, Member, Pool, Record, Served, Signal};
 use crate::mask;
 use crate::sampler::probe::ProbeRequest;
 
@@ -38,13 +38,35 @@ impl Targets {
         else {
             return;
         };
-        let fine = record.status.is_some_and(|status| status < 400) && path.len() <= MAX_PATH_BYTES;
-        let Some(upstream) = last.upstream.as_deref().filter(|_| fine && !path.contains('?')) else { return };
+        if let Some(upstream) = last.upstream.as_deref().filter(|_| record.status.is_some_and(|status| status < 400)) {
+            self.keep(upstream, path, now);
+        }
+    }
+
+    /// As `served`, of a line that was read at a glance: nearly always a path is known already.
+    pub fn glanced(&mut self, served: &Served<'_>, now: Instant) {
+        let (Some(upstream), Some(request)) = (served.upstream, served.request) else { return };
+        if self.served.get(upstream).is_some_and(|(kept, _)| now.duration_since(*kept) < PATH_KEPT) {
+            return;
+        }
+        // An escaped byte is no part of a path that is worth asking for.
+        let path = request.strip_prefix(b"GET ").and_then(|rest| std::str::from_utf8(rest).ok());
+        if let Some((path, _)) =
+            path.and_then(|rest| rest.rsplit_once(" HTTP/")).filter(|(path, _)| !path.contains('\\'))
+        {
+            self.keep(upstream, path, now);
+        }
+    }
+
+    fn keep(&mut self, upstream: &str, path: &str, now: Instant) {
+        if path.len() > MAX_PATH_BYTES || path.contains('?') {
+            return;
+        }
         let room = self.served.len() < MAX_UPSTREAMS;
         match self.served.get_mut(upstream) {
             Some((kept, _)) if now.duration_since(*kept) < PATH_KEPT => {}
-            Some(kept) => *kept = (now, path.clone()),
-            None if room => drop(self.served.insert(upstream.to_owned(), (now, path.clone()))),
+            Some(kept) => *kept = (now, path.to_owned()),
+            None if room => drop(self.served.insert(upstream.to_owned(), (now, path.to_owned()))),
             None => {}
         }
     }

@@ -105,6 +105,14 @@ impl Parts {
         self.agent.id()
     }
 
+    /// Refuses where the agent ended, with what it said.
+    pub fn still_runs(&mut self) -> Done {
+        match self.agent.try_wait().doing("the agent")? {
+            Some(status) => Err(format!("the agent ended: {status}\n{}", self.agent_log())),
+            None => Ok(()),
+        }
+    }
+
     /// What the agent said.
     pub fn agent_log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
@@ -180,10 +188,7 @@ fn watch(parts: &mut Parts, peers: &[Peer], over: Duration) -> Done<Vec<Line>> {
         let (name, binary_bytes) = (peer.name.to_owned(), peer.binary_bytes());
         lines.push(Line { name, cost: meter.cost(), wire_bytes: None, binary_bytes });
     }
-    match parts.agent.try_wait().doing("the agent")? {
-        Some(status) => Err(format!("the agent ended: {status}\n{}", parts.agent_log())),
-        None => Ok(lines),
-    }
+    parts.still_runs().map(|()| lines)
 }
 
 fn print_table(kind: &Kind, interval_s: u64, parts: &Parts, lines: &[Line]) {

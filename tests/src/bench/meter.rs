@@ -63,6 +63,16 @@ fn clocks(root: u32) -> BTreeMap<u32, Duration> {
     parents.keys().copied().filter(|pid| belongs(*pid)).filter_map(|pid| Some((pid, clock(pid)?))).collect()
 }
 
+/// The CPU time that one process has used. None: it is gone.
+pub fn cpu(pid: u32) -> Option<Duration> {
+    clock(pid)
+}
+
+/// Its resident set size, bytes.
+pub fn rss_bytes(pid: u32) -> u64 {
+    memory_bytes(pid, "status", "VmRSS:")
+}
+
 fn processes() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten();
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())

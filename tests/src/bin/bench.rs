@@ -1,11 +1,11 @@
 //! The bench: what the programs cost.
 //!
 //! `bench agent [--host A|B] [--interval SECONDS] [--seconds N] [--peers yes|no]`: the agent on reference hosts, beside its
-//! peers. The programs under test come from `WHY502_AGENT_BIN` and `WHY502_BIN`, else from beside this program.
+//! peers. `bench limit`: the agent on a host beyond what it is made for. The programs under test come from `WHY502_AGENT_BIN` and `WHY502_BIN`, else from beside this program.
 
 use std::process::ExitCode;
 
-use why502_tests::bench::{agent, crowd};
+use why502_tests::bench::{agent, crowd, limit};
 use why502_tests::lab::{Done, enter};
 
 fn main() -> ExitCode {
@@ -22,11 +22,13 @@ fn run(arguments: &[String]) -> Done<ExitCode> {
     if let Some(done) = enter::internal(arguments) {
         return done;
     }
-    let (first, rest) = arguments.split_first().ok_or("say what: agent")?;
+    let (first, rest) = arguments.split_first().ok_or("say what: agent or limit")?;
     match first.as_str() {
         "--crowd" => crowd::serve(rest),
         "--agent-on" => agent::on_host(rest),
+        "--limit-on" => limit::on_host(),
         "agent" => agent::run(rest),
-        other => Err(format!("unknown subcommand {other}: there is agent")),
+        "limit" => limit::run(rest),
+        other => Err(format!("unknown subcommand {other}: there are agent and limit")),
     }
 }

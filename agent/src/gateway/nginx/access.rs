@@ -70,11 +70,18 @@ fn base(fields: &Fields<'_>, zone: &Zone) -> Result<Record, &'static str> {
 }
 
 fn time(fields: &Fields<'_>, zone: &Zone) -> Option<Stamp> {
-    let read = |text: &[u8]| {
-        let whole = [stamp::unix(text), stamp::clf(text, zone), stamp::rfc3339(text, zone), stamp::slashed(text, zone)];
-        whole.into_iter().flatten().find(|(_, rest)| rest.is_empty()).map(|(stamp, _)| stamp)
-    };
-    [Var::Msec, Var::TimeIso, Var::TimeLocal].into_iter().find_map(|var| fields.said(var).and_then(read))
+    let vars = [Var::Msec, Var::TimeIso, Var::TimeLocal];
+    vars.into_iter().find_map(|var| fields.said(var).and_then(|text| stamp_of(text, zone)))
+}
+
+/// The time that a value is, in whichever form.
+pub(super) fn stamp_of(text: &[u8], zone: &Zone) -> Option<Stamp> {
+    let whole = |(stamp, rest): (Stamp, &[u8])| rest.is_empty().then_some(stamp);
+    stamp::unix(text)
+        .and_then(whole)
+        .or_else(|| stamp::clf(text, zone).and_then(whole))
+        .or_else(|| stamp::rfc3339(text, zone).and_then(whole))
+        .or_else(|| stamp::slashed(text, zone).and_then(whole))
 }
 
 /// Method and path, from the request line or from their own variables.
@@ -282,7 +289,7 @@ fn is_pool(address: &str) -> bool {
 }
 
 /// Three digits, `009` among them.
-fn status_number(text: &[u8]) -> Option<u16> {
+pub(super) fn status_number(text: &[u8]) -> Option<u16> {
     (text.len() == 3 && text.iter().all(u8::is_ascii_digit))
         .then(|| text.iter().fold(0, |number, digit| number * 10 + u16::from(digit - b'0')))
 }
@@ -292,7 +299,7 @@ fn number(text: &[u8]) -> Option<u64> {
 }
 
 /// Seconds with milliseconds, `0.012`.
-fn microseconds(text: &[u8]) -> Option<u64> {
+pub(super) fn microseconds(text: &[u8]) -> Option<u64> {
     let seconds: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked to be within the range
     (seconds.is_finite() && (0.0..1e9).contains(&seconds)).then(|| (seconds * 1e6).round() as u64)

@@ -113,6 +113,31 @@ impl Format {
         self.pieces.iter().zip(one.iter().zip(other)).any(|(piece, (a, b))| matters(piece) && a != b)
     }
 
+    /// Whether a value can end in one place only, so that the first reading is the one; its values may need unescaping.
+    pub(super) fn is_plain(&self) -> bool {
+        self.escaped && !self.ambiguous
+    }
+
+    /// The variables in order; None for those that nothing is told by.
+    pub(super) fn variables(&self) -> impl Iterator<Item = Option<Var>> {
+        self.pieces.iter().map(|piece| piece.var)
+    }
+
+    /// The values of a line as they stand, each ending at the first place where it can. None: the line does not fit so.
+    pub(super) fn first_values<'a>(&self, line: &'a [u8], values: &mut [&'a [u8]]) -> Option<()> {
+        let mut rest = line.strip_prefix(self.head.as_slice())?;
+        for (piece, value) in self.pieces.iter().zip(values) {
+            let end = match piece.shape {
+                Shape::Open if piece.then.is_empty() => rest.len(),
+                Shape::Open => first_place(rest, &piece.then)?,
+                _ => end(piece, rest)?,
+            };
+            *value = &rest[..end];
+            rest = rest[end..].strip_prefix(piece.then.as_slice())?;
+        }
+        rest.is_empty().then_some(())
+    }
+
     fn values<'a>(&self, line: &'a [u8], from_the_end: bool) -> Option<Vec<&'a [u8]>> {
         let rest = line.strip_prefix(self.head.as_slice())?;
         let mut values = Vec::with_capacity(self.pieces.len());
@@ -177,6 +202,12 @@ fn end(piece: &Piece, rest: &[u8]) -> Option<usize> {
             Some(stop.and_then(|byte| memchr::memchr(*byte, &rest[..blank])).unwrap_or(blank))
         }
     }
+}
+
+/// Where a text stands first; what is looked for is short, so that no search is prepared for it.
+fn first_place(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    let first = *wanted.first()?;
+    memchr::memchr_iter(first, text).find(|at| text[*at..].starts_with(wanted))
 }
 
 /// The first quote that no backslash escapes.

@@ -1,0 +1,90 @@
+//! The least work for a request that its one attempt served: of such lines, which are nearly all, only the upstream, the time
+//! and how long it took are counted. Whatever is not plainly such a line is left to the whole reading; a test holds both to
+//! the same answer.
+
+use super::access;
+use super::fields::Var;
+use super::format::Format;
+use crate::gateway::stamp::Zone;
+use crate::gateway::{Served, Stamp};
+
+/// Most values of a line that is read so.
+const MOST_VALUES: usize = 32;
+/// The longest time that is remembered, bytes.
+const MOST_TIME_BYTES: usize = 40;
+
+/// Which values of a format tell what is counted.
+#[derive(Debug)]
+pub(super) struct Glance {
+    status: usize,
+    upstream: Option<usize>,
+    upstream_status: Option<usize>,
+    response_time: Option<usize>,
+    time: Option<usize>,
+    request: Option<usize>,
+    /// The time of the line before: many lines are of one second.
+    last: Option<(Vec<u8>, Option<Stamp>)>,
+}
+
+impl Glance {
+    /// None: the format does not allow it.
+    pub(super) fn new(format: &Format) -> Option<Self> {
+        if !format.is_plain() || format.variables().count() > MOST_VALUES {
+            return None;
+        }
+        let place = |wanted: Var| format.variables().position(|var| var == Some(wanted));
+        Some(Self {
+            status: place(Var::Status)?,
+            upstream: place(Var::UpstreamAddr),
+            upstream_status: place(Var::UpstreamStatus),
+            response_time: place(Var::ResponseTime),
+            time: [Var::Msec, Var::TimeIso, Var::TimeLocal].into_iter().find_map(place),
+            request: place(Var::Request),
+            last: None,
+        })
+    }
+
+    /// What is counted of a line. None: it is to be read whole.
+    pub(super) fn served<'a>(&mut self, format: &Format, line: &'a [u8], zone: &Zone) -> Option<Served<'a>> {
+        let mut values: [&[u8]; MOST_VALUES] = [b""; MOST_VALUES];
+        format.first_values(line, &mut values)?;
+        let good = |at: usize| access::status_number(values[at]).filter(|status| *status < 400);
+        let status = good(self.status)?;
+        // A list of attempts, an escaped value, or none at all where the line ought to tell one: read whole.
+        let one = |value: &[u8]| !value.is_empty() && !value.iter().any(|byte| matches!(byte, b' ' | b',' | b'\\'));
+        let upstream = match self.upstream.map(|at| values[at]) {
+            None | Some(b"-") => None,
+            Some(address) if one(address) => Some(std::str::from_utf8(address).ok()?),
+            Some(_) => return None,
+        };
+        let status = match self.upstream_status {
+            Some(at) if upstream.is_some() => good(at)?,
+            _ => status,
+        };
+        let response_us = match self.response_time.map(|at| values[at]) {
+            Some(time) if upstream.is_some() => Some(access::microseconds(time)?),
+            _ => None,
+        };
+        Some(Served {
+            upstream,
+            status,
+            response_us,
+            at: self.at(&values, zone),
+            request: self.request.map(|at| values[at]),
+        })
+    }
+
+    fn at(&mut self, values: &[&[u8]; MOST_VALUES], zone: &Zone) -> Option<Stamp> {
+        let text = values[self.time?];
+        if let Some((last, stamp)) = &self.last
+            && last == text
+        {
+            return *stamp;
+        }
+        let stamp = access::stamp_of(text, zone);
+        if text.len() <= MOST_TIME_BYTES {
+            self.last = Some((text.to_vec(), stamp));
+        }
+        stamp
+    }
+}
