@@ -5,6 +5,8 @@
 
 #[path = "e2e/feeds.rs"]
 mod feeds;
+#[path = "e2e/hook.rs"]
+mod hook;
 #[path = "e2e/packed.rs"]
 mod packed;
 #[path = "e2e/parts.rs"]

@@ -54,7 +54,7 @@ add_counts() {
 
 # program:package pairs of Debian; sbin is not in everybody's path.
 PATH=$PATH:/usr/sbin:/sbin
-needed=(cc:gcc cc:libc6-dev nginx:nginx haproxy:haproxy node:nodejs gunicorn:gunicorn iptables:iptables ip:iproute2 promtool:prometheus file:file unshare:util-linux ps:procps)
+needed=(cc:gcc cc:libc6-dev nginx:nginx haproxy:haproxy node:nodejs gunicorn:gunicorn iptables:iptables ip:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager file:file unshare:util-linux ps:procps)
 
 missing_packages() {
     local pair missing=()
@@ -104,6 +104,7 @@ check "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
 
 check "programs build" cargo build --quiet --workspace --bins
 # Tests pass over the foreign programs that are not here: that must not look like success.
+command -v prometheus-alertmanager >/dev/null || skip "alerts: prometheus-alertmanager is not here"
 command -v promtool >/dev/null || skip "metrics, alert rules: promtool is not here"
 say "tests"
 log=$(mktemp)

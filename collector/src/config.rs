@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use crate::alert;
 use crate::journal;
 use crate::view::parse_duration;
 
 /// What the collector was told to do.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where agents connect.
@@ -20,6 +21,8 @@ pub struct Config {
     pub api: Api,
     /// What is kept, and where.
     pub store: Store,
+    /// Who is told of incidents.
+    pub alerts: alert::Settings,
 }
 
 /// Where agents connect.
@@ -161,6 +164,26 @@ mod tests {
         assert!(address.starts_with("collector.toml:3: ") && address.contains("socket address"), "{address}");
         assert!(fault("[store]\nmax_age = \"soon\"\n").starts_with("collector.toml:2: \"soon\" is not a duration"));
         assert!(fault("[store]\nmax_bytes = \"1 pound\"\n").starts_with("collector.toml:2: \"1 pound\" is not a size"));
+        let sink =
+            |keys: &str| fault(&format!("[alerts]\n\n[[alerts.sink]]\nname = \"a\"\nkind = \"webhook\"\n{keys}"));
+        for (keys, line, says) in [
+            ("url = \"chat.example\"", 6, "not an address"),
+            ("url = \"http://a/\"\nfamilies = [\"gremlins\"]", 7, "no family \"gremlins\""),
+            ("url = \"http://a/\"\ncauses = [\"gremlins\"]", 7, "no cause \"gremlins\""),
+            ("url = \"http://a/\"\nleast_confidence = 80", 7, "between 0.0 and 1.0"),
+            ("url = \"http://a/\"\nwait = \"soon\"", 7, "not a duration"),
+            ("url = \"http://a/\"\ncolour = \"red\"", 7, "unknown field `colour`"),
+            ("", 3, "exactly one url"),
+            ("url = \"http://a/\"\nlabels = { \"a b\" = \"c\" }", 3, "no name of a label"),
+            (
+                "url = \"http://a/\"\n[[alerts.sink]]\nname = \"a\"\nkind = \"webhook\"\nurl = \"http://b/\"",
+                3,
+                "two sinks",
+            ),
+        ] {
+            let told = sink(keys);
+            assert!(told.starts_with(&format!("collector.toml:{line}: ")) && told.contains(says), "{keys}: {told}");
+        }
         for text in ["[ingest", "[ingest]\nlisten = 5\n", "[store]\nmax_age = \"1s\"\n", "[elsewhere]\n"] {
             let told = fault(text);
             assert!(told.starts_with("collector.toml:") && !told.contains('\n'), "{told}");

@@ -1,10 +1,11 @@
-//! The pure core: the fold of journal records into fleet, cases and incidents.
+//! The pure core: the fold of journal records into fleet, cases, incidents and what was told of them.
 //! Owns no clock, no file, no thread: the same records give the same incidents, here and in a replay.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::book::Book;
 use crate::case::{Case, CaseKey, Cases};
 use crate::classify::{Scene, classify};
 use crate::fleet::Fleet;
@@ -20,6 +21,7 @@ pub struct Core {
     fleet: Fleet,
     cases: Cases,
     incidents: Incidents,
+    book: Arc<Book>,
     now_us: i64,
 }
 
@@ -42,6 +44,9 @@ impl Core {
             RecordKind::Mark(_) => self.cases.iter_mut().for_each(|case| case.dirty = true),
             RecordKind::Hello(hello) => self.mark_concerned(&hello.host),
             RecordKind::StreamEnded { host, .. } => self.mark_concerned(host),
+            RecordKind::Alert(alert) => Arc::make_mut(&mut self.book).alert(alert, self.now_us),
+            RecordKind::Silence(silence) => Arc::make_mut(&mut self.book).silence(silence, self.now_us),
+            RecordKind::SilenceExpired(id) => Arc::make_mut(&mut self.book).expire(id, self.now_us),
         }
         self.judge();
     }
@@ -59,6 +64,11 @@ impl Core {
     /// Open incidents and the resolved ones that are kept, oldest first.
     pub fn incidents(&self) -> impl Iterator<Item = &Arc<Incident>> {
         self.incidents.iter()
+    }
+
+    /// Who was told of what.
+    pub fn book(&self) -> &Arc<Book> {
+        &self.book
     }
 
     /// Rises whenever an incident is opened or changed.

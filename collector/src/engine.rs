@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::journal::{self, CommitError, Journal, OpenError};
-use crate::view::{Stats, View};
+use crate::view::{SinkInfo, Stats, View};
 use crate::wire::{self, Incoming, Key, Numbering};
 
 mod checkpoint;
@@ -115,6 +115,11 @@ impl Engine {
         engine.stats.started_us = engine.now_us();
         engine.stats.journal_faults = recovery.notes.len() as u64;
         Ok(engine)
+    }
+
+    /// Tells readers which sinks are configured.
+    pub fn name_sinks(&mut self, sinks: Vec<SinkInfo>) {
+        self.stats.sinks = sinks.into();
     }
 
     /// Starts the thread. The receiver tells how it ended.

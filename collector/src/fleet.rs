@@ -67,7 +67,7 @@ impl Fleet {
                     self.marks.pop_front();
                 }
             }
-            RecordKind::Tick => {}
+            RecordKind::Tick | RecordKind::Alert(_) | RecordKind::Silence(_) | RecordKind::SilenceExpired(_) => {}
         }
     }
 

@@ -5,15 +5,18 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tracing::{info, warn};
 use why502_proto::v1;
 
+pub mod alert;
+pub mod book;
 pub mod case;
 pub mod classify;
 pub mod cli;
@@ -32,6 +35,7 @@ pub mod view;
 pub mod web;
 pub mod wire;
 
+use alert::Alerter;
 use config::Config;
 use engine::Engine;
 
@@ -41,6 +45,8 @@ const AGENTS_MAX: usize = 16_384;
 const ASKERS_MAX: usize = 256;
 /// Descriptors kept for files and for the askers.
 const RESERVE: usize = 512;
+/// Tests of sinks that may wait for the one under way.
+const SINK_TESTS: usize = 4;
 /// How long open streams may take to end.
 const DRAIN: Duration = Duration::from_secs(5);
 /// A connection is closed after this long, so that agents spread over collectors again.
@@ -61,6 +67,9 @@ pub enum ServeError {
     /// The engine ended by itself: nothing is acknowledged any more.
     #[error("engine: {0}")]
     Engine(String),
+    /// A sink of alerts can't be used.
+    #[error("alerts: {0}")]
+    Alerts(String),
     /// A listener failed.
     #[error("serve: {0}")]
     Transport(#[from] tonic::transport::Error),
@@ -75,6 +84,7 @@ pub struct Bound {
     ingest: TcpListener,
     api: TcpListener,
     engine: Engine,
+    alerter: Arc<Alerter>,
 }
 
 /// Serves until `shutdown` is done.
@@ -86,10 +96,12 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
 pub async fn bind(config: &Config) -> Result<Bound, ServeError> {
     let (ingest, ingest_addr) = listen_on(config.ingest.listen).await?;
     let (api, api_addr) = listen_on(config.api.listen).await?;
-    let engine = Engine::open(&config.store.journal_dir(), config.store.journal_options())?;
+    let alerter = Alerter::new(&config.alerts).map_err(ServeError::Alerts)?;
+    let mut engine = Engine::open(&config.store.journal_dir(), config.store.journal_options())?;
+    engine.name_sinks(alerter.infos());
     info!("ingest listening on http://{ingest_addr}");
     info!("api listening on http://{api_addr}");
-    Ok(Bound { ingest_addr, api_addr, ingest, api, engine })
+    Ok(Bound { ingest_addr, api_addr, ingest, api, engine, alerter: Arc::new(alerter) })
 }
 
 impl Bound {
@@ -98,7 +110,11 @@ impl Bound {
         let (engine, mut ended) = self.engine.spawn().map_err(ServeError::Spawn)?;
         let (close, closing) = watch::channel(false);
         let agents = serve_agents(self.ingest, engine.clone(), closing.clone());
-        let askers = serve_askers(self.api, engine.clone(), closing);
+        let (sink_tests, asked) = mpsc::channel(SINK_TESTS);
+        let askers = serve_askers(self.api, engine.clone(), sink_tests, closing.clone());
+        tokio::spawn(test_sinks(self.alerter.clone(), asked));
+        let (alerter, handle) = (self.alerter, engine.clone());
+        let alerts = tokio::spawn(async move { alerter.run(handle, closing).await });
         let servers = async { tokio::try_join!(agents, askers).map(|_| ()) };
         tokio::pin!(servers);
         let outcome = tokio::select! {
@@ -111,11 +127,23 @@ impl Bound {
         if tokio::time::timeout(DRAIN, servers).await.is_err() {
             warn!("some streams did not end in {} s and were cut", DRAIN.as_secs());
         }
+        // What a sink is just confirming must be recorded, or it would be told again.
+        if tokio::time::timeout(DRAIN, alerts).await.is_err() {
+            warn!("a sink of alerts did not answer in {} s and was left", DRAIN.as_secs());
+        }
         engine.stop().await;
         match ended.await {
             Ok(Ok(())) => outcome,
             end => Err(ServeError::Engine(how_it_ended(end))),
         }
+    }
+}
+
+/// Sends samples to sinks, one after the other, for those who ask.
+async fn test_sinks(alerter: Arc<Alerter>, mut asked: mpsc::Receiver<query::SinkTest>) {
+    while let Some(test) = asked.recv().await {
+        // Who asked may be gone.
+        let _ = test.reply.send(alerter.test(&test.sink).await);
     }
 }
 
@@ -154,9 +182,11 @@ async fn serve_agents(
 async fn serve_askers(
     listener: TcpListener,
     engine: engine::Handle,
+    sink_tests: mpsc::Sender<query::SinkTest>,
     closing: watch::Receiver<bool>,
 ) -> Result<(), tonic::transport::Error> {
-    let query = v1::query_server::QueryServer::new(query::Query::new(engine.clone(), closing.clone()));
+    let query = query::Query::new(engine.clone(), sink_tests, closing.clone());
+    let query = v1::query_server::QueryServer::new(query);
     let grpc = Routes::new(query.max_decoding_message_size(64 << 10)).into_axum_router();
     let routes = grpc.merge(web::routes(engine)).fallback(web::not_found);
     Server::builder()

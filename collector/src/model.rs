@@ -2,6 +2,7 @@
 //! Plain data, no clocks and no I/O. Times are unix microseconds (`_us`), put on the collector's time line by `wire`.
 
 mod address;
+mod alert;
 mod catalogue;
 mod config;
 mod event;
@@ -13,6 +14,7 @@ mod signal;
 mod state;
 
 pub use address::Address;
+pub use alert::*;
 pub use catalogue::{CATALOGUE, Cause, CauseEntry, Family};
 pub use config::*;
 pub use event::*;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use why502_proto::v1;
@@ -18,17 +18,39 @@ const WATCH_QUEUE: usize = 256;
 /// A watcher hears so often at least, also when nothing happens.
 const WATCH_BEAT: Duration = Duration::from_secs(5);
 
+/// Somebody asks for a sample to be sent to a sink.
+pub struct SinkTest {
+    /// The sink's name.
+    pub sink: String,
+    /// Why it did not arrive.
+    pub reply: oneshot::Sender<Result<(), String>>,
+}
+
 /// The query service.
 pub struct Query {
     engine: Handle,
+    sink_tests: mpsc::Sender<SinkTest>,
     closing: watch::Receiver<bool>,
 }
 
 impl Query {
-    /// A service that answers from the engine's views until `closing` turns true.
-    pub fn new(engine: Handle, closing: watch::Receiver<bool>) -> Self {
-        Self { engine, closing }
+    /// A service that answers from the engine's views until `closing` turns true, and hands tests of sinks on.
+    pub fn new(engine: Handle, sink_tests: mpsc::Sender<SinkTest>, closing: watch::Receiver<bool>) -> Self {
+        Self { engine, sink_tests, closing }
     }
+}
+
+/// What the engine's refusal of a person's record means.
+fn refused(refusal: &Refusal) -> Status {
+    match refusal {
+        Refusal::Full => Status::resource_exhausted(refusal.to_string()),
+        _ => Status::unavailable(refusal.to_string()),
+    }
+}
+
+fn unix_now_us() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[tonic::async_trait]
@@ -56,11 +78,41 @@ impl v1::query_server::Query for Query {
         let v1::MarkRequest { kind, service, version, host } = request.into_inner();
         let mark = wire::mark(kind, service, version, host);
         let mark = mark.map_err(|refused| Status::invalid_argument(refused.to_string()))?;
-        match self.engine.take(mark).await {
-            Ok(taken) => Ok(Response::new(v1::MarkResponse { at_unix_us: taken.received_us })),
-            Err(refusal @ Refusal::Full) => Err(Status::resource_exhausted(refusal.to_string())),
-            Err(refusal) => Err(Status::unavailable(refusal.to_string())),
+        let taken = self.engine.take(mark).await.map_err(|refusal| refused(&refusal))?;
+        Ok(Response::new(v1::MarkResponse { at_unix_us: taken.received_us }))
+    }
+
+    async fn silence(&self, request: Request<v1::SilenceRequest>) -> Result<Response<v1::SilenceResponse>, Status> {
+        let asked = request.into_inner();
+        let now_us = unix_now_us();
+        // Nobody types more than one silence in a microsecond.
+        let (id, until_unix_us) = (format!("s{now_us:x}"), now_us.saturating_add_unsigned(asked.lasts_us));
+        let silence = wire::silence(asked, id.clone(), now_us);
+        let silence = silence.map_err(|refused| Status::invalid_argument(refused.to_string()))?;
+        self.engine.take(silence).await.map_err(|refusal| refused(&refusal))?;
+        Ok(Response::new(v1::SilenceResponse { id, until_unix_us }))
+    }
+
+    async fn expire_silence(
+        &self,
+        request: Request<v1::ExpireSilenceRequest>,
+    ) -> Result<Response<v1::ExpireSilenceResponse>, Status> {
+        let id = request.into_inner().id;
+        let view = self.engine.view();
+        let found = view.book.silences().any(|one| one.id == id && one.until_us > view.at_us);
+        if found {
+            self.engine.take(wire::silence_expired(id)).await.map_err(|refusal| refused(&refusal))?;
         }
+        Ok(Response::new(v1::ExpireSilenceResponse { found }))
+    }
+
+    async fn test_sink(&self, request: Request<v1::TestSinkRequest>) -> Result<Response<v1::TestSinkResponse>, Status> {
+        let (reply, answer) = oneshot::channel();
+        let test = SinkTest { sink: request.into_inner().sink, reply };
+        let busy = |_| Status::resource_exhausted("sinks are being tested already: try again in some seconds");
+        self.sink_tests.try_send(test).map_err(busy)?;
+        let answer = answer.await.map_err(|_| Status::unavailable("the collector is stopping"))?;
+        Ok(Response::new(v1::TestSinkResponse { fault: answer.err().unwrap_or_default() }))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::view::*;
 
+mod alerts;
 mod fleet;
 mod incident;
 mod table;
@@ -48,6 +49,8 @@ pub fn document(name: &str, json: &str, style: Style) -> Result<String, serde_js
         "instances" => fleet::instances(&serde_json::from_str(json)?, style),
         "gateways" => fleet::gateways(&serde_json::from_str(json)?, style),
         "why" => incident::why(&serde_json::from_str(json)?, style),
+        "alerts" => alerts::alerts(&serde_json::from_str(json)?, style),
+        "silences" => alerts::silences(&serde_json::from_str(json)?, style),
         "causes" => incident::causes(&serde_json::from_str(json)?, style),
         _ => incident::incidents(&serde_json::from_str::<IncidentsDoc>(json)?.incidents, style),
     })

@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
+use crate::book::Book;
 use crate::model::{HostState, Incident};
 
+mod alerts;
 mod answer;
 mod document;
 mod fleet;
@@ -15,6 +17,7 @@ mod question;
 mod untrusted;
 mod why;
 
+pub use alerts::word;
 pub use answer::{Answer, answer};
 pub use document::*;
 pub use fleet::rate_doc;
@@ -24,7 +27,7 @@ pub use question::{BadQuestion, Document, Question, parse_duration, parse_time};
 pub use untrusted::{Untrusted, clean, clean_json};
 pub use why::{concerned, sentence};
 
-/// The collector's own counts.
+/// The collector's own counts and settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
     /// When this collector started, unix microseconds.
@@ -51,6 +54,19 @@ pub struct Stats {
     pub times_cut: u64,
     /// Records and events of unknown kind.
     pub unknown_records: u64,
+    /// Who is told of incidents.
+    pub sinks: Arc<[SinkInfo]>,
+}
+
+/// A sink as it stands in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkInfo {
+    /// Its name.
+    pub name: String,
+    /// "alertmanager" or "webhook".
+    pub kind: String,
+    /// Where it is, without what may be secret.
+    pub to: Vec<String>,
 }
 
 /// The fleet and its incidents at one moment.
@@ -64,6 +80,8 @@ pub struct View {
     pub hosts: Vec<Arc<HostState>>,
     /// Incidents, oldest first.
     pub incidents: Vec<Arc<Incident>>,
+    /// Who was told of what.
+    pub book: Arc<Book>,
     /// The collector's own counts.
     pub stats: Stats,
 }

@@ -12,6 +12,7 @@ use why502_proto::v1;
 
 use crate::model::{self, Record, RecordKind};
 
+mod alert;
 mod bounds;
 mod config;
 mod event;
@@ -21,6 +22,7 @@ mod sample;
 #[cfg(test)]
 mod tests;
 
+pub use alert::{alert, silence, silence_expired};
 use bounds::Line;
 pub use pack::Unpacker;
 
@@ -239,6 +241,18 @@ impl Converter {
                     version: line.name(mark.version),
                     host: line.host(mark.host),
                 })
+            }
+            Some(v1::journal_record::Kind::Alert(told)) => {
+                let told = alert::alert_record(&mut Line::new(0, received_us, &mut self.cuts), told);
+                self.cuts.unknown += u64::from(told.is_none());
+                RecordKind::Alert(told?)
+            }
+            Some(v1::journal_record::Kind::Silence(silence)) => {
+                let mut line = Line::new(0, received_us, &mut self.cuts);
+                RecordKind::Silence(alert::silence_record(&mut line, silence))
+            }
+            Some(v1::journal_record::Kind::SilenceExpired(ended)) => {
+                RecordKind::SilenceExpired(Line::new(0, received_us, &mut self.cuts).name(ended.id))
             }
             None => {
                 self.cuts.unknown += 1;

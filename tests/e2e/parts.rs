@@ -70,7 +70,15 @@ impl Drop for Parts {
 impl Parts {
     /// Starts both; `services` is a further part of agent.toml.
     pub fn start(services: &str) -> Self {
-        let mut parts = Self::prepare(services);
+        let mut parts = Self::prepare(services, "");
+        parts.create_logs();
+        parts.start_agent();
+        parts
+    }
+
+    /// Starts both; `alerts` is a further part of collector.toml.
+    pub fn start_with_alerts(alerts: &str) -> Self {
+        let mut parts = Self::prepare("", alerts);
         parts.create_logs();
         parts.start_agent();
         parts
@@ -78,17 +86,17 @@ impl Parts {
 
     /// Starts both while the logs are not there.
     pub fn start_before_logs() -> Self {
-        let mut parts = Self::prepare("");
+        let mut parts = Self::prepare("", "");
         parts.start_agent();
         parts
     }
 
-    fn prepare(services: &str) -> Self {
+    fn prepare(services: &str, alerts: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (ingest, api) = (free_port(), free_port());
         let place = dir.path().display();
         let collector = format!(
-            "[ingest]\nlisten = \"127.0.0.1:{ingest}\"\n[api]\nlisten = \"127.0.0.1:{api}\"\n[store]\ndir = \"{place}/store\"\n"
+            "[ingest]\nlisten = \"127.0.0.1:{ingest}\"\n[api]\nlisten = \"127.0.0.1:{api}\"\n[store]\ndir = \"{place}/store\"\n{alerts}"
         );
         fs::write(dir.path().join("collector.toml"), collector).unwrap();
         let agent = format!(
@@ -104,9 +112,23 @@ impl Parts {
             programs: Vec::new(),
             dir,
         };
-        parts.spawn(&programs::why502(), "serve", "collector");
-        until("the collector answers", || (parts.try_ask(&["status"]).0 == 0).then_some(()));
+        parts.start_collector();
         parts
+    }
+
+    fn start_collector(&mut self) {
+        self.spawn(&programs::why502(), "serve", "collector");
+        until("the collector answers", || (self.try_ask(&["status"]).0 == 0).then_some(()));
+    }
+
+    /// Kills the collector without a word and starts it again on the same store.
+    pub fn restart_collector(&mut self) {
+        let mut collector = self.programs.remove(0);
+        collector.kill().unwrap();
+        collector.wait().unwrap();
+        self.start_collector();
+        let started = self.programs.pop().unwrap();
+        self.programs.insert(0, started);
     }
 
     fn spawn(&mut self, program: &Path, verb: &str, name: &str) {
@@ -205,7 +227,7 @@ impl Parts {
 }
 
 /// A port that nobody listens on.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

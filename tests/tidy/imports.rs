@@ -118,7 +118,7 @@ const TABLE: &[Rule] = &[
     // The pure core: the same records give the same verdict.
     Rule {
         folder: "collector",
-        modules: &["core", "fleet", "case", "classify", "incident"],
+        modules: &["core", "fleet", "case", "classify", "incident", "book"],
         never: &[
             "std::fs",
             "std::net::TcpStream",

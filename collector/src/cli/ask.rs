@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use why502_proto::v1;
 use why502_proto::v1::query_client::QueryClient;
 
-use super::{Asking, Command, EXIT_NOTHING, EXIT_OK, Fault, Mark, print, print_answer, style};
+use super::{Alerts, Asking, Command, EXIT_NOTHING, EXIT_OK, Fault, Mark, Silence, alerts, print, print_answer, style};
 use crate::render;
 use crate::view::{clean_json, stamp};
 
@@ -31,6 +31,9 @@ pub async fn run(command: Command, asking: &Asking) -> Result<u8, Fault> {
             print(&if asking.json { format!("{{\"at\":\"{at}\"}}\n") } else { format!("marked at {at}\n") })?;
             Ok(EXIT_OK)
         }
+        Command::Alerts { what: Some(Alerts::Test { sink }) } => alerts::test(&mut client, sink, asking).await,
+        Command::Silence { what: Silence::Add(add) } => alerts::silence(&mut client, add, asking).await,
+        Command::Silence { what: Silence::Expire { id } } => alerts::expire(&mut client, id, asking).await,
         command => {
             let Some((document, filters)) = question(command) else { return Ok(EXIT_OK) };
             let request = v1::AskRequest { document: document.to_owned(), filters };
@@ -62,6 +65,8 @@ fn question(command: Command) -> Option<(&'static str, HashMap<String, String>)>
             ],
         ),
         Command::Why { target, at, since } => ("why", vec![("target", Some(target)), ("at", at.at), ("since", since)]),
+        Command::Alerts { .. } => ("alerts", vec![]),
+        Command::Silence { .. } => ("silences", vec![]),
         Command::Serve { .. } | Command::Watch | Command::Causes | Command::Mark { .. } | Command::Replay { .. } => {
             return None;
         }
@@ -93,7 +98,8 @@ fn out_of_reach(asking: &Asking, why: &str) -> Fault {
     Fault::Unreachable(format!("collector {} is out of reach: {why}", asking.collector))
 }
 
-fn fault(asking: &Asking, status: &Status) -> Fault {
+/// What a refusal means for the command line.
+pub fn fault(asking: &Asking, status: &Status) -> Fault {
     match status.code() {
         Code::InvalidArgument => Fault::Usage(status.message().to_owned()),
         _ => out_of_reach(asking, status.message()),

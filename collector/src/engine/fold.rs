@@ -80,5 +80,5 @@ impl HostFold {
 /// The core as readers see it.
 pub fn picture(core: &Core, at_us: i64, stats: Stats) -> View {
     let (hosts, incidents) = (core.hosts().cloned().collect(), core.incidents().cloned().collect());
-    View { at_us, kept_since_us: None, hosts, incidents, stats }
+    View { at_us, kept_since_us: None, hosts, incidents, book: core.book().clone(), stats }
 }

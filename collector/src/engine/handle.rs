@@ -107,8 +107,8 @@ impl Handle {
         let read = tokio::task::spawn_blocking(move || past.states(&hosts, until_us)).await;
         let hosts = read.map_err(|error| BadQuestion(error.to_string()))?;
         let hosts = hosts.map_err(|error| BadQuestion(error.to_string()))?;
-        let (incidents, stats) = (now.incidents.clone(), now.stats.clone());
-        Ok(Arc::new(View { at_us, kept_since_us: self.past.begins_us(), hosts, incidents, stats }))
+        let (kept_since_us, now) = (self.past.begins_us(), (*now).clone());
+        Ok(Arc::new(View { at_us, kept_since_us, hosts, ..now }))
     }
 
     /// Tells of each new view.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, GatewayConfig, HostSample, InstanceSample, ServiceConfig, UpstreamSample};
+use super::{Alert, Event, GatewayConfig, HostSample, InstanceSample, ServiceConfig, Silence, UpstreamSample};
 
 /// One record: what came in and when the collector took it.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,12 @@ pub enum RecordKind {
     Tick,
     /// Somebody marked a deployment.
     Mark(Mark),
+    /// Somebody was told of an incident, or could not be.
+    Alert(Alert),
+    /// Somebody silenced incidents.
+    Silence(Silence),
+    /// A silence was ended before its time: its id.
+    SilenceExpired(String),
 }
 
 /// Who is speaking.

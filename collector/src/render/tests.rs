@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
+use crate::book::Book;
 use crate::model::*;
 
 /// The same numbers at every run, so that a failure can be had again.
@@ -120,7 +121,29 @@ fn view(dice: &mut Dice) -> View {
         ..Default::default()
     };
     let incidents = vec![Arc::new(incident(dice)), Arc::new(incident(dice))];
-    View { at_us: 1_700_000_002_000_000, hosts: vec![Arc::new(host)], incidents, ..View::default() }
+    let book = Arc::new(book(dice));
+    View { at_us: 1_700_000_002_000_000, hosts: vec![Arc::new(host)], incidents, book, ..View::default() }
+}
+
+fn book(dice: &mut Dice) -> Book {
+    let mut book = Book::default();
+    let (step, outcome) = (AlertStep::Opened, AlertOutcome::Failed);
+    let alert =
+        Alert { sink: dice.text(), key: dice.text(), step, outcome, why: dice.text(), labels: BTreeMap::default() };
+    book.alert(&alert, 1_700_000_002_000_000);
+    let silence = Silence {
+        id: dice.text(),
+        until_us: 1_700_000_003_000_000,
+        family: dice.some(),
+        cause: dice.some(),
+        service: dice.some(),
+        host: dice.some(),
+        upstream: dice.some(),
+        gateway: dice.some(),
+        comment: dice.text(),
+    };
+    book.silence(&silence, 1_700_000_002_000_000);
+    book
 }
 
 fn is_fit_for_a_terminal(text: &str) -> bool {
@@ -144,6 +167,8 @@ fn answers(view: &View) -> Vec<(&'static str, String)> {
         ("why", why(view.incidents[0].id.clone())),
         ("why", why(host)),
         ("causes", Question::Causes),
+        ("alerts", Question::Alerts),
+        ("silences", Question::Silences),
     ];
     questions.map(|(name, question)| (name, answer(view, &question).unwrap().json)).to_vec()
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::alerts::{alerts_doc, silences_doc};
 use super::document::*;
 use super::fleet::{Addresses, gateway_docs, host_doc, instance_docs, status_doc};
 use super::question::{BadQuestion, Question};
@@ -57,6 +58,14 @@ pub fn answer(view: &View, question: &Question) -> Result<Answer, BadQuestion> {
             Answer::new(&document, !document.incidents.is_empty())
         }
         Question::Causes => Answer::new(&causes_doc(), true),
+        Question::Alerts => {
+            let doc = alerts_doc(view);
+            Answer::new(&doc, !doc.sinks.is_empty())
+        }
+        Question::Silences => {
+            let doc = silences_doc(view);
+            Answer::new(&doc, !doc.silences.is_empty())
+        }
     })
 }
 

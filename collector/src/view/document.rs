@@ -15,8 +15,10 @@ macro_rules! document {
     };
 }
 
+mod alerts;
 mod incident;
 
+pub use alerts::*;
 pub use incident::*;
 
 /// A time as the documents write it: RFC 3339, UTC, milliseconds.

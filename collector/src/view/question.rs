@@ -25,6 +25,8 @@ pub enum Document {
     Incidents,
     Why,
     Causes,
+    Alerts,
+    Silences,
 }
 
 /// A question.
@@ -51,6 +53,10 @@ pub enum Question {
     },
     /// The catalogue.
     Causes,
+    /// Who was told of what.
+    Alerts,
+    /// What nobody is told of.
+    Silences,
 }
 
 /// How far back `why` looks if not told.
@@ -67,6 +73,8 @@ impl Document {
             "incidents" => Self::Incidents,
             "why" => Self::Why,
             "causes" => Self::Causes,
+            "alerts" => Self::Alerts,
+            "silences" => Self::Silences,
             other => return Err(BadQuestion(format!("there is no document {other:?}"))),
         })
     }
@@ -83,6 +91,8 @@ impl Question {
             Document::Hosts => Self::Hosts(take("at")),
             Document::Instances => Self::Instances(take("at")),
             Document::Gateways => Self::Gateways(take("at")),
+            Document::Alerts => Self::Alerts,
+            Document::Silences => Self::Silences,
             Document::Incidents => Self::Incidents(IncidentFilter {
                 since_us,
                 state: state(take("state"))?,
@@ -108,7 +118,7 @@ impl Question {
             Self::Hosts(at) | Self::Instances(at) | Self::Gateways(at) | Self::Why { at, .. } => {
                 at.as_deref().map(|at| parse_time(at, now_us)).transpose()
             }
-            Self::Status | Self::Incidents(_) | Self::Causes => Ok(None),
+            Self::Status | Self::Incidents(_) | Self::Causes | Self::Alerts | Self::Silences => Ok(None),
         }
     }
 }

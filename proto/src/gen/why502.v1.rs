@@ -1611,7 +1611,7 @@ pub struct JournalRecord {
     #[prost(sint64, tag = "1")]
     pub received_unix_us: i64,
     /// Exactly one is set; a record of a newer collector that has none of these is counted and passed over.
-    #[prost(oneof = "journal_record::Kind", tags = "2, 3, 4, 5, 6")]
+    #[prost(oneof = "journal_record::Kind", tags = "2, 3, 4, 5, 6, 10, 11, 12")]
     pub kind: ::core::option::Option<journal_record::Kind>,
 }
 /// Nested message and enum types in `JournalRecord`.
@@ -1634,6 +1634,15 @@ pub mod journal_record {
         /// Somebody marked a deployment.
         #[prost(message, tag = "6")]
         Mark(super::MarkRecord),
+        /// Somebody was told of an incident, or could not be.
+        #[prost(message, tag = "10")]
+        Alert(super::AlertRecord),
+        /// Somebody silenced incidents.
+        #[prost(message, tag = "11")]
+        Silence(super::SilenceRecord),
+        /// A silence was ended before its time.
+        #[prost(message, tag = "12")]
+        SilenceExpired(super::SilenceExpired),
     }
 }
 /// A report with the name of its sender.
@@ -1681,10 +1690,181 @@ pub struct MarkRecord {
     #[prost(string, tag = "4")]
     pub host: ::prost::alloc::string::String,
 }
+/// One attempt to tell a sink of an incident or a group.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AlertRecord {
+    /// The sink's name in the configuration.
+    #[prost(string, tag = "1")]
+    pub sink: ::prost::alloc::string::String,
+    /// The id of the incident or of the group.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// What was to be told.
+    #[prost(enumeration = "alert_record::Step", tag = "3")]
+    pub step: i32,
+    /// What became of it.
+    #[prost(enumeration = "alert_record::Outcome", tag = "4")]
+    pub outcome: i32,
+    /// Why it failed, empty where it did not.
+    #[prost(string, tag = "5")]
+    pub why: ::prost::alloc::string::String,
+    /// The labels under which it was told.
+    #[prost(map = "string, string", tag = "6")]
+    pub labels: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+/// Nested message and enum types in `AlertRecord`.
+pub mod alert_record {
+    /// What a sink is told.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Step {
+        /// Never sent.
+        Unspecified = 0,
+        /// It began.
+        Opened = 1,
+        /// It is something else than was told.
+        Changed = 2,
+        /// It goes on.
+        Again = 3,
+        /// It is over.
+        Resolved = 4,
+    }
+    impl Step {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STEP_UNSPECIFIED",
+                Self::Opened => "STEP_OPENED",
+                Self::Changed => "STEP_CHANGED",
+                Self::Again => "STEP_AGAIN",
+                Self::Resolved => "STEP_RESOLVED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STEP_UNSPECIFIED" => Some(Self::Unspecified),
+                "STEP_OPENED" => Some(Self::Opened),
+                "STEP_CHANGED" => Some(Self::Changed),
+                "STEP_AGAIN" => Some(Self::Again),
+                "STEP_RESOLVED" => Some(Self::Resolved),
+                _ => None,
+            }
+        }
+    }
+    /// What became of it.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Outcome {
+        /// Never sent.
+        Unspecified = 0,
+        /// The sink has confirmed it.
+        Delivered = 1,
+        /// It did not; it is tried again.
+        Failed = 2,
+        /// It did not, and is not tried again.
+        GivenUp = 3,
+    }
+    impl Outcome {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "OUTCOME_UNSPECIFIED",
+                Self::Delivered => "OUTCOME_DELIVERED",
+                Self::Failed => "OUTCOME_FAILED",
+                Self::GivenUp => "OUTCOME_GIVEN_UP",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+                "OUTCOME_DELIVERED" => Some(Self::Delivered),
+                "OUTCOME_FAILED" => Some(Self::Failed),
+                "OUTCOME_GIVEN_UP" => Some(Self::GivenUp),
+                _ => None,
+            }
+        }
+    }
+}
+/// Which incidents. What is empty fits any.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SilenceOnly {
+    /// Of this service.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// Of instances on this host.
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    /// Of this upstream address.
+    #[prost(string, tag = "3")]
+    pub upstream: ::prost::alloc::string::String,
+    /// Seen by this gateway.
+    #[prost(string, tag = "4")]
+    pub gateway: ::prost::alloc::string::String,
+    /// Of this cause, by its id.
+    #[prost(string, tag = "5")]
+    pub cause: ::prost::alloc::string::String,
+    /// Of this family, by its id.
+    #[prost(string, tag = "6")]
+    pub family: ::prost::alloc::string::String,
+}
+/// Nobody is told of some incidents for a time.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SilenceRecord {
+    /// Its id; a later record with the same id takes its place.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// When it ends, unix microseconds.
+    #[prost(sint64, tag = "2")]
+    pub until_unix_us: i64,
+    /// For which incidents.
+    #[prost(message, optional, tag = "3")]
+    pub only: ::core::option::Option<SilenceOnly>,
+    /// Why, empty where not told.
+    #[prost(string, tag = "4")]
+    pub comment: ::prost::alloc::string::String,
+}
+/// A silence ended before its time.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SilenceExpired {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
 /// A question.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AskRequest {
-    /// The document asked for: "status", "hosts", "instances", "gateways", "incidents", "why".
+    /// The document asked for: "status", "hosts", "instances", "gateways", "incidents", "why", "alerts", "silences".
     #[prost(string, tag = "1")]
     pub document: ::prost::alloc::string::String,
     /// Filters by name, as the command line's options spell them: "since_ms", "state", "upstream", "service", "cause", "family", "target", "at".
@@ -1736,6 +1916,57 @@ pub struct MarkResponse {
     /// When it was taken, unix microseconds.
     #[prost(sint64, tag = "1")]
     pub at_unix_us: i64,
+}
+/// Nobody is to be told of some incidents for a time.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SilenceRequest {
+    /// For which incidents; at least one field must be set.
+    #[prost(message, optional, tag = "1")]
+    pub only: ::core::option::Option<SilenceOnly>,
+    /// How long, microseconds. At most a year.
+    #[prost(uint64, tag = "2")]
+    pub lasts_us: u64,
+    /// Why, empty where not told.
+    #[prost(string, tag = "3")]
+    pub comment: ::prost::alloc::string::String,
+}
+/// The silence is durable.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SilenceResponse {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// When it ends, unix microseconds.
+    #[prost(sint64, tag = "2")]
+    pub until_unix_us: i64,
+}
+/// A silence is to end now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExpireSilenceRequest {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The end of a silence is durable.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExpireSilenceResponse {
+    /// False where no silence of that id holds.
+    #[prost(bool, tag = "1")]
+    pub found: bool,
+}
+/// A sample is to be sent to a sink.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TestSinkRequest {
+    /// The sink's name in the configuration.
+    #[prost(string, tag = "1")]
+    pub sink: ::prost::alloc::string::String,
+}
+/// What became of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TestSinkResponse {
+    /// Why it did not arrive. Empty where it did.
+    #[prost(string, tag = "1")]
+    pub fault: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod query_client {
@@ -1878,6 +2109,75 @@ pub mod query_client {
             req.extensions_mut().insert(GrpcMethod::new("why502.v1.Query", "Mark"));
             self.inner.unary(req, path, codec).await
         }
+        /// Nobody is to be told of some incidents for a time.
+        pub async fn silence(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SilenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SilenceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/why502.v1.Query/Silence");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("why502.v1.Query", "Silence"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// A silence is to end now.
+        pub async fn expire_silence(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExpireSilenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExpireSilenceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/why502.v1.Query/ExpireSilence",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("why502.v1.Query", "ExpireSilence"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// A sample is to be sent to a sink.
+        pub async fn test_sink(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TestSinkRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TestSinkResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/why502.v1.Query/TestSink");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("why502.v1.Query", "TestSink"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1915,6 +2215,27 @@ pub mod query_server {
             &self,
             request: tonic::Request<super::MarkRequest>,
         ) -> std::result::Result<tonic::Response<super::MarkResponse>, tonic::Status>;
+        /// Nobody is to be told of some incidents for a time.
+        async fn silence(
+            &self,
+            request: tonic::Request<super::SilenceRequest>,
+        ) -> std::result::Result<tonic::Response<super::SilenceResponse>, tonic::Status>;
+        /// A silence is to end now.
+        async fn expire_silence(
+            &self,
+            request: tonic::Request<super::ExpireSilenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExpireSilenceResponse>,
+            tonic::Status,
+        >;
+        /// A sample is to be sent to a sink.
+        async fn test_sink(
+            &self,
+            request: tonic::Request<super::TestSinkRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TestSinkResponse>,
+            tonic::Status,
+        >;
     }
     /// Answers are the JSON documents of the public contract, so that the command line, HTTP and gRPC can't differ.
     #[derive(Debug)]
@@ -2110,6 +2431,137 @@ pub mod query_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = MarkSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/why502.v1.Query/Silence" => {
+                    #[allow(non_camel_case_types)]
+                    struct SilenceSvc<T: Query>(pub Arc<T>);
+                    impl<T: Query> tonic::server::UnaryService<super::SilenceRequest>
+                    for SilenceSvc<T> {
+                        type Response = super::SilenceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SilenceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::silence(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SilenceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/why502.v1.Query/ExpireSilence" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExpireSilenceSvc<T: Query>(pub Arc<T>);
+                    impl<
+                        T: Query,
+                    > tonic::server::UnaryService<super::ExpireSilenceRequest>
+                    for ExpireSilenceSvc<T> {
+                        type Response = super::ExpireSilenceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExpireSilenceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::expire_silence(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExpireSilenceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/why502.v1.Query/TestSink" => {
+                    #[allow(non_camel_case_types)]
+                    struct TestSinkSvc<T: Query>(pub Arc<T>);
+                    impl<T: Query> tonic::server::UnaryService<super::TestSinkRequest>
+                    for TestSinkSvc<T> {
+                        type Response = super::TestSinkResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TestSinkRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::test_sink(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TestSinkSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -1,0 +1,58 @@
+//! Commands about alerts: try a sink, silence incidents, end a silence.
+
+use tonic::transport::Channel;
+use why502_proto::v1;
+use why502_proto::v1::query_client::QueryClient;
+
+use super::ask::fault;
+use super::{Asking, EXIT_NOTHING, EXIT_OK, Fault, SilenceAdd, print};
+use crate::view::{clean, parse_duration, stamp};
+
+/// Sends a sample to a sink. Exit 1: it did not arrive.
+pub async fn test(client: &mut QueryClient<Channel>, sink: String, asking: &Asking) -> Result<u8, Fault> {
+    let request = v1::TestSinkRequest { sink: sink.clone() };
+    let answer = client.test_sink(request).await.map_err(|status| fault(asking, &status))?.into_inner();
+    print(&match (asking.json, answer.fault.is_empty()) {
+        (true, arrived) => format!("{}\n", serde_json::json!({"sink": sink, "arrived": arrived, "why": answer.fault})),
+        (false, true) => format!("{} has confirmed a test message\n", clean(&sink)),
+        (false, false) => format!("{} got no test message: {}\n", clean(&sink), clean(&answer.fault)),
+    })?;
+    Ok(if answer.fault.is_empty() { EXIT_OK } else { EXIT_NOTHING })
+}
+
+/// Adds a silence; prints its id.
+pub async fn silence(client: &mut QueryClient<Channel>, add: SilenceAdd, asking: &Asking) -> Result<u8, Fault> {
+    let lasts_us = parse_duration(&add.lasts).map_err(|bad| Fault::Usage(format!("--for: {bad}")))?;
+    let text = Option::unwrap_or_default;
+    let only = v1::SilenceOnly {
+        service: text(add.service),
+        host: text(add.host),
+        upstream: text(add.upstream),
+        gateway: text(add.gateway),
+        cause: text(add.cause),
+        family: text(add.family),
+    };
+    let request =
+        v1::SilenceRequest { only: Some(only), lasts_us: lasts_us.unsigned_abs(), comment: text(add.comment) };
+    let answer = client.silence(request).await.map_err(|status| fault(asking, &status))?.into_inner();
+    let (id, until) = (answer.id, stamp(answer.until_unix_us));
+    print(&match asking.json {
+        true => format!("{}\n", serde_json::json!({"id": id, "until": until})),
+        false => {
+            format!("silence {} holds until {until}; end it with: why502 silence expire {}\n", clean(&id), clean(&id))
+        }
+    })?;
+    Ok(EXIT_OK)
+}
+
+/// Ends a silence. Exit 1: there is none of that id.
+pub async fn expire(client: &mut QueryClient<Channel>, id: String, asking: &Asking) -> Result<u8, Fault> {
+    let request = v1::ExpireSilenceRequest { id: id.clone() };
+    let found = client.expire_silence(request).await.map_err(|status| fault(asking, &status))?.into_inner().found;
+    print(&match (asking.json, found) {
+        (true, _) => format!("{}\n", serde_json::json!({"id": id, "found": found})),
+        (false, true) => format!("silence {} has ended\n", clean(&id)),
+        (false, false) => format!("no silence {} holds\n", clean(&id)),
+    })?;
+    Ok(if found { EXIT_OK } else { EXIT_NOTHING })
+}
