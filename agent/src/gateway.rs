@@ -10,22 +10,28 @@ mod azure_appgw;
 mod boxed;
 mod caddy;
 mod cloudflare;
+mod cloudflared;
 mod document;
 mod envoy;
 mod gcp_lb;
 mod go_duration;
 mod go_error;
 mod haproxy;
+mod heroku;
 mod join;
 mod json;
 mod json_lines;
+mod lighttpd;
 mod line;
+mod linkerd;
 mod mend;
 mod model;
 mod nginx;
 mod record;
+mod squid;
 mod stamp;
 mod template;
+mod text_lines;
 mod traefik;
 mod varnish;
 
@@ -62,6 +68,11 @@ fn plain_reader(kind: Kind, log: Log, format: Option<&str>, zone: &Zone) -> Resu
         Kind::Traefik => Ok(traefik::reader(zone)),
         Kind::Varnish => Ok(varnish::reader(format, zone)),
         Kind::Envoy | Kind::Istio => Ok(envoy::reader(format, zone)),
+        Kind::Lighttpd => Ok(lighttpd::reader(format, zone)),
+        Kind::Squid => Ok(squid::reader(zone)),
+        Kind::Linkerd => Ok(linkerd::reader(zone)),
+        Kind::Cloudflared => Ok(cloudflared::reader(zone)),
+        Kind::Heroku => Ok(heroku::reader(zone)),
     }
 }
 
@@ -75,7 +86,7 @@ pub fn configuration(kind: Kind, path: &Path, files: &dyn Files) -> Option<Confi
         Kind::Apache => Some(apache::configuration(path, files)),
         Kind::Traefik => Some(traefik::configuration(path, files)),
         Kind::Varnish => Some(varnish::configuration(path, files)),
-        Kind::AwsAlb | Kind::AwsClb | Kind::GcpLb | Kind::AzureAppgw | Kind::Cloudflare => None,
+        _ => None,
     }
 }
 
@@ -98,11 +109,16 @@ pub enum Kind {
     GcpLb,
     AzureAppgw,
     Cloudflare,
+    Lighttpd,
+    Squid,
+    Linkerd,
+    Cloudflared,
+    Heroku,
 }
 
 impl Kind {
     /// All kinds with their names in the contract.
-    pub const ALL: [(Kind, &'static str); 15] = [
+    pub const ALL: [(Kind, &'static str); 20] = [
         (Self::Nginx, "nginx"),
         (Self::NginxStream, "nginx_stream"),
         (Self::IngressNginx, "ingress_nginx"),
@@ -118,6 +134,11 @@ impl Kind {
         (Self::GcpLb, "gcp_lb"),
         (Self::AzureAppgw, "azure_appgw"),
         (Self::Cloudflare, "cloudflare"),
+        (Self::Lighttpd, "lighttpd"),
+        (Self::Squid, "squid"),
+        (Self::Linkerd, "linkerd"),
+        (Self::Cloudflared, "cloudflared"),
+        (Self::Heroku, "heroku"),
     ];
 
     /// Its name in the contract.

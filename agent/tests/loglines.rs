@@ -29,7 +29,7 @@ fn corpus(text: &str) -> Vec<Labelled> {
     text.lines().enumerate().filter_map(|(at, line)| labelled(at + 1, &serde_json::from_str(line).unwrap())).collect()
 }
 
-/// None: of a gateway that is no kind (Squid, lighttpd, Heroku, ...).
+/// None: of a gateway that is no kind.
 fn labelled(number: usize, line: &Value) -> Option<Labelled> {
     let text = |name: &str| line[name].as_str().map(str::to_owned);
     let gateway = text("gateway")?;

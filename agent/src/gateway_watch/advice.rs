@@ -29,8 +29,8 @@ impl Logs<'_> {
             Kind::Caddy => self.caddy(),
             Kind::Traefik => self.traefik(),
             Kind::Varnish => self.varnish(),
-            // Their formats are fixed.
-            Kind::AwsAlb | Kind::AwsClb | Kind::GcpLb | Kind::AzureAppgw | Kind::Cloudflare => "",
+            // Their formats are fixed, or they tell what they can.
+            _ => "",
         }
     }
 

@@ -1,0 +1,61 @@
+//! Linkerd's proxy: lines of `linkerd_...` modules with spans such as `endpoint{addr=A}` before them. A refused or failed request
+//! tells its error; the spans tell which endpoint it was for.
+
+use super::stamp::{self, Zone};
+use super::text_lines::{TextLines, notice, told, value};
+use super::{Line, Reader, Signal, Stamp};
+
+/// A reader of the proxy's log.
+pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {
+    Box::new(TextLines { zone: zone.clone(), line: read, otherwise: "no line of Linkerd's proxy" })
+}
+
+fn read(text: &str, at: Option<Stamp>, zone: &Zone) -> Option<Line> {
+    let level = text.split_whitespace().find(|word| matches!(*word, "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR"))?;
+    let module = text.find("linkerd_").or_else(|| text.find("linkerd2_"))?;
+    let at = stamp::rfc3339(text.as_bytes(), zone).map(|(at, _)| at).or(at);
+    let (spans, said) = (text.get(..module)?, text.get(module..)?);
+    let said = said.split_once(": ").map_or(said, |(_, said)| said);
+    let signal = signal(said);
+    if matches!(signal, Signal::Noise) || level == "DEBUG" || level == "TRACE" {
+        return Some(notice(at, Signal::Noise, said));
+    }
+    Some(told(at, signal, endpoint(spans).filter(|_| signal.is_failure()), said))
+}
+
+/// The innermost of the spans that names an address: the endpoint, else what the connection or the proxy is for. An
+/// application behind the inbound side is on this very host.
+fn endpoint(spans: &str) -> Option<String> {
+    for span in ["endpoint{addr=", "target.addr=", "proxy{addr="] {
+        if let Some((_, rest)) = spans.rsplit_once(span) {
+            return rest.split(['}', ' ']).next().map(str::to_owned);
+        }
+    }
+    let inbound = spans.split_once("inbound:server{").map(|(_, rest)| rest)?;
+    value(inbound, "port").map(|port| format!("127.0.0.1:{port}"))
+}
+
+fn signal(said: &str) -> Signal {
+    const TEXTS: [(&str, Signal); 19] = [
+        ("unauthorized", Signal::LbLocalResponse),
+        ("service unavailable", Signal::NoLiveUpstream),
+        ("fail-fast", Signal::NoLiveUpstream),
+        ("failfast", Signal::NoLiveUpstream),
+        ("no ready endpoint", Signal::NoLiveUpstream),
+        ("(os error 111)", Signal::ConnectRefused),
+        ("(os error 113)", Signal::ConnectUnreachable),
+        ("(os error 101)", Signal::ConnectUnreachable),
+        ("(os error 99)", Signal::LocalPortExhausted),
+        ("(os error 24)", Signal::GatewayResource),
+        ("(os error 104)", Signal::ResetBeforeHeaders),
+        ("(os error 32)", Signal::ResetBeforeHeaders),
+        ("connect timed out", Signal::ConnectTimeout),
+        ("TLS detection", Signal::Noise),
+        ("connection closed before message completed", Signal::ClosedBeforeHeaders),
+        ("error trying to connect", Signal::ConnectFailed),
+        ("Failed to connect", Signal::ConnectFailed),
+        ("response timeout", Signal::ReadTimeout),
+        ("request timed out", Signal::ReadTimeout),
+    ];
+    TEXTS.iter().find(|(text, _)| said.contains(text)).map_or(Signal::Noise, |(_, signal)| *signal)
+}
