@@ -6,16 +6,21 @@ mod conf;
 mod error;
 pub(super) mod format;
 
+use std::collections::VecDeque;
+
 use super::stamp::Zone;
 use super::template::{Misfit, Template};
-use super::{Line, Reader, Signal};
+use super::{Attempt, Line, Reader};
 use super::{json, line};
 pub(super) use conf::configuration;
+
+/// Threads that may be in the middle of telling of a failure.
+const MOST_FAILING: usize = 64;
 
 /// A reader of Apache's logs. `format` is a `LogFormat` setting.
 pub(super) fn reader(format: Option<&str>, zone: &Zone) -> Box<dyn Reader> {
     let shipped = [format::VHOST, format::COMMON].map(|setting| format::parse(setting).with_open_end());
-    Box::new(Apache { zone: zone.clone(), given: format.map(format::parse), shipped, sending: None })
+    Box::new(Apache { zone: zone.clone(), given: format.map(format::parse), shipped, failing: VecDeque::new() })
 }
 
 #[derive(Debug)]
@@ -23,9 +28,9 @@ struct Apache {
     zone: Zone,
     given: Option<Template>,
     shipped: [Template; 2],
-    /// The process and thread whose last line told that a request could not be sent, and why: the next line of that thread is
-    /// about the same and does not tell the reason again.
-    sending: Option<(String, Signal)>,
+    /// Processes and threads whose last line told how an attempt failed: the next line of that thread is about the same and
+    /// does not tell it again. The oldest goes first.
+    failing: VecDeque<(String, Attempt)>,
 }
 
 impl Apache {
@@ -47,10 +52,17 @@ impl Apache {
     fn by_error(&mut self, body: &[u8]) -> Option<Line> {
         let text = String::from_utf8_lossy(body);
         let parts = error::parts(&text, &self.zone)?;
-        let before = self.sending.take().filter(|(process, _)| process == parts.process).map(|(_, signal)| signal);
-        let line = parts.line(before);
-        if let (Line::Record(record), "AH01084") = (&line, parts.number) {
-            self.sending = Some((parts.process.to_owned(), record.signal));
+        let before = self.failing.iter().position(|(process, _)| process == parts.process);
+        let before = before.and_then(|at| self.failing.remove(at)).map(|(_, attempt)| attempt);
+        let line = parts.line(before.as_ref());
+        if let (Line::Record(record), "AH01084" | "AH00957" | "AH02454" | "AH01102" | "AH10124" | "AH10404") =
+            (&line, parts.number)
+            && let Some(attempt) = record.attempts.first()
+        {
+            self.failing.push_back((parts.process.to_owned(), attempt.clone()));
+            if self.failing.len() > MOST_FAILING {
+                self.failing.pop_front();
+            }
         }
         Some(line)
     }
@@ -97,5 +109,36 @@ impl Reader for Apache {
         let zone = self.zone.clone();
         let read = self.by_any(body).or_else(|| self.by_any(line::unframe(body, &zone)?.body));
         read.unwrap_or_else(|| Line::Unparsed("neither an access line nor one of Apache's error log".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::Signal;
+
+    #[test]
+    fn the_line_of_the_request_takes_the_address_from_the_line_before_of_its_thread() {
+        let mut reader = reader(None, &Zone::utc());
+        let mut read = |line: &str| match reader.read(line.as_bytes()) {
+            Line::Record(record) => *record,
+            other => panic!("{other:?}"),
+        };
+        let of = |thread: u32, rest: &str| {
+            format!("[Wed Nov 25 21:00:36.288256 2026] [proxy:error] [pid 54:tid {thread}] {rest}")
+        };
+        let connect = |address: &str| format!("AH00957: http: attempt to connect to {address} ({address}) failed");
+        let first = read(&of(1, &format!("(111)Connection refused: {}", connect("10.0.0.1:80"))));
+        let other = read(&of(2, &format!("(70007)The timeout specified has expired: {}", connect("10.0.0.2:80"))));
+        assert!(first.told_again && other.told_again);
+        for (thread, upstream, signal) in
+            [(2, Some("10.0.0.2:80"), Signal::ConnectTimeout), (1, Some("10.0.0.1:80"), Signal::ConnectRefused)]
+        {
+            let told = "AH01114: HTTP: failed to make connection to backend: 10.0.0.1";
+            let record = read(&of(thread, &format!("[abc{thread}] [client 192.0.2.7:55774] {told}")));
+            let attempt = &record.attempts[0];
+            assert_eq!((attempt.upstream.as_deref(), attempt.signal), (upstream, signal));
+            assert_eq!((record.told_again, record.request_id), (false, Some(format!("abc{thread}"))));
+        }
     }
 }

@@ -70,7 +70,7 @@ impl Joiner {
 
     /// Takes a record of the error log. `now_us` is any clock that goes with the other calls, microseconds.
     pub fn error(&mut self, record: Record, now_us: i64) {
-        if !(record.signal.is_failure() || record.signal == Signal::RateLimited) {
+        if record.told_again || !(record.signal.is_failure() || record.signal == Signal::RateLimited) {
             return;
         }
         let record = self.with_cause(record, now_us);

@@ -121,6 +121,8 @@ pub struct Record {
     pub at: Option<Stamp>,
     /// True for a line of an error log.
     pub from_error_log: bool,
+    /// A later line tells the same of its request: this one is no failure of its own.
+    pub told_again: bool,
     /// Status given to the client. None: not told.
     pub status: Option<u16>,
     /// Who made it.

@@ -11,10 +11,15 @@ pub(in crate::gateway) fn record(fields: &Fields, zone: &Zone) -> Option<Record>
     let status: u16 = text("s")?.parse().ok()?;
     let request = text("r");
     let note = text("n:error-notes");
-    let by_status = || if nothing_logged(fields, status) { Signal::AppStatus } else { by_status(status) };
-    let signal = note.as_deref().and_then(noted).unwrap_or_else(by_status);
     let duration_us = duration_us(fields);
     let upstream = text("e:balancer_worker_name").map(|worker| worker_address(&worker));
+    let signal = match (note.as_deref().and_then(noted), by_status(status)) {
+        (Some(noted), _) => noted,
+        (None, Signal::StatusOnly) if upstream.is_some() && nothing_logged(fields) => Signal::AppStatus,
+        // 503 may also be a rule's, which logs nothing.
+        (None, _) if matches!(status, 500 | 502 | 504) && nothing_logged(fields) => Signal::AppStatus,
+        (None, signal) => signal,
+    };
     let (method, path) = request.as_deref().map_or((None, None), request_parts);
     Some(Record {
         at: begun(fields, zone).map(|at| ended(at, duration_us)),
@@ -22,7 +27,12 @@ pub(in crate::gateway) fn record(fields: &Fields, zone: &Zone) -> Option<Record>
         origin: if note.as_deref().and_then(noted).is_some() { Origin::Gateway } else { origin(signal) },
         signal,
         attempts: upstream
-            .map(|upstream| Attempt { upstream: Some(upstream), signal, ..Attempt::default() })
+            .map(|upstream| Attempt {
+                upstream: Some(upstream),
+                status: (signal == Signal::AppStatus).then_some(status),
+                signal,
+                ..Attempt::default()
+            })
             .into_iter()
             .collect(),
         duration_us,
@@ -47,9 +57,9 @@ fn origin(signal: Signal) -> Origin {
 }
 
 /// `%L` stays `-` where the error log has nothing of the request. The proxy logs each failure of its own, so the answer
-/// came from behind it; 503 may also be a rule's, which logs nothing.
-fn nothing_logged(fields: &Fields, status: u16) -> bool {
-    fields.has("L") && fields.get("L").is_none() && matches!(status, 500 | 502 | 504)
+/// came from behind it.
+fn nothing_logged(fields: &Fields) -> bool {
+    fields.has("L") && fields.get("L").is_none()
 }
 
 /// What a status alone tells. Only statuses that are never an application's are the client's fault here, for a line without
@@ -128,6 +138,17 @@ mod tests {
         let note = "could not handle the request <em><a href=\"/\">GET /Reason: &lt;strong&gt;DNS lookup failure for</a></em>.<p>\n\
                     Reason: <strong>Error reading from remote server</strong></p>";
         assert_eq!(noted(note), Some(Signal::NoResponseHeaders));
+    }
+
+    #[test]
+    fn an_error_answer_without_a_line_in_the_error_log_is_the_members() {
+        let of = |log_id: &[u8], worker: &[u8]| {
+            let fields = Fields::of(vec![("s", &b"503"[..]), ("L", log_id), ("e:balancer_worker_name", worker)]);
+            record(&fields, &Zone::utc()).map(|record| (record.signal, record.origin))
+        };
+        assert_eq!(of(b"-", b"http://10.0.0.1:80"), Some((Signal::AppStatus, Origin::App)));
+        assert_eq!(of(b"a2pZHgjQz30", b"http://10.0.0.1:80"), Some((Signal::StatusOnly, Origin::Unknown)));
+        assert_eq!(of(b"-", b"-"), Some((Signal::StatusOnly, Origin::Unknown)));
     }
 
     #[test]

@@ -123,8 +123,8 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// What the line says. `before` is what an earlier line of this request said of sending it.
-    pub(super) fn line(&self, before: Option<Signal>) -> Line {
+    /// What the line says. `before` is the attempt that an earlier line of this request told of.
+    pub(super) fn line(&self, before: Option<&Attempt>) -> Line {
         let connects = matches!(self.number, "AH00957" | "AH02454" | "");
         if let Some(line) = self.connect().filter(|_| connects) {
             return line;
@@ -147,8 +147,15 @@ impl<'a> Parts<'a> {
                 None,
             );
         }
-        let (signal, upstream) = self.of_request(before);
-        self.record(signal, upstream)
+        let (signal, upstream) = self.of_request(before.map(|attempt| attempt.signal));
+        // The line has no address where it follows the one that has.
+        let upstream = upstream.or_else(|| before.and_then(|attempt| attempt.upstream.clone()));
+        let mut line = self.record(signal, upstream);
+        if let Line::Record(record) = &mut line {
+            // The proxy sums up what it has just told.
+            record.told_again = before.is_some() && matches!(self.number, "AH00898" | "AH01106");
+        }
+        line
     }
 
     /// `SCHEME: attempt to connect to A (B) failed`, also of a Unix domain socket; a scheme that begins with HC is a check's.
@@ -163,7 +170,12 @@ impl<'a> Parts<'a> {
         if scheme.trim_start_matches("proxy: ").starts_with("HC") {
             return Some(self.notice(Signal::HealthCheckDown, Some(upstream), Some(signal)));
         }
-        Some(self.record(signal, Some(upstream)))
+        let mut line = self.record(signal, Some(upstream));
+        if let Line::Record(record) = &mut line {
+            // It stands before the request is known; the proxy's own line (AH01114) follows with the request.
+            record.told_again = self.client.is_none() && self.number == "AH00957";
+        }
+        Some(line)
     }
 
     /// What a line says of one request.
@@ -180,9 +192,12 @@ impl<'a> Parts<'a> {
             "AH00898" | "" if says("Error reading from remote server") => Signal::NoResponseHeaders,
             "" if says("error reading status line from remote server") => self.ending(Signal::NoResponseHeaders),
             "AH00898" => Signal::UpstreamErrorUnspecified,
-            "AH01114" | "AH01079" | "AH00896" | "AH00887" | "AH00860" => Signal::ConnectFailed,
+            // They follow AH00957, which has the number.
+            "AH01114" | "AH01079" => before.unwrap_or(Signal::ConnectFailed),
+            "AH00896" | "AH00887" | "AH00860" => Signal::ConnectFailed,
             "AH10404" => self.ending(Signal::HeaderInvalid),
-            "AH01106" | "AH01070" | "AH02429" | "AH02430" | "AH01107" => Signal::HeaderInvalid,
+            "AH01106" => before.unwrap_or(Signal::HeaderInvalid),
+            "AH01070" | "AH02429" | "AH02430" | "AH01107" => Signal::HeaderInvalid,
             "AH10124" => Signal::HeaderTooBig,
             "AH01110" | "AH01590" | "AH02608" => body,
             // 20014 is what the TLS filter gives back; a plain connection has a number of the system's.
