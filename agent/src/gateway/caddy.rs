@@ -162,9 +162,24 @@ impl Entry<'_> {
             Some(..400) => (Signal::Ok, Origin::Unknown),
             // Never passed on; any other 4xx may be the application's own.
             Some(400 | 408 | 414 | 417 | 431) => (Signal::ClientError, Origin::Client),
+            Some(_) if self.came_from_upstream() => (Signal::AppStatus, Origin::App),
             Some(_) => (Signal::StatusOnly, Origin::Unknown),
         };
-        boxed(Record { signal, origin, ..self.request(status) })
+        let answered = status.filter(|_| self.came_from_upstream());
+        let upstream = self.fields.text("upstream").filter(|upstream| !upstream.is_empty());
+        let attempt = |upstream: &str| Attempt {
+            upstream: Some(upstream.to_owned()),
+            status: answered,
+            signal,
+            ..Attempt::default()
+        };
+        let attempts = upstream.map(attempt).into_iter().collect();
+        boxed(Record { signal, origin, attempts, ..self.request(status) })
+    }
+
+    /// The time to the upstream's header, which `log_append` writes where one asked for it: there was a header.
+    fn came_from_upstream(&self) -> bool {
+        self.fields.text("upstream_latency_ms").is_some()
     }
 
     /// The handler's error for a request.
@@ -326,6 +341,22 @@ mod tests {
         assert_eq!((record.status, record.signal), (Some(502), Signal::ConnectRefused));
         assert_eq!(record.attempts[0].upstream.as_deref(), Some("10.0.0.1:80"));
         assert!(record.at.is_some());
+    }
+
+    #[test]
+    fn an_upstreams_answer_is_told_from_caddys_own() {
+        let of = |rest: &str| {
+            let line =
+                format!(r#"{{"ts":1795330791.6,"logger":"http.log.access.log0","msg":"handled request",{rest}}}"#);
+            let Line::Record(record) = read(&line) else { panic!("{line}") };
+            (record.signal, record.origin, record.attempts.first().and_then(|attempt| attempt.upstream.clone()))
+        };
+        let upstream = Some("10.0.0.1:80".to_owned());
+        let by_latency = r#""status":503,"upstream_latency_ms":0.97,"upstream":"10.0.0.1:80""#;
+        assert_eq!(of(by_latency), (Signal::AppStatus, Origin::App, upstream.clone()));
+        let own =
+            r#""status":502,"resp_headers":{"Server":["Caddy"]},"upstream_latency_ms":null,"upstream":"10.0.0.1:80""#;
+        assert_eq!(of(own), (Signal::StatusOnly, Origin::Unknown, upstream));
     }
 
     #[test]
