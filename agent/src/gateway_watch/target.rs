@@ -107,9 +107,7 @@ impl Targets {
 
 fn of_attempt(attempt: &Attempt, pools: &[Pool]) -> Vec<ProbeRequest> {
     let Some(upstream) = attempt.upstream.as_deref() else { return Vec::new() };
-    let member = |pool: &'_ Pool| {
-        pool.members.iter().find(|member| member.address == upstream || member.name == upstream).cloned()
-    };
+    let member = |pool: &'_ Pool| pool.members.iter().find(|member| is_named(upstream, pool, member)).cloned();
     if let Some((pool, member)) = pools.iter().find_map(|pool| Some((pool, member(pool)?))) {
         return vec![of_member(upstream, pool, &member, pools, attempt.signal)];
     }
@@ -133,6 +131,12 @@ fn of_attempt(attempt: &Attempt, pools: &[Pool]) -> Vec<ProbeRequest> {
     upstream.clone_into(&mut request.upstream);
     upstream.clone_into(&mut request.address);
     vec![request]
+}
+
+/// A record names a member by its address, its name, or its name within the pool.
+fn is_named(upstream: &str, pool: &Pool, member: &Member) -> bool {
+    let within = || upstream.strip_prefix(&pool.name).and_then(|rest| rest.strip_prefix('/'));
+    member.address == upstream || !member.name.is_empty() && [Some(upstream), within()].contains(&Some(&member.name))
 }
 
 /// No member was live: all are in question.
@@ -261,6 +265,17 @@ mod tests {
         assert_eq!(upstreams(&ask(&record("unix:/run/app.sock", Signal::SocketMissing))), ["unix:/run/app.sock"]);
         assert_eq!(ask(&record("somewhere", Signal::ConnectRefused)), []);
         assert_eq!(ask(&record("10.0.0.2:3000", Signal::AppStatus)), [], "it answers");
+    }
+
+    #[test]
+    fn a_haproxy_server_is_named_with_its_backend() {
+        let server = |name: &str, address: &str| Member { name: name.into(), ..member(address) };
+        let pool = |name: &str, member: Member| Pool { name: name.into(), members: vec![member], ..Default::default() };
+        let pools = [pool("blog", server("app1", "10.0.0.9:80")), pool("shop", server("app1", "10.0.0.2:3000"))];
+        let failed = record("shop/app1", Signal::ConnectFailed);
+        let requests = Targets::default().requests("edge", &failed, &pools, Instant::now());
+        let told: Vec<_> = requests.iter().map(|one| (one.upstream.as_str(), one.address.as_str())).collect();
+        assert_eq!(told, [("shop/app1", "10.0.0.2:3000")]);
     }
 
     #[test]
