@@ -25,7 +25,8 @@ pub(super) struct Check {
     path: Option<String>,
     /// None: told apart by trying.
     scheme: Option<Scheme>,
-    /// The scheme was told apart by an answer, so a failure is no reason to try the other.
+    /// The scheme is configured, so a failure is no reason to try the other. What was told apart by trying may change with a
+    /// restart.
     certain: bool,
     limit: Duration,
 }
@@ -89,7 +90,7 @@ impl Check {
                     }
                 }
                 if asked.result.is_ok() {
-                    (self.scheme, self.certain) = (Some(scheme), true);
+                    self.scheme = Some(scheme);
                 }
                 self.result(scheme, &path, &asked)
             }
