@@ -134,7 +134,7 @@ impl Fleet {
             state.instances.entry(sample.service.clone()).or_default().sample = Some(Arc::new(sample.clone()));
         }
         for config in &report.gateways {
-            state.gateways.entry(config.gateway.clone()).or_default().config = Some(Arc::new(config.clone()));
+            state.gateways.entry(config.gateway.clone()).or_default().take_config(config);
         }
         for sample in &report.upstreams {
             count_answers(state.gateways.entry(sample.gateway.clone()).or_default(), sample);

@@ -219,13 +219,15 @@ const CUT: &[Signal] = &[
     Signal::ResponseInvalid,
 ];
 
-/// Ends of processes that left the instance serving.
+/// Ends of processes that left the instance serving. A leader that has a successor by then was no worker.
 fn worker_ends<'a>(scene: &Scene<'a>) -> impl Iterator<Item = (i64, &'a ProcessExited)> {
     let (from_us, to_us) = (scene.failures.first_us - SAME_MOMENT_US, scene.failures.last_us + SAME_MOMENT_US);
     let service = scene.place.service.clone().unwrap_or_default();
     scene.host.into_iter().flat_map(move |host| host.history.lives(from_us, to_us)).filter_map(
         move |event| match &event.kind {
-            EventKind::ProcessExited(exit) if exit.service == service && !exit.took_down() => Some((event.at_us, exit)),
+            EventKind::ProcessExited(exit) if exit.service == service && !exit.leader && !exit.took_down() => {
+                Some((event.at_us, exit))
+            }
             _ => None,
         },
     )

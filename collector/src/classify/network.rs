@@ -2,7 +2,7 @@
 
 use super::host_down::host_answers;
 use super::link::{link_down, link_lost, no_route, no_route_found};
-use super::scene::{Scene, Tri};
+use super::scene::{SAME_MOMENT_US, Scene, Tri};
 use super::tries::Tries;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
 use crate::fleet::HostEntry;
@@ -54,7 +54,7 @@ fn locally_evidence(scene: &Scene) -> Vec<Evidence> {
         .health
         .iter()
         .rev()
-        .find(|(at_us, health)| *at_us >= scene.failures.first_us - 2_000_000 && health.connect_us.is_some())
+        .find(|(at_us, health)| *at_us >= scene.failures.first_us - SAME_MOMENT_US && health.connect_us.is_some())
     {
         let took_us = health.connect_us.unwrap_or(0);
         evidence.push(scene.from_host(
@@ -127,7 +127,9 @@ fn firewall_drop(scene: &Scene) -> Option<Support> {
         (Tri::Yes, true, Tri::Yes) => PROVEN,
         (Tri::Yes, true, Tri::Unknown) => LIKELY,
         (Tri::Yes, true, Tri::No) => POSSIBLE,
-        (Tri::Unknown, true, Tri::Yes) => LIKELY,
+        (Tri::Unknown, true, Tri::Yes) if scene.host_reports().yes() => LIKELY,
+        // Without anybody on that host a full accept queue looks the same.
+        (Tri::Unknown, true, Tri::Yes) => COMPATIBLE * 1.5,
         (Tri::Yes, false, _) => POSSIBLE * 1.5,
         _ => COMPATIBLE,
     };

@@ -3,7 +3,7 @@
 use super::scene::Scene;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, overload};
 use crate::case::Note;
-use crate::model::{Cause, Evidence, Signal};
+use crate::model::{Cause, Evidence, HealthResult, Signal};
 
 pub(super) const RULES: &[Rule] =
     &[keepalive_race, premature_close, header_too_big, header_invalid, tls_handshake_failed, wrong_protocol];
@@ -202,7 +202,7 @@ fn tls_handshake_failed(scene: &Scene) -> Option<Support> {
         return None;
     }
     let tried = scene.probes.iter().rev().find_map(|(at_us, probe)| Some((*at_us, probe.tls.as_ref()?)));
-    let plain = tried.is_some_and(|(_, tls)| tls.plain_answer) || says_plain(scene);
+    let plain = tried.is_some_and(|(_, tls)| tls.plain_answer) || says_plain(scene) || answers_by(scene, "http:");
     let weight = if plain { POSSIBLE } else { PROVEN };
     let evidence = tried.filter(|(_, tls)| !tls.ok).map(|(at_us, tls)| {
         scene.from_gateway(at_us, "probe", format!("the handshake repeated from here fails: {}", tls.error))
@@ -217,14 +217,21 @@ fn says_plain(scene: &Scene) -> bool {
     scene.failures.notes.iter().any(|note| PLAIN.iter().any(|words| note.reason.contains(words)))
 }
 
+/// The instance's own host was answered in that way while requests failed.
+fn answers_by(scene: &Scene, scheme: &str) -> bool {
+    let answered = |(at_us, health): &(i64, &HealthResult)| {
+        *at_us >= scene.failures.first_us && health.url.starts_with(scheme) && (1..400).contains(&health.status)
+    };
+    scene.health.iter().any(answered)
+}
+
 fn wrong_protocol(scene: &Scene) -> Option<Support> {
     let tls = scene.share(&[Signal::TlsHandshake, Signal::TlsVerify]) >= 0.3;
     let invalid = scene.share(&[Signal::ResponseInvalid, Signal::HeaderInvalid]) >= 0.3;
     let cut = scene.share(CUT) >= 0.5;
     let probed = scene.probes.iter().rev().find_map(|(at_us, probe)| Some((*at_us, probe.tls.as_ref()?)));
-    let plain = probed.is_some_and(|(_, tls)| tls.plain_answer) || says_plain(scene);
-    let instance_speaks_tls =
-        scene.health.iter().any(|(_, health)| health.url.starts_with("https:") && health.status > 0);
+    let plain = probed.is_some_and(|(_, tls)| tls.plain_answer) || says_plain(scene) || answers_by(scene, "http:");
+    let instance_speaks_tls = answers_by(scene, "https:");
     let gateway_plain = scene.pool.is_some_and(|pool| pool.scheme == "http");
     let weight = match (tls && plain, instance_speaks_tls && gateway_plain && cut) {
         (true, _) => PROVEN,
@@ -234,6 +241,8 @@ fn wrong_protocol(scene: &Scene) -> Option<Support> {
     };
     let says = if tls {
         "the gateway speaks TLS, the instance plain text"
+    } else if instance_speaks_tls {
+        "the gateway speaks plain text, the instance TLS"
     } else {
         "the gateway speaks plain text, the instance does not"
     };

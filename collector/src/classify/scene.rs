@@ -94,6 +94,9 @@ pub struct Scene<'a> {
     pub notices: Vec<(i64, &'a GatewayNotice)>,
 }
 
+/// A reading so long before the newest failure says nothing of it any more: two of the default interval, microseconds.
+const STALE_US: i64 = 10_000_000;
+
 impl<'a> Scene<'a> {
     /// Gathers what is known about a case.
     pub fn new(fleet: &'a Fleet, case: &'a Case, now_us: i64) -> Self {
@@ -104,7 +107,7 @@ impl<'a> Scene<'a> {
         let place = fleet.locate(&case.key.gateway.host, &address);
         let host = place.host.as_deref().and_then(|name| fleet.host(name));
         let state = gateway.and_then(|entry| entry.state.gateways.get(&case.key.gateway.name));
-        let config = state.and_then(|state| state.config.as_ref());
+        let config = state.and_then(|state| state.config_at(failures.last_us));
         let (pool, member) = member_of(config, &address, &case.pool);
         let mut scene = Self {
             now_us,
@@ -174,7 +177,7 @@ impl<'a> Scene<'a> {
                 EventKind::Probe(probe)
                     if probe.gateway == gateway.name
                         && event.at_us >= self.failures.first_us - 10_000_000
-                        && Address::parse(&probe.upstream) == Address::parse(named) =>
+                        && upstream_address(self.fleet, gateway, "", &probe.upstream) == named =>
                 {
                     self.probes.push((event.at_us, probe));
                 }
@@ -275,16 +278,33 @@ impl<'a> Scene<'a> {
         let seen: Vec<bool> =
             self.samples.iter().filter(|sample| sample.listeners_known).map(|sample| self.listens(sample)).collect();
         match (seen.is_empty(), seen.iter().all(|listens| *listens)) {
-            (false, true) => Tri::of(!away),
+            (false, true) if away => Tri::No,
+            // It may have ended since the last reading, and nobody told.
+            (false, true) => {
+                if self.read_lately() {
+                    Tri::Yes
+                } else {
+                    Tri::Unknown
+                }
+            }
             (false, false) => Tri::No,
+            (true, _) if away => Tri::No,
+            // What was seen before it failed tells nothing of what came then, but that it did not even listen before.
             (true, _) => match last_before {
-                Some((_, listening)) => Tri::of(*listening && !away),
+                Some((_, true)) => Tri::Unknown,
+                Some((_, false)) => Tri::No,
                 None => match self.before().filter(|sample| sample.listeners_known) {
-                    Some(sample) if self.host_reports().yes() => Tri::of(self.listens(sample) && !away),
+                    Some(sample) if self.host_reports().yes() && !self.listens(sample) => Tri::No,
                     _ => Tri::Unknown,
                 },
             },
         }
+    }
+
+    /// The newest reading of the instance is not much older than the newest failure.
+    fn read_lately(&self) -> bool {
+        let until_us = self.failures.last_us.min(self.aftermath_us);
+        self.samples.last().is_some_and(|sample| until_us - sample.at_us <= STALE_US)
     }
 
     /// Whether a reading shows a listener at the upstream's address.
@@ -309,7 +329,7 @@ impl<'a> Scene<'a> {
 
     /// Whether the instance's own host could connect to it while the failures went on.
     pub fn local_connect(&self) -> Tri {
-        let from_us = self.failures.first_us - 2_000_000;
+        let from_us = self.failures.first_us - SAME_MOMENT_US;
         let to_us = (self.failures.last_us + 5_000_000).min(self.aftermath_us - SAME_MOMENT_US);
         let mut during = self.health.iter().filter(|(at_us, _)| (from_us..=to_us).contains(at_us)).peekable();
         if during.peek().is_none() {

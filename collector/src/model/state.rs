@@ -67,12 +67,36 @@ pub struct InstanceState {
 pub struct GatewayState {
     /// Its configuration.
     pub config: Option<Arc<GatewayConfig>>,
+    /// What that was before it was last changed.
+    pub config_before: Option<Arc<GatewayConfig>>,
     /// Totals by upstream since the collector first heard of it.
     pub upstreams: BTreeMap<String, UpstreamTotals>,
     /// Lines that could not be parsed.
     pub unparsed: u64,
     /// The newest of them.
     pub unparsed_sample: String,
+}
+
+impl GatewayState {
+    /// Takes a configuration as it was read now.
+    pub fn take_config(&mut self, config: &GatewayConfig) {
+        match self.config.take() {
+            // It was read again and says the same.
+            Some(known) if known.pools == config.pools => {
+                self.config = Some(Arc::new(GatewayConfig { at_us: known.at_us, ..config.clone() }));
+            }
+            known => {
+                self.config_before = known.or(self.config_before.take());
+                self.config = Some(Arc::new(config.clone()));
+            }
+        }
+    }
+
+    /// The configuration at a time, as far as it is remembered.
+    pub fn config_at(&self, at_us: i64) -> Option<&Arc<GatewayConfig>> {
+        let newest = self.config.as_ref().filter(|config| config.at_us <= at_us);
+        newest.or(self.config_before.as_ref()).or(self.config.as_ref())
+    }
 }
 
 /// What a gateway's logs told of one upstream, in sums.
@@ -90,4 +114,26 @@ pub struct UpstreamTotals {
     pub last_answered_us: i64,
     /// The newest failure.
     pub last_failed_us: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Pool;
+
+    #[test]
+    fn a_failure_is_judged_by_the_configuration_of_its_time() {
+        let config = |at_us, pool: &str| GatewayConfig {
+            at_us,
+            pools: vec![Pool { name: pool.to_owned(), ..Pool::default() }],
+            ..GatewayConfig::default()
+        };
+        let mut state = GatewayState::default();
+        for (at_us, pool) in [(10, "first"), (20, "second"), (25, "second"), (30, "third")] {
+            state.take_config(&config(at_us, pool));
+        }
+        let at = |at_us| state.config_at(at_us).map(|config| config.pools[0].name.as_str());
+        assert_eq!([at(20), at(29), at(30)], [Some("second"), Some("second"), Some("third")]);
+        assert_eq!(at(5), Some("second"), "the oldest that is remembered");
+    }
 }

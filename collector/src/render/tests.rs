@@ -103,7 +103,13 @@ fn gateway(dice: &mut Dice) -> GatewayState {
     };
     let totals = UpstreamTotals { failed: 2, last_failed_us: 5, ..Default::default() };
     let upstreams = BTreeMap::from([(dice.text(), totals)]);
-    GatewayState { config: Some(Arc::new(config)), upstreams, unparsed: 1, unparsed_sample: dice.text() }
+    GatewayState {
+        config: Some(Arc::new(config)),
+        config_before: None,
+        upstreams,
+        unparsed: 1,
+        unparsed_sample: dice.text(),
+    }
 }
 
 fn view(dice: &mut Dice) -> View {

@@ -1,6 +1,7 @@
 //! What the upstream answered while other requests to it failed.
 
 use super::{REACH_BACK_US, Scene};
+use crate::case::upstream_address;
 
 impl Scene<'_> {
     /// Attempts that the upstream answered while others waited in vain. 0 also where most of those that waited saw none:
@@ -55,7 +56,9 @@ impl Scene<'_> {
     /// Whether this gateway ever got an answer from the upstream while the collector watched.
     pub fn ever_answered(&self) -> bool {
         let state = self.gateway.and_then(|entry| entry.state.gateways.get(&self.case.key.gateway.name));
-        let totals = state.zip(self.case.key.upstream.as_ref()).and_then(|(state, named)| state.upstreams.get(named));
-        totals.is_some_and(|totals| totals.answered > 0)
+        let Some((state, upstream)) = state.zip(self.case.key.upstream.as_ref()) else { return false };
+        let gateway = &self.case.key.gateway;
+        let of_it = |named: &str| named == upstream || upstream_address(self.fleet, gateway, "", named) == *upstream;
+        state.upstreams.iter().any(|(named, totals)| totals.answered > 0 && of_it(named))
     }
 }
