@@ -1,5 +1,5 @@
 //! Recorded incidents, replayed: each folder of `tests/corpus` holds the journal of one lab story and `label.json`, what
-//! must be said of it. `why502 replay` folds the journal again and the judge of the lab compares.
+//! must be said of it. `why502 replay` folds the journal again and the lab's own comparison judges.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says so by panicking
 
@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
-use why502_tests::lab::judge;
+use why502_tests::lab::label;
 use why502_tests::programs;
 
 /// Largest journal of the corpus, bytes: it is to be read, copied and kept for ever.
@@ -46,7 +46,7 @@ fn every_recorded_incident_is_judged_as_labelled() {
             Command::new(programs::why502()).arg("replay").arg(folder.join("journal")).arg("--json").output().unwrap();
         let answer: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
         let incidents = answer["incidents"].as_array().cloned().unwrap_or_default();
-        let faults = judge::faults(label["incidents"].as_array().unwrap(), &incidents);
+        let faults = label::faults(label["incidents"].as_array().unwrap(), &incidents);
         wrong.extend(faults.into_iter().map(|fault| format!("{name}: {fault}")));
     }
     println!("{} recorded incidents replayed in {} ms", folders.len(), from.elapsed().as_millis());

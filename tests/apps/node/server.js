@@ -3,6 +3,7 @@
 // says so, so that each fault is one that real applications have. The file is JSON and is read again when it changes:
 //   {"hang": true}                        accepts, never answers (its health neither, unless health is given)
 //   {"spin": true}                        a busy loop: the event loop is gone
+//   {"spin_ms": 6000}                     the same, once, for a while
 //   {"slow": {"path": "/report", "ms": 9000}}   one path is slow
 //   {"blips": {"every_ms": 200, "ms": 80}}      the event loop stalls again and again, as by garbage collection
 //   {"leak_mb_s": 200}                    memory grows
@@ -12,11 +13,14 @@
 //   {"health": {"status": 503, "body": "...", "ms": 0}}    only its health
 //   {"header_bytes": 65536}               an answer's header of that size
 //   {"close": "before" | "half" | "reset"}   closes the connection instead of an answer, in the middle, or abruptly
+//   {"write": "/path/of/file"}            each request writes 16 KiB to that file before its answer
 //   {"log": ["line", ...]}                only writes these lines into its log
-// Settings by environment: PORT, BIND, LISTEN_DELAY_MS, KEEP_ALIVE_MS, REAP_IDLE_MS, BACKLOG, WORK_MS, LOG, FAULTS, NAME.
+// Settings by environment: PORT, BIND, LISTEN_DELAY_MS, KEEP_ALIVE_MS, REAP_IDLE_MS, BACKLOG, WORK_MS, HEALTH_MS, LOG, FAULTS,
+// NAME, and CERTIFICATE (a file with certificate and key: it speaks TLS).
 
 const fs = require('fs');
 const http = require('http');
+const https = require('https');
 
 const env = process.env;
 const name = env.NAME || 'app';
@@ -78,6 +82,7 @@ function apply(next) {
   if (next.throw) setImmediate(() => { throw new Error(next.throw); });
   if (next.signal) process.kill(process.pid, next.signal);
   if (next.spin) for (;;) ;
+  if (next.spin_ms) busy(next.spin_ms);
 }
 
 let seen = '';
@@ -100,7 +105,7 @@ function health(req, res) {
     const status = fault.status || 200;
     if (status >= 500) log('ERROR', `health: ${fault.body}`);
     answer(res, status, fault.body || '{"status":"ok"}');
-  }, fault.ms || 0);
+  }, fault.ms || Number(env.HEALTH_MS || 0));
 }
 
 function close(req, res, how) {
@@ -113,17 +118,31 @@ function close(req, res, how) {
   req.socket.end();
 }
 
+// Whether its order could be written down.
+function written(req, res) {
+  try {
+    fs.appendFileSync(faults.write, Buffer.alloc(16 << 10, 'o'));
+    return true;
+  } catch (fault) {
+    log('ERROR', `${req.method} ${req.url.split('?')[0]}: ${fault.message}`);
+    answer(res, 500, '{"error":"order not kept"}');
+    return false;
+  }
+}
+
 function handle(req, res) {
   const path = req.url.split('?')[0];
   req.resume();
   if (path === '/health' && (faults.health || !faults.hang)) return health(req, res);
   if (faults.hang) return;
+  if (path.startsWith('/no-such')) return answer(res, 404, '{"error":"no such page"}');
   if (faults.close && path !== '/health') return close(req, res, faults.close);
   if (faults.header_bytes && path !== '/health') return answer(res, 200, '{}', { 'set-cookie': 'basket=' + 'x'.repeat(faults.header_bytes) });
   if (faults.answer) {
     if (faults.answer.log) log('ERROR', faults.answer.log);
     return answer(res, faults.answer.status, faults.answer.body || '{}');
   }
+  if (faults.write && !written(req, res)) return;
   const slow = faults.slow && path.startsWith(faults.slow.path) ? faults.slow.ms : 0;
   if (env.WORK_MS) work(Number(env.WORK_MS));
   req.on('end', () => setTimeout(() => answer(res, 200, JSON.stringify({ from: name, path })), slow));
@@ -135,7 +154,8 @@ process.on('SIGTERM', () => {
   server.closeAllConnections();
 });
 
-const server = http.createServer(handle);
+const pem = env.CERTIFICATE && fs.readFileSync(env.CERTIFICATE);
+const server = pem ? https.createServer({ cert: pem, key: pem }, handle) : http.createServer(handle);
 if (env.REAP_IDLE_MS) {
   server.on('connection', (socket) => {
     idleSince.set(socket, Date.now());

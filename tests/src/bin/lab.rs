@@ -1,12 +1,13 @@
 //! The lab: real gateways and applications in namespaces, broken one way each, and what the collector says of it.
 //!
-//! `lab [--only PART]... [--rounds N] [--jobs N] [--record DIR] [--keep] [--list]`. The programs under test come from
-//! `WHY502_AGENT_BIN` and `WHY502_BIN`, else from beside this program.
+//! `lab [--short] [--only PART]... [--rounds N] [--jobs N] [--record DIR] [--keep] [--list]`. The programs under test come
+//! from `WHY502_AGENT_BIN` and `WHY502_BIN`, else from beside this program.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use why502_tests::lab::runner::{self, Wanted};
+use why502_tests::lab::story::Story;
 use why502_tests::lab::{Done, enter};
 use why502_tests::stories;
 
@@ -25,39 +26,50 @@ fn run(arguments: &[String]) -> Done<ExitCode> {
         return done;
     }
     let text: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match &text[..] {
-        ["--story", name, "--dir", dir, rest @ ..] => {
-            let story = stories::all().into_iter().find(|story| story.name == *name).ok_or("no such story")?;
-            let record = match rest {
-                ["--record", record] => Some(Path::new(*record)),
-                _ => None,
-            };
-            runner::play(&story, Path::new(dir), record)
-        }
-        ["--list"] => {
-            stories::all().iter().for_each(|story| println!("{}", story.name));
-            Ok(ExitCode::SUCCESS)
-        }
-        _ => runner::run(stories::all(), &wanted(arguments)?),
+    if let ["--story", name, "--dir", dir, rest @ ..] = &text[..] {
+        let story = stories::all().into_iter().find(|story| story.name == *name).ok_or("no such story")?;
+        let record = match rest {
+            ["--record", record] => Some(Path::new(*record)),
+            _ => None,
+        };
+        return runner::play(&story, Path::new(dir), record);
     }
+    let asked = asked(arguments)?;
+    if asked.list {
+        asked.stories.iter().for_each(|story| println!("{}", story.name));
+        return Ok(ExitCode::SUCCESS);
+    }
+    runner::run(asked.stories, &asked.wanted)
 }
 
-fn wanted(arguments: &[String]) -> Done<Wanted> {
-    let mut wanted = Wanted { only: Vec::new(), rounds: 1, jobs: 5, record: None, keep: false };
+/// What the command line asks for.
+struct Asked {
+    stories: Vec<Story>,
+    list: bool,
+    wanted: Wanted,
+}
+
+fn asked(arguments: &[String]) -> Done<Asked> {
+    let wanted = Wanted { rounds: 1, jobs: 3, record: None, keep: false };
+    let mut asked = Asked { stories: stories::all(), list: false, wanted };
+    let mut only: Vec<String> = Vec::new();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let mut value = || rest.next().cloned().ok_or(format!("{argument} needs a value"));
         let number = |text: String| text.parse::<usize>().map_err(|fault| format!("{argument}: {fault}"));
         match argument.as_str() {
-            "--only" => wanted.only.push(value()?),
-            "--rounds" => wanted.rounds = number(value()?)?,
-            "--jobs" => wanted.jobs = number(value()?)?,
+            "--short" => asked.stories.retain(stories::is_short),
+            "--only" => only.push(value()?),
+            "--rounds" => asked.wanted.rounds = number(value()?)?,
+            "--jobs" => asked.wanted.jobs = number(value()?)?.max(1),
             "--record" => {
-                wanted.record = Some(std::path::absolute(PathBuf::from(value()?)).map_err(|f| f.to_string())?)
+                asked.wanted.record = Some(std::path::absolute(PathBuf::from(value()?)).map_err(|f| f.to_string())?)
             }
-            "--keep" => wanted.keep = true,
+            "--keep" => asked.wanted.keep = true,
+            "--list" => asked.list = true,
             other => return Err(format!("unknown argument {other}")),
         }
     }
-    Ok(wanted)
+    asked.stories.retain(|story| only.is_empty() || only.iter().any(|part| story.name.contains(part.as_str())));
+    Ok(asked)
 }

@@ -86,6 +86,14 @@ impl Client {
         change(&mut self.traffic.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Asks nothing more, and gives back what was asked for until now.
+    pub fn pause(&self) -> Traffic {
+        let mut traffic = self.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = traffic.clone();
+        traffic.burst = 0;
+        before
+    }
+
     /// The answers since a time.
     pub fn since(&self, from: Instant) -> Vec<Answer> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,116 +1,19 @@
-//! Configuration files as people write them: of gateways, agents and the collector.
+//! Configuration files as people write them, of agents and the collector, and the applications' command lines.
 
 use std::fmt::Write;
 use std::path::Path;
 
+use super::gateway::SetUp;
 use super::host::{MANAGEMENT, SERVICE};
-use super::plan::{App, Gateway, Kind, PORT, Plan, Runtime};
-
-/// Where clients reach the gateway.
-pub const GATEWAY_PORT: u16 = 8080;
-
-/// nginx.conf.
-pub fn nginx(gateway: &Gateway, members: &[String], dir: &Path) -> String {
-    let dir = dir.display();
-    let format = if gateway.plain_log { "combined" } else { "upstreams" };
-    let mut servers = String::new();
-    for member in members {
-        let limits = if gateway.retries { "max_fails=1 fail_timeout=2s" } else { "max_fails=0" };
-        let _ = writeln!(servers, "        server {member} {limits};");
-    }
-    if gateway.keepalive > 0 {
-        let _ = writeln!(servers, "        keepalive {};", gateway.keepalive);
-    }
-    let next = if gateway.retries { "error timeout" } else { "off" };
-    let (connect_s, read_s, header_kib) = (gateway.connect_s, gateway.read_s, gateway.header_kib);
-    format!(
-        r#"daemon off;
-user root;
-worker_processes 1;
-pid {dir}/nginx.pid;
-error_log {dir}/error.log;
-events {{ worker_connections 1024; }}
-http {{
-    log_format upstreams '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
-                         '"$http_referer" "$http_user_agent" $request_time '
-                         '"$upstream_addr" "$upstream_status" "$upstream_connect_time" '
-                         '"$upstream_header_time" "$upstream_response_time" $connection';
-    access_log {dir}/access.log {format};
-    client_body_temp_path {dir}/tmp-body;
-    proxy_temp_path {dir}/tmp-proxy;
-    fastcgi_temp_path {dir}/tmp-fastcgi;
-    uwsgi_temp_path {dir}/tmp-uwsgi;
-    scgi_temp_path {dir}/tmp-scgi;
-    upstream shop {{
-{servers}    }}
-    server {{
-        listen {GATEWAY_PORT};
-        location / {{
-            proxy_pass http://shop;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_connect_timeout {connect_s}s;
-            proxy_read_timeout {read_s}s;
-            proxy_next_upstream {next};
-            proxy_buffer_size {header_kib}k;
-        }}
-    }}
-}}
-"#
-    )
-}
-
-/// haproxy.cfg, with the health check that nginx does not have.
-pub fn haproxy(gateway: &Gateway, members: &[String]) -> String {
-    let mut servers = String::new();
-    for (index, member) in members.iter().enumerate() {
-        let _ = writeln!(servers, "    server app{} {member} check inter 500ms fall 2 rise 2", index + 1);
-    }
-    let (connect_s, read_s) = (gateway.connect_s, gateway.read_s);
-    let retries = if gateway.retries { 3 } else { 0 };
-    format!(
-        "global
-    log stdout format raw local0
-    maxconn 1000
-defaults
-    mode http
-    log global
-    option httplog
-    option log-health-checks
-    retries {retries}
-    timeout connect {connect_s}s
-    timeout client 30s
-    timeout server {read_s}s
-    timeout check 1s
-frontend web
-    bind :{GATEWAY_PORT}
-    default_backend shop
-backend shop
-    balance roundrobin
-    option httpchk GET /health
-{servers}"
-    )
-}
+use super::plan::{App, PORT, Plan, Runtime};
 
 /// agent.toml of a gateway's host.
-pub fn gateway_agent(plan: &Plan, dir: &Path) -> String {
+pub fn gateway_agent(plan: &Plan, set_up: &SetUp, dir: &Path) -> String {
     let mut text = agent_head("lb-1", plan, dir);
-    let dir = dir.display();
-    match plan.gateway.kind {
-        Kind::Nginx => {
-            let _ = write!(
-                text,
-                "\n[[gateway]]\nname = \"edge\"\nkind = \"nginx\"\naccess_log = \"{dir}/access.log\"\n\
-                 error_log = \"{dir}/error.log\"\nconfig = \"{dir}/nginx.conf\"\n"
-            );
-        }
-        Kind::Haproxy => {
-            let _ = write!(
-                text,
-                "\n[[gateway]]\nname = \"edge\"\nkind = \"haproxy\"\naccess_log = \"{dir}/haproxy.log\"\n\
-                 config = \"{dir}/haproxy.cfg\"\n"
-            );
-        }
+    let (kind, at) = (plan.gateway.kind.id(), dir.display());
+    let _ = write!(text, "\n[[gateway]]\nname = \"edge\"\nkind = \"{kind}\"\nconfig = \"{at}/{}\"\n", set_up.file);
+    for (key, file) in &set_up.logs {
+        let _ = writeln!(text, "{key} = \"{at}/{file}\"");
     }
     text
 }
@@ -121,6 +24,7 @@ pub fn app_agent(app: &App, plan: &Plan, dir: &Path) -> String {
     let matches = match app.runtime {
         Runtime::Node => "node .*server\\\\.js",
         Runtime::Gunicorn => "gunicorn",
+        Runtime::Uvicorn => "uvicorn",
     };
     let (address, dir) = (app.address(), dir.display());
     let _ = write!(
@@ -163,10 +67,21 @@ pub fn app_command(app: &App, apps: &Path, dir: &Path) -> (Vec<String>, Vec<(Str
             let fixed = ["gunicorn", "--bind", &bind, "--chdir", &folder, "--log-file", &log, "app:application"];
             [text(&fixed), text(&app.arguments)].concat()
         }
+        Runtime::Uvicorn => {
+            let (port, folder) = (PORT.to_string(), apps.join("python").display().to_string());
+            let fixed = ["uvicorn", "--host", "0.0.0.0", "--port", &port, "--app-dir", &folder, "--no-access-log"];
+            [text(&fixed), text(&app.arguments), text(&["asgi:application"])].concat()
+        }
     };
     let own = [("PORT", PORT.to_string()), ("LOG", log), ("FAULTS", faults), ("NAME", app.host.to_owned())];
-    let env = own.into_iter().chain(app.env.iter().cloned());
+    let certificate = (!app.certificate.is_empty()).then(|| ("CERTIFICATE", certificate(dir, app.certificate)));
+    let env = own.into_iter().chain(certificate).chain(app.env.iter().cloned());
     (command, env.map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+/// Where a certificate lies, seen from a host's folder.
+pub fn certificate(dir: &Path, name: &str) -> String {
+    dir.with_file_name("certificates").join(name).with_extension("pem").display().to_string()
 }
 
 /// Where the script of a release lies.

@@ -110,12 +110,16 @@ impl Host {
 
     /// Runs a command to its end; words are parted by blanks.
     pub fn run(&mut self, command: &str) -> Done {
-        let words: Vec<&str> = command.split(' ').collect();
+        self.run_words(&command.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Runs a command to its end.
+    pub fn run_words(&mut self, words: &[&str]) -> Done {
         let out = self.dir.join("run.log");
         let answer = self.ask(&json!({ "op": "run", "argv": words, "out": out }))?;
         match answer["ended"].as_str() {
             Some("exit 0") => Ok(()),
-            other => Err(format!("{}: {command}: {other:?}: {}", self.name, tail(&out, 5))),
+            other => Err(format!("{}: {}: {other:?}: {}", self.name, words.join(" "), tail(&out, 5))),
         }
     }
 

@@ -36,7 +36,8 @@ struct Unit {
 struct State {
     units: BTreeMap<String, Unit>,
     ended: BTreeMap<i32, String>,
-    children: usize,
+    /// Children that were ever started.
+    spawned: u64,
 }
 
 #[derive(Clone, Default)]
@@ -71,16 +72,18 @@ impl Init {
     /// Takes in every child that ends, ours and orphans.
     fn reap(&self) {
         loop {
-            let mut state = self.lock();
-            while state.children == 0 {
-                state = self.state.1.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            drop(state);
+            let seen = self.lock().spawned;
             match waitpid(None, None) {
                 Ok(WaitStatus::Exited(pid, code)) => self.ended(pid, format!("exit {code}")),
                 Ok(WaitStatus::Signaled(pid, signal, _)) => self.ended(pid, format!("signal {}", signal as i32)),
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(_) => self.lock().children = 0,
+                // There was none to wait for: not before the next is started, which may be already.
+                Err(_) => {
+                    let mut state = self.lock();
+                    while state.spawned == seen {
+                        state = self.state.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    }
+                }
             }
         }
     }
@@ -144,7 +147,7 @@ impl Init {
         let unit = state.units.get_mut(name).ok_or(format!("no unit {name}"))?;
         let pid = spawn(&unit.spec)?;
         (unit.pid, unit.ended, unit.starts) = (Some(pid), None, unit.starts + 1);
-        state.children += 1;
+        state.spawned += 1;
         self.state.1.notify_all();
         Ok(pid)
     }
@@ -153,7 +156,7 @@ impl Init {
     fn run(&self, request: &Value) -> Done<Value> {
         let mut state = self.lock();
         let pid = spawn(request)?;
-        state.children += 1;
+        state.spawned += 1;
         self.state.1.notify_all();
         loop {
             if let Some(how) = state.ended.remove(&pid) {

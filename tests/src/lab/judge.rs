@@ -1,13 +1,13 @@
 //! Compares what the collector says with what was done, while a story goes on.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::story::{Expect, Story};
+use super::label::{self, Part, brief};
+use super::story::Story;
 use super::world::World;
-use super::{Done, ask, wait_for};
+use super::{Doing, Done, ask, wait_for};
 
 /// Healthy traffic before a fault: answers, and for how long.
 const HEALTHY: (usize, Duration) = (60, Duration::from_secs(3));
@@ -22,6 +22,11 @@ const RESOLVED_LIMIT: Duration = Duration::from_secs(150);
 /// How often the collector is asked.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// The file that says that a story has nothing more to do than to wait.
+pub const QUIET: &str = "quiet";
+/// Between two requests while it waits.
+const QUIET_EVERY: Duration = Duration::from_millis(250);
+
 /// How a story went.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -35,15 +40,49 @@ pub struct Outcome {
     pub right_s: Option<f64>,
     /// From mended to resolved.
     pub resolved_s: Option<f64>,
+    /// Parts in which what was said last differs from what had to be said. None: nothing was said.
+    pub missed: Option<Vec<Part>>,
+    /// A wrong verdict that was given with more than four fifths and held as long as one must to be believed, and when.
+    pub confident_wrong: Option<String>,
+    /// Such a verdict as it stands now, and since when.
+    wrong_since: Option<(Instant, String)>,
 }
 
 impl Outcome {
     /// As the lab's parent reads it.
     pub fn json(&self, fault: Option<&str>) -> Value {
+        let right = |part| {
+            self.missed.as_ref().is_some_and(|missed| !missed.iter().any(|one| [part, Part::Cause].contains(one)))
+        };
         json!({
             "got": self.got, "confidence": self.confidence, "first_s": self.first_s, "right_s": self.right_s,
-            "resolved_s": self.resolved_s, "fault": fault,
+            "resolved_s": self.resolved_s, "fault": fault, "confident_wrong": self.confident_wrong,
+            "right": {
+                "cause": right(Part::Cause), "instance": right(Part::Instance), "evidence": right(Part::Evidence),
+                "fix": right(Part::Fix),
+            },
         })
+    }
+
+    /// Takes note of what is said now. Returns where it differs from what must be said.
+    fn note(&mut self, labels: &[Value], incidents: &[Value], broken: Instant) -> Vec<String> {
+        let of_label = |label: &Value| incidents.iter().find(|incident| incident["upstream"] == label["upstream"]);
+        let cause = |incident: &Value| incident["cause"].as_str().unwrap_or("null").to_owned();
+        self.got = labels.iter().filter_map(of_label).map(cause).collect();
+        let first = labels.first().and_then(of_label);
+        self.confidence = first.and_then(|incident| incident["confidence"].as_f64()).unwrap_or(0.0);
+        let faults = label::compare(labels, incidents);
+        self.missed = (!incidents.is_empty()).then(|| faults.iter().map(|fault| fault.part).collect());
+        self.wrong_since = label::confident_wrong(labels, incidents).map(|wrong| match self.wrong_since.take() {
+            Some((since, before)) if before == wrong => (since, before),
+            _ => (Instant::now(), wrong),
+        });
+        if let (None, Some((since, wrong))) = (&self.confident_wrong, &self.wrong_since)
+            && since.elapsed() >= HOLD
+        {
+            self.confident_wrong = Some(format!("{wrong} {:.1} s after the fault", broken.elapsed().as_secs_f64()));
+        }
+        faults.into_iter().map(|fault| fault.says).collect()
     }
 }
 
@@ -55,8 +94,11 @@ pub fn play(story: &Story, world: &mut World, outcome: &mut Outcome) -> Done {
     if story.expects.is_empty() {
         return silent(world, Duration::from_secs(8));
     }
+    let labels = story.labels();
     if !story.told_late {
-        watch(story, world, outcome, broken, story.limit)?;
+        watch(story, &labels, world, outcome, broken)?;
+    } else if !story.until_told.is_empty() {
+        watch(story, &story.labels_of(&story.until_told), world, &mut Outcome::default(), broken)?;
     } else {
         wait_for("an incident opens", story.limit, || ask::incidents().ok().filter(|all| !all.is_empty()))?;
     }
@@ -67,19 +109,25 @@ pub fn play(story: &Story, world: &mut World, outcome: &mut Outcome) -> Done {
         (newest.len() >= 20 && newest[newest.len() - 20..].iter().all(|answer| answer.is_ok())).then_some(())
     })?;
     if story.told_late {
-        watch(story, world, outcome, mended, story.limit)?;
+        watch(story, &labels, world, outcome, mended)?;
     }
-    wait_for("every incident is resolved", RESOLVED_LIMIT, || {
-        ask::incidents().ok()?.iter().all(|incident| incident["state"] == "resolved").then_some(())
-    })?;
+    resolved(world)?;
     outcome.resolved_s = Some(mended.elapsed().as_secs_f64());
     let incidents = ask::incidents()?;
-    record(outcome, &story.expects, &incidents);
-    let faults = faults(&story.labels(), &incidents);
+    let faults = outcome.note(&labels, &incidents, broken);
     if !faults.is_empty() {
         return Err(format!("in the end: {}", faults.join("; ")));
     }
     counted(story, world, broken, &incidents)
+}
+
+/// Waits until every incident is resolved, and lets others have the machine meanwhile.
+fn resolved(world: &World) -> Done {
+    world.client()?.change(|traffic| traffic.every = traffic.every.max(QUIET_EVERY));
+    std::fs::write(world.dir.join(QUIET), "").doing("say that it is quiet")?;
+    wait_for("every incident is resolved", RESOLVED_LIMIT, || {
+        ask::incidents().ok()?.iter().all(|incident| incident["state"] == "resolved").then_some(())
+    })
 }
 
 /// Traffic goes well and nothing opens.
@@ -110,31 +158,28 @@ fn silent(world: &World, stretch: Duration) -> Done {
 }
 
 /// Waits until each expected verdict is there and has held, and keeps the times.
-fn watch(story: &Story, world: &World, outcome: &mut Outcome, broken: Instant, limit: Duration) -> Done {
-    let mut right_since: Option<Instant> = None;
-    let mut first: BTreeMap<String, Instant> = BTreeMap::new();
-    let until = Instant::now() + limit;
+fn watch(story: &Story, labels: &[Value], world: &World, outcome: &mut Outcome, broken: Instant) -> Done {
+    let (mut right_since, mut first): (Option<Instant>, Option<Instant>) = (None, None);
+    let until = Instant::now() + story.limit;
     loop {
         let incidents = ask::incidents().unwrap_or_default();
         let now = Instant::now();
-        for incident in &incidents {
-            first.entry(incident["upstream"].to_string()).or_insert(now);
+        if !incidents.is_empty() {
+            first.get_or_insert(now);
         }
-        record(outcome, &story.expects, &incidents);
-        let faults = faults(&story.labels(), &incidents);
+        let faults = outcome.note(labels, &incidents, broken);
         right_since = if faults.is_empty() { right_since.or(Some(now)) } else { None };
         let bad = first_bad(world, broken)?;
-        if let (Some(since), false) = (right_since, first.is_empty()) {
-            let earliest = first.values().min().copied().unwrap_or(now);
-            let from = bad.unwrap_or(earliest);
-            outcome.first_s = Some(earliest.saturating_duration_since(from).as_secs_f64());
+        if let (Some(since), Some(first)) = (right_since, first) {
+            let from = bad.unwrap_or(first);
+            outcome.first_s = Some(first.saturating_duration_since(from).as_secs_f64());
             outcome.right_s = Some(since.saturating_duration_since(from).as_secs_f64());
             if now.duration_since(since) >= HOLD {
                 return prompt(story, outcome);
             }
         }
         if now > until && right_since.is_none() {
-            return Err(format!("not within {} s: {}", limit.as_secs(), faults.join("; ")));
+            return Err(format!("not within {} s: {}", story.limit.as_secs(), faults.join("; ")));
         }
         std::thread::sleep(LOOK);
     }
@@ -154,60 +199,6 @@ fn first_bad(world: &World, broken: Instant) -> Done<Option<Instant>> {
     Ok(answers.iter().find(|answer| answer.status.is_none_or(|status| status >= 500)).map(|answer| answer.at))
 }
 
-fn record(outcome: &mut Outcome, expects: &[Expect], incidents: &[Value]) {
-    outcome.got = expects
-        .iter()
-        .filter_map(|expect| incidents.iter().find(|incident| incident["upstream"] == *expect.upstream))
-        .map(|incident| incident["cause"].as_str().unwrap_or("null").to_owned())
-        .collect();
-    let first = expects.first().and_then(|expect| incidents.iter().find(|one| one["upstream"] == *expect.upstream));
-    outcome.confidence = first.and_then(|incident| incident["confidence"].as_f64()).unwrap_or(0.0);
-}
-
-/// Where incidents differ from their labels. A label is `{"upstream", "cause", "host", "evidence": [...], "advice": [...],
-/// "missing": [...]}`: the first three must be equal (an empty host: not asked), of the lists each entry must stand
-/// somewhere, whatever its case; `|` parts ways to say it.
-pub fn faults(labels: &[Value], incidents: &[Value]) -> Vec<String> {
-    let mut faults = Vec::new();
-    for label in labels {
-        let of_it: Vec<&Value> = incidents.iter().filter(|one| one["upstream"] == label["upstream"]).collect();
-        if of_it.is_empty() {
-            faults.push(format!("no incident for {}", label["upstream"]));
-        }
-        faults.extend(of_it.into_iter().flat_map(|incident| differs(label, incident)));
-    }
-    for incident in incidents {
-        if !labels.iter().any(|label| incident["upstream"] == label["upstream"]) {
-            faults.push(format!("false incident: {}", brief(std::slice::from_ref(incident))));
-        }
-    }
-    faults
-}
-
-/// Where one incident differs from its label.
-fn differs(label: &Value, incident: &Value) -> Vec<String> {
-    let mut faults = Vec::new();
-    let upstream = &label["upstream"];
-    if incident["cause"] != label["cause"] {
-        faults
-            .push(format!("{upstream} is {} ({}), not {}", incident["cause"], incident["confidence"], label["cause"]));
-        return faults;
-    }
-    if label["host"] != "" && incident["host"] != label["host"] {
-        faults.push(format!("{upstream} is on {}, not {}", incident["host"], label["host"]));
-    }
-    for part in ["evidence", "advice", "missing"] {
-        let text = incident[part].to_string().to_lowercase();
-        let wanted = label[part].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let absent = wanted.filter(|ways| !ways.split('|').any(|way| text.contains(&way.to_lowercase())));
-        faults.extend(absent.map(|ways| format!("{upstream}: no {part} says \"{ways}\"")));
-    }
-    if incident["evidence"].as_array().is_none_or(Vec::is_empty) {
-        faults.push(format!("{upstream}: no evidence"));
-    }
-    faults
-}
-
 /// Incidents count about what clients met.
 fn counted(story: &Story, world: &World, broken: Instant, incidents: &[Value]) -> Done {
     let bad = world.client()?.since(broken).iter().filter(|one| one.status.is_some_and(|status| status >= 500)).count();
@@ -218,20 +209,4 @@ fn counted(story: &Story, world: &World, broken: Instant, incidents: &[Value]) -
         return Err(format!("{told} failures were counted, clients met {bad}"));
     }
     Ok(())
-}
-
-/// Incidents in a line each.
-pub fn brief(incidents: &[Value]) -> String {
-    let one = |incident: &Value| {
-        let text = |key: &str| incident[key].as_str().unwrap_or("null").to_owned();
-        format!(
-            "{} {} {} {} ({})",
-            text("state"),
-            text("upstream"),
-            text("host"),
-            text("cause"),
-            incident["confidence"]
-        )
-    };
-    incidents.iter().map(one).collect::<Vec<_>>().join(", ")
 }

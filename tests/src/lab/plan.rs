@@ -15,6 +15,57 @@ pub enum Kind {
     Nginx,
     /// HAProxy.
     Haproxy,
+    /// Envoy.
+    Envoy,
+    /// Apache httpd.
+    Apache,
+    /// Caddy.
+    Caddy,
+}
+
+impl Kind {
+    /// All that the lab has.
+    pub const ALL: [Self; 5] = [Self::Nginx, Self::Haproxy, Self::Envoy, Self::Apache, Self::Caddy];
+
+    /// As agent.toml names it.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+            Self::Envoy => "envoy",
+            Self::Apache => "apache",
+            Self::Caddy => "caddy",
+        }
+    }
+
+    /// The program that must be there.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Apache => "apache2",
+            other => other.id(),
+        }
+    }
+}
+
+/// A gateway's own health check.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// What it asks for.
+    pub path: &'static str,
+    /// Between two checks.
+    pub every_ms: u32,
+    /// How long it waits for an answer.
+    pub timeout_ms: u32,
+    /// So many failures in a row take a member out.
+    pub fall: u32,
+    /// So many successes take it in again.
+    pub rise: u32,
+}
+
+impl Default for Check {
+    fn default() -> Self {
+        Self { path: "/health", every_ms: 500, timeout_ms: 1000, fall: 2, rise: 2 }
+    }
 }
 
 /// How the gateway is set up.
@@ -32,17 +83,33 @@ pub struct Gateway {
     pub read_s: u32,
     /// Idle connections that are kept to the members; 0: none.
     pub keepalive: u32,
-    /// nginx's own log format, which tells neither upstream nor times; the error log has to tell.
+    /// The log format that it ships with, which tells neither upstream nor reason.
     pub plain_log: bool,
-    /// The largest answer header, KiB.
+    /// The largest answer header, KiB, where that is a setting of its own.
     pub header_kib: u32,
+    /// Its health check. None: it has none; HAProxy always has one.
+    pub check: Option<Check>,
+    /// It speaks TLS to the members, and trusts the first certificate that they had.
+    pub tls: bool,
+    /// Connections that nginx may have at once.
+    pub connections: u32,
 }
 
 impl Default for Gateway {
     fn default() -> Self {
-        let kind = Kind::Nginx;
-        let members = Vec::new();
-        Self { kind, members, retries: false, connect_s: 2, read_s: 3, keepalive: 0, plain_log: false, header_kib: 4 }
+        Self {
+            kind: Kind::Nginx,
+            members: Vec::new(),
+            retries: false,
+            connect_s: 2,
+            read_s: 3,
+            keepalive: 0,
+            plain_log: false,
+            header_kib: 4,
+            check: None,
+            tls: false,
+            connections: 1024,
+        }
     }
 }
 
@@ -53,6 +120,19 @@ pub enum Runtime {
     Node,
     /// `tests/apps/python/app.py` under gunicorn.
     Gunicorn,
+    /// `tests/apps/python/asgi.py` under uvicorn.
+    Uvicorn,
+}
+
+impl Runtime {
+    /// The program that must be there.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Gunicorn => "gunicorn",
+            Self::Uvicorn => "uvicorn",
+        }
+    }
 }
 
 /// One application on a host of its own.
@@ -66,10 +146,12 @@ pub struct App {
     pub runtime: Runtime,
     /// Its environment, beside what the world gives it.
     pub env: Vec<(&'static str, String)>,
-    /// Further arguments of gunicorn.
+    /// Further arguments of gunicorn or uvicorn.
     pub arguments: Vec<&'static str>,
     /// Limits of its control group.
     pub limits: Limits,
+    /// A disk of its own of that size at `disk` in its host's folder, KiB.
+    pub disk_kib: Option<u64>,
     /// Most open descriptors.
     pub nofile: Option<u64>,
     /// Started again so many milliseconds after it ended.
@@ -78,6 +160,8 @@ pub struct App {
     pub has_agent: bool,
     /// It is started with the network.
     pub starts: bool,
+    /// The certificate that it speaks TLS with (Node.js only), one of `CERTIFICATES`. Empty: plain.
+    pub certificate: &'static str,
     /// The release that runs (Node.js only): a copy of the script under its name. Empty: the script itself.
     pub release: &'static str,
 }
@@ -92,10 +176,12 @@ impl App {
             env: Vec::new(),
             arguments: Vec::new(),
             limits: Limits::default(),
+            disk_kib: None,
             nofile: None,
             restart_ms: None,
             has_agent: true,
             starts: true,
+            certificate: "",
             release: "",
         }
     }
@@ -103,6 +189,11 @@ impl App {
     /// A gunicorn application.
     pub fn gunicorn(host: &'static str, number: u8, arguments: &[&'static str]) -> Self {
         Self { runtime: Runtime::Gunicorn, arguments: arguments.to_vec(), ..Self::node(host, number) }
+    }
+
+    /// A uvicorn application.
+    pub fn uvicorn(host: &'static str, number: u8, arguments: &[&'static str]) -> Self {
+        Self { runtime: Runtime::Uvicorn, ..Self::gunicorn(host, number, arguments) }
     }
 
     /// With a variable of its environment.
@@ -116,6 +207,9 @@ impl App {
         format!("{}.{}:{PORT}", super::host::SERVICE.prefix, self.number)
     }
 }
+
+/// Certificates of one name and two keys. A gateway that speaks TLS trusts the first.
+pub const CERTIFICATES: [&str; 2] = ["first", "second"];
 
 /// The whole network.
 #[derive(Debug, Clone)]

@@ -1,6 +1,5 @@
 //! Runs stories, each as process 1 of its own namespaces, a few side by side, and prints a table of how they went.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -15,37 +14,30 @@ use serde_json::{Value, json};
 use super::cgroup::{self, Groups};
 use super::enter::STORY;
 use super::judge::{self, Outcome};
+use super::report::{self, Row};
+use super::slots::{Slot, Slots};
 use super::story::Story;
 use super::world::{self, Programs, World};
 use super::{Doing, Done, ask, enter};
 
 /// Longest that one story may take.
 const STORY_LIMIT: Duration = Duration::from_secs(240);
+/// Stories that wait for their incidents to be resolved hardly cost anything, so that many may live beside each busy one.
+const ALIVE_FOR_EACH_BUSY: usize = 3;
 /// What a lab that can't run answers, so that it is counted as skipped.
 const SKIPPED: u8 = 77;
 
 /// What the lab was asked for.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Parts of names; empty: all.
-    pub only: Vec<String>,
     /// How often.
     pub rounds: usize,
-    /// Stories side by side.
+    /// Busy stories side by side.
     pub jobs: usize,
     /// Journals go here.
     pub record: Option<PathBuf>,
     /// Folders of stories stay.
     pub keep: bool,
-}
-
-/// One run of a story.
-struct Row {
-    name: &'static str,
-    expected: String,
-    result: Value,
-    skipped: Option<String>,
-    output: String,
 }
 
 /// Runs what is wanted and tells how it went.
@@ -61,38 +53,44 @@ pub fn run(stories: Vec<Story>, wanted: &Wanted) -> Done<ExitCode> {
     fs::create_dir_all(&dir).doing("lab folder")?;
     let groups = Groups::make(&lab);
     let over = stop_on_signal();
-    let chosen: Vec<Story> = stories
-        .into_iter()
-        .filter(|story| wanted.only.is_empty() || wanted.only.iter().any(|part| story.name.contains(part.as_str())))
-        .collect();
-    let queue: VecDeque<(usize, Story)> =
-        (0..wanted.rounds).flat_map(|round| chosen.iter().map(move |story| (round, story.clone()))).collect();
-    let (queue, rows) = (Mutex::new(queue), Mutex::new(Vec::new()));
-    thread::scope(|scope| {
-        for _ in 0..wanted.jobs {
-            scope.spawn(|| {
-                while let Some((round, story)) = next(&queue, &over) {
-                    let row = one(&story, &dir.join(format!("{}-{round}", story.name)), &groups, wanted, &over);
-                    println!("{}", line(&row));
-                    rows.lock().unwrap_or_else(PoisonError::into_inner).push(row);
-                }
-            });
-        }
-    });
+    let rows = all_of(&stories, &Lab { dir: &dir, groups: &groups, wanted, over: &over });
     if let Ok(groups) = &groups {
         groups.remove();
     }
     if !wanted.keep {
         fs::remove_dir_all(&dir).doing("remove the lab's folder")?;
     }
-    Ok(tell(&rows.into_inner().unwrap_or_else(PoisonError::into_inner), over.load(Ordering::Relaxed)))
+    Ok(report::tell(&rows, over.load(Ordering::Relaxed)))
 }
 
-fn next(queue: &Mutex<VecDeque<(usize, Story)>>, over: &AtomicBool) -> Option<(usize, Story)> {
-    if over.load(Ordering::Relaxed) {
-        return None;
-    }
-    queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+/// What all stories of one lab share.
+struct Lab<'a> {
+    dir: &'a Path,
+    groups: &'a Done<Groups>,
+    wanted: &'a Wanted,
+    over: &'a AtomicBool,
+}
+
+/// Plays every story as often as wanted.
+fn all_of(stories: &[Story], lab: &Lab) -> Vec<Row> {
+    let rows = Mutex::new(Vec::new());
+    let (busy, alive) = (Slots::new(lab.wanted.jobs), Slots::new(lab.wanted.jobs * ALIVE_FOR_EACH_BUSY));
+    thread::scope(|scope| {
+        for (round, story) in (0..lab.wanted.rounds).flat_map(|round| stories.iter().map(move |story| (round, story))) {
+            let (alive, busy) = (alive.take(), busy.take());
+            if lab.over.load(Ordering::Relaxed) {
+                break;
+            }
+            let rows = &rows;
+            scope.spawn(move || {
+                let row = one(story, round, lab, busy);
+                drop(alive);
+                println!("{}", report::line(&row));
+                rows.lock().unwrap_or_else(PoisonError::into_inner).push(row);
+            });
+        }
+    });
+    rows.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// SIGINT and SIGTERM end the lab after its stories were ended and cleaned up.
@@ -112,14 +110,11 @@ pub fn stop_on_signal() -> Arc<AtomicBool> {
 
 /// What the machine lacks for a story.
 fn lacks(story: &Story, groups: &Done<Groups>) -> Option<String> {
-    let gateway = match story.plan.gateway.kind {
-        super::plan::Kind::Nginx => "nginx",
-        super::plan::Kind::Haproxy => "haproxy",
-    };
-    let runtimes = story.plan.apps.iter().map(|app| match app.runtime {
-        super::plan::Runtime::Node => "node",
-        super::plan::Runtime::Gunicorn => "gunicorn",
-    });
+    let runtimes = story.plan.apps.iter().map(|app| app.runtime.program());
+    let gateway = story.plan.gateway.kind.program();
+    if gateway == "apache2" && !nix::unistd::geteuid().is_root() {
+        return Some("apache2 gives up root's rights for another user's, which only root may".to_owned());
+    }
     let mut needs: Vec<&str> = runtimes.chain(["ip", gateway]).chain(story.needs.iter().copied()).collect();
     needs.dedup();
     needs.into_iter().find_map(|need| match (need, groups) {
@@ -135,15 +130,12 @@ fn on_path(program: &str) -> bool {
 }
 
 /// Runs one story in a process of its own.
-fn one(story: &Story, dir: &Path, groups: &Done<Groups>, wanted: &Wanted, over: &AtomicBool) -> Row {
-    let expected = match &story.expects[..] {
-        [] => "nothing".to_owned(),
-        expects => expects.iter().map(|expect| expect.cause).collect::<Vec<_>>().join(" + "),
-    };
-    let mut row = Row { name: story.name, expected, result: Value::Null, skipped: None, output: String::new() };
-    row.skipped = lacks(story, groups);
+fn one(story: &Story, round: usize, lab: &Lab, busy: Slot) -> Row {
+    let dir = lab.dir.join(format!("{}-{round}", story.name));
+    let mut row = Row::of(story);
+    row.skipped = lacks(story, lab.groups);
     if row.skipped.is_none() {
-        row.result = match process(story, dir, wanted, over) {
+        row.result = match process(story, &dir, lab, busy) {
             Ok((result, output)) => {
                 row.output = output;
                 result
@@ -151,21 +143,21 @@ fn one(story: &Story, dir: &Path, groups: &Done<Groups>, wanted: &Wanted, over: 
             Err(fault) => json!({ "fault": fault }),
         };
     }
-    if !wanted.keep {
+    if !lab.wanted.keep {
         // The lab's folder goes as a whole in the end anyway.
-        let _ = fs::remove_dir_all(dir);
+        let _ = fs::remove_dir_all(&dir);
     }
     row
 }
 
-fn process(story: &Story, dir: &Path, wanted: &Wanted, over: &AtomicBool) -> Done<(Value, String)> {
+fn process(story: &Story, dir: &Path, lab: &Lab, busy: Slot) -> Done<(Value, String)> {
     fs::create_dir_all(dir).doing("story folder")?;
     let out = dir.join("story.log");
     let log = fs::File::create(&out).doing("story.log")?;
     let own = std::env::current_exe().doing("own path")?;
     let mut command = Command::new(own);
-    command.args(["--enter", STORY, "--story", story.name, "--dir"]).arg(dir);
-    if let Some(record) = &wanted.record {
+    command.args(["--enter", STORY, "--story", &story.name, "--dir"]).arg(dir);
+    if let Some(record) = &lab.wanted.record {
         command.arg("--record").arg(record);
     }
     command.env("WHY502_LAB_GROUPS", format!("why502-lab-{}", std::process::id()));
@@ -175,7 +167,12 @@ fn process(story: &Story, dir: &Path, wanted: &Wanted, over: &AtomicBool) -> Don
         .stderr(log)
         .spawn()
         .doing("start the story")?;
-    let ended = wait(&mut child, over, STORY_LIMIT);
+    let (quiet, mut busy) = (dir.join(judge::QUIET), Some(busy));
+    let ended = watch(&mut child, lab.over, STORY_LIMIT, || {
+        if busy.is_some() && quiet.exists() {
+            busy = None;
+        }
+    });
     let output = fs::read_to_string(&out).doing("story.log")?;
     let result = output.lines().rev().find_map(|line| serde_json::from_str(line.strip_prefix("RESULT ")?).ok());
     match (result, ended) {
@@ -187,8 +184,14 @@ fn process(story: &Story, dir: &Path, wanted: &Wanted, over: &AtomicBool) -> Don
 
 /// Waits for a child's end, and ends it when the lab is stopped or the time is over. Its exit code, if it has one.
 pub fn wait(child: &mut Child, over: &AtomicBool, limit: Duration) -> Done<Option<i32>> {
+    watch(child, over, limit, || {})
+}
+
+/// The same, with something to look at meanwhile.
+fn watch(child: &mut Child, over: &AtomicBool, limit: Duration, mut look: impl FnMut()) -> Done<Option<i32>> {
     let until = Instant::now() + limit;
     loop {
+        look();
         if let Some(status) = child.try_wait().doing("wait for the story")? {
             return Ok(status.code());
         }
@@ -199,46 +202,6 @@ pub fn wait(child: &mut Child, over: &AtomicBool, limit: Duration) -> Done<Optio
         }
         thread::sleep(Duration::from_millis(50));
     }
-}
-
-fn line(row: &Row) -> String {
-    let text = |key: &str| match &row.result[key] {
-        Value::Number(number) => format!("{:.2}", number.as_f64().unwrap_or_default()),
-        _ => "-".to_owned(),
-    };
-    let got: Vec<&str> = row.result["got"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let mark = match (&row.skipped, row.result["fault"].is_null()) {
-        (Some(_), _) => "SKIPPED",
-        (None, true) => "ok",
-        (None, false) => "FAILED",
-    };
-    let (first, right, resolved) = (text("first_s"), text("right_s"), text("resolved_s"));
-    let (name, expected, got, confidence) = (row.name, &row.expected, got.join(" + "), text("confidence"));
-    format!("{mark:<8}{name:<32} {expected:<24} {got:<24} {confidence:>5} {first:>6} {right:>6} {resolved:>7}")
-}
-
-/// Prints the table, what went wrong, and the sums.
-fn tell(rows: &[Row], stopped: bool) -> ExitCode {
-    let head = ["", "story", "expected", "got", "conf", "first", "right", "over"];
-    println!(
-        "\n{:<8}{:<32} {:<24} {:<24} {:>5} {:>6} {:>6} {:>7}",
-        head[0], head[1], head[2], head[3], head[4], head[5], head[6], head[7]
-    );
-    rows.iter().for_each(|row| println!("{}", line(row)));
-    let failed: Vec<&Row> = rows.iter().filter(|row| row.skipped.is_none() && !row.result["fault"].is_null()).collect();
-    for row in &failed {
-        println!("\n==== {}\n{}", row.name, row.output);
-    }
-    for row in &failed {
-        println!("FAILED  lab {}: {}", row.name, row.result["fault"].as_str().unwrap_or_default());
-    }
-    let skipped: Vec<&Row> = rows.iter().filter(|row| row.skipped.is_some()).collect();
-    for row in &skipped {
-        println!("SKIPPED lab {}: {}", row.name, row.skipped.as_deref().unwrap_or_default());
-    }
-    let passed = rows.len() - failed.len() - skipped.len();
-    println!("lab: {passed} passed, {} failed, {} skipped", failed.len(), skipped.len());
-    if failed.is_empty() && !stopped { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// What process 1 of a story does: plays it and prints its result as the last line.
@@ -281,7 +244,7 @@ fn replays(live: &[Value], world: &World) -> Done {
 
 /// Copies the journal and what must be said of it into the corpus.
 fn keep(story: &Story, dir: &Path, record: &Path) -> Done {
-    let (from, to) = (dir.join("collector/store/journal"), record.join(story.name));
+    let (from, to) = (dir.join("collector/store/journal"), record.join(&story.name));
     let _ = fs::remove_dir_all(&to);
     copy(&from, &to.join("journal"))?;
     // The collector's own lock and what it can make again from the journal are no part of it.

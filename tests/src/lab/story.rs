@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Done;
-use super::plan::Plan;
+use super::plan::{Kind, Plan};
 use super::world::World;
 
 /// Something done to a world.
@@ -24,6 +24,8 @@ pub struct Expect {
     pub cites: Vec<&'static str>,
     /// Each must stand in some advice; `|` parts ways to say it.
     pub advises: Vec<&'static str>,
+    /// What the advice must name of a gateway of that kind, as `advises`.
+    pub settings: Vec<(Kind, &'static str)>,
     /// Each must stand in what was missing.
     pub misses: Vec<&'static str>,
 }
@@ -32,7 +34,7 @@ impl Expect {
     /// A cause at the address of the host `app-N`.
     pub fn new(cause: &'static str, host: &'static str, number: u8) -> Self {
         let upstream = super::world::upstream(number);
-        Self { cause, upstream, host, cites: Vec::new(), advises: Vec::new(), misses: Vec::new() }
+        Self { cause, upstream, host, cites: Vec::new(), advises: Vec::new(), settings: Vec::new(), misses: Vec::new() }
     }
 
     /// Evidence that must be cited.
@@ -47,6 +49,12 @@ impl Expect {
         self
     }
 
+    /// The gateway's own setting that must be named.
+    pub fn advises_setting(mut self, settings: &[(Kind, &'static str)]) -> Self {
+        self.settings = settings.to_vec();
+        self
+    }
+
     /// Blind spots that must be told.
     pub fn misses(mut self, misses: &[&'static str]) -> Self {
         self.misses = misses.to_vec();
@@ -57,8 +65,10 @@ impl Expect {
 /// One story of the lab.
 #[derive(Clone)]
 pub struct Story {
-    /// Its name.
-    pub name: &'static str,
+    /// Its name; `NAME@GATEWAY` where it was moved behind another gateway.
+    pub name: String,
+    /// Gateways beside its own that it is told of too.
+    pub gateways: Vec<Kind>,
     /// Its world.
     pub plan: Plan,
     /// What must be said, of nobody else anything. Empty: nothing may be said at all.
@@ -71,6 +81,8 @@ pub struct Story {
     pub heal: Act,
     /// The right cause can be known only once it is mended.
     pub told_late: bool,
+    /// What must be said until then, where that is known.
+    pub until_told: Vec<Expect>,
     /// Time for the right cause.
     pub limit: Duration,
     /// The least share of the client's bad answers that incidents must count.
@@ -81,27 +93,63 @@ impl Story {
     /// A story of two Node.js applications behind nginx.
     pub fn new(name: &'static str) -> Self {
         Self {
-            name,
+            name: name.to_owned(),
+            gateways: Vec::new(),
             plan: Plan::default(),
             expects: Vec::new(),
             needs: Vec::new(),
             fault: |_| Ok(()),
             heal: |_| Ok(()),
             told_late: false,
+            until_told: Vec::new(),
             limit: Duration::from_secs(20),
             least_counted: 0.5,
         }
     }
 
-    /// What must be said, as the corpus keeps it.
+    /// What must be said in the end, as the corpus keeps it.
     pub fn labels(&self) -> Vec<Value> {
+        self.labels_of(&self.expects)
+    }
+
+    /// Expectations as labels, of the gateway that this is told of.
+    pub fn labels_of(&self, expects: &[Expect]) -> Vec<Value> {
+        let kind = self.plan.gateway.kind;
         let label = |expect: &Expect| {
+            let settings = expect.settings.iter().filter(|(of, _)| *of == kind).map(|(_, setting)| *setting);
+            let advice: Vec<&str> = expect.advises.iter().copied().chain(settings).collect();
             json!({
                 "upstream": expect.upstream, "cause": expect.cause, "host": expect.host,
-                "evidence": expect.cites, "advice": expect.advises, "missing": expect.misses,
+                "evidence": expect.cites, "advice": advice, "missing": expect.misses,
             })
         };
-        self.expects.iter().map(label).collect()
+        expects.iter().map(label).collect()
+    }
+
+    /// It is told of these gateways too.
+    pub fn also(mut self, gateways: &[Kind]) -> Self {
+        self.gateways = gateways.to_vec();
+        self
+    }
+
+    /// It is told of every gateway.
+    pub fn everywhere(self) -> Self {
+        self.also(&Kind::ALL)
+    }
+
+    /// Itself and what it is behind the other gateways.
+    pub fn spread(self) -> Vec<Self> {
+        let own = self.plan.gateway.kind;
+        let others = self.gateways.clone().into_iter().filter(|kind| *kind != own);
+        let moved: Vec<Self> = others.map(|kind| self.behind(kind)).collect();
+        [vec![self], moved].concat()
+    }
+
+    fn behind(&self, kind: Kind) -> Self {
+        let mut moved = self.clone();
+        moved.plan.gateway.kind = kind;
+        moved.name = format!("{}@{}", self.name, kind.id());
+        moved
     }
 
     /// With another world.
@@ -137,6 +185,12 @@ impl Story {
     /// The right cause can be known only once it is mended.
     pub fn told_late(mut self) -> Self {
         self.told_late = true;
+        self
+    }
+
+    /// What must be said until the right cause can be known.
+    pub fn until_then(mut self, expect: Expect) -> Self {
+        self.until_told.push(expect);
         self
     }
 

@@ -9,10 +9,13 @@ use serde_json::{Value, json};
 
 use super::cgroup::{Groups, Limits};
 use super::client::Client;
+use super::gateway::{self, Reload, SetUp};
 use super::host::{Host, MANAGEMENT, Network, SERVICE, ip, tail};
-use super::plan::{App, GATEWAY, Kind, PORT, Plan};
+use super::plan::{App, CERTIFICATES, GATEWAY, Gateway, PORT, Plan};
 use super::{Doing, Done, ask, conf, wait_for};
 use crate::programs;
+
+mod acts;
 
 /// How long anything may take to come up.
 const UP_LIMIT: Duration = Duration::from_secs(45);
@@ -68,6 +71,9 @@ impl World {
             MANAGEMENT.make()?;
         }
         world.copy_apps()?;
+        if world.plan.gateway.tls || world.plan.apps.iter().any(|app| !app.certificate.is_empty()) {
+            world.make_certificates()?;
+        }
         world.start_collector()?;
         for app in world.plan.apps.clone() {
             world.boot(app.host, app.number)?;
@@ -83,7 +89,7 @@ impl World {
         }
         world.boot("lb-1", GATEWAY)?;
         world.start_gateway()?;
-        let text = conf::gateway_agent(&world.plan, &world.dir_of("lb-1"));
+        let text = conf::gateway_agent(&world.plan, &world.set_up(), &world.dir_of("lb-1"));
         world.start_agent("lb-1", &text)?;
         world.wait_for_agents()?;
         world.start_client()?;
@@ -93,12 +99,30 @@ impl World {
     /// Applications run from the world's own folder, so that recorded journals name no other place of the machine.
     fn copy_apps(&mut self) -> Done {
         let copy = self.dir.join("apps");
-        for file in ["node/server.js", "python/app.py"] {
+        for file in ["node/server.js", "python/app.py", "python/asgi.py"] {
             let to = copy.join(file);
             fs::create_dir_all(to.parent().unwrap_or(&copy)).doing("application folder")?;
             fs::copy(self.programs.apps.join(file), to).doing("application")?;
         }
         self.programs.apps = copy;
+        Ok(())
+    }
+
+    /// Certificates that sign themselves, each in one file with its key.
+    pub fn make_certificates(&self) -> Done {
+        fs::create_dir_all(self.dir.join("certificates")).doing("certificates")?;
+        for name in CERTIFICATES {
+            let file = conf::certificate(&self.dir_of("lb-1"), name);
+            let command = format!(
+                "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj \
+                 /CN=shop.example -addext subjectAltName=DNS:shop.example -keyout {file}.key -out {file}"
+            );
+            let words: Vec<&str> = command.split(' ').collect();
+            let out = Command::new(words[0]).args(&words[1..]).output().doing("openssl")?;
+            let key = fs::read(format!("{file}.key")).doing(&String::from_utf8_lossy(&out.stderr))?;
+            let whole = [fs::read(&file).doing(&file)?, key].concat();
+            fs::write(&file, whole).doing(&file)?;
+        }
         Ok(())
     }
 
@@ -109,7 +133,12 @@ impl World {
 
     fn boot(&mut self, name: &str, number: u8) -> Done {
         let networks: &[&Network] = if self.plan.management { &[&SERVICE, &MANAGEMENT] } else { &[&SERVICE] };
-        let host = Host::boot(name, number, &self.dir_of(name), networks)?;
+        let mut host = Host::boot(name, number, &self.dir_of(name), networks)?;
+        if let Some(kib) = self.app(name).ok().and_then(|app| app.disk_kib) {
+            let disk = self.dir_of(name).join("disk");
+            fs::create_dir_all(&disk).doing("disk")?;
+            host.run(&format!("mount -t tmpfs -o size={kib}k shop-disk {}", disk.display()))?;
+        }
         self.hosts.retain(|other| other.name != name);
         self.hosts.push(host);
         Ok(())
@@ -185,27 +214,17 @@ impl World {
         if given.is_empty() { self.plan.apps.iter().map(App::address).collect() } else { given }
     }
 
+    fn set_up(&self) -> SetUp {
+        gateway::set_up(&self.plan.gateway, &self.members(), &self.dir_of("lb-1"))
+    }
+
     fn start_gateway(&mut self) -> Done {
-        let (dir, members) = (self.dir_of("lb-1"), self.members());
-        let (file, text, argv, out) = match self.plan.gateway.kind {
-            Kind::Nginx => {
-                let file = dir.join("nginx.conf");
-                let text = conf::nginx(&self.plan.gateway, &members, &dir);
-                let argv =
-                    ["nginx", "-e", &dir.join("error.log").display().to_string(), "-c", &file.display().to_string()]
-                        .map(str::to_owned)
-                        .to_vec();
-                (file, text, argv, "nginx.out")
-            }
-            Kind::Haproxy => {
-                let file = dir.join("haproxy.cfg");
-                let text = conf::haproxy(&self.plan.gateway, &members);
-                let argv = ["haproxy", "-f", &file.display().to_string()].map(str::to_owned).to_vec();
-                (file, text, argv, "haproxy.log")
-            }
-        };
-        fs::write(&file, text).doing("gateway configuration")?;
-        let request = json!({ "op": "start", "name": "gateway", "argv": argv, "out": dir.join(out), "err": dir.join("gateway.err") });
+        let (dir, set_up) = (self.dir_of("lb-1"), self.set_up());
+        fs::write(dir.join(set_up.file), set_up.text).doing("gateway configuration")?;
+        let request = json!({
+            "op": "start", "name": "gateway", "argv": set_up.argv, "out": dir.join(set_up.out),
+            "err": dir.join("gateway.err"), "env": { "XDG_DATA_HOME": dir, "XDG_CONFIG_HOME": dir },
+        });
         self.host("lb-1")?.ask(&request)?;
         let address = gateway_address();
         wait_for("the gateway listens", UP_LIMIT, || std::net::TcpStream::connect(address).ok()).map(drop)
@@ -213,11 +232,27 @@ impl World {
 
     /// Writes the gateway's configuration anew with other members, and has it read.
     pub fn reload_gateway(&mut self, members: &[String]) -> Done {
-        self.plan.gateway.members = members.to_vec();
-        let dir = self.dir_of("lb-1");
-        let text = conf::nginx(&self.plan.gateway, &self.members(), &dir);
-        fs::write(dir.join("nginx.conf"), text).doing("nginx.conf")?;
-        self.host("lb-1")?.ask(&json!({ "op": "signal", "name": "gateway", "signal": "SIGHUP" })).map(drop)
+        self.change_gateway(|gateway| gateway.members = members.to_vec())
+    }
+
+    /// Writes the gateway's configuration anew, and has it read.
+    pub fn change_gateway(&mut self, change: impl FnOnce(&mut Gateway)) -> Done {
+        change(&mut self.plan.gateway);
+        let set_up = self.set_up();
+        fs::write(self.dir_of("lb-1").join(set_up.file), set_up.text).doing("gateway configuration")?;
+        match set_up.reload {
+            Reload::Signal(signal) => {
+                self.host("lb-1")?.ask(&json!({ "op": "signal", "name": "gateway", "signal": signal })).map(drop)
+            }
+            Reload::Command(command) => self.run("lb-1", &command),
+            Reload::Restart => {
+                let before = self.client()?.pause();
+                self.host("lb-1")?.ask(&json!({ "op": "stop", "name": "gateway" }))?;
+                self.start_gateway()?;
+                self.client()?.change(|traffic| *traffic = before);
+                Ok(())
+            }
+        }
     }
 
     fn start_client(&mut self) -> Done {
@@ -266,44 +301,6 @@ impl World {
         self.host(host)?.ask(&json!({ "op": "stop", "name": "shop" })).map(drop)
     }
 
-    /// Sends a signal to an application's leader.
-    pub fn signal_app(&mut self, host: &str, signal: &str) -> Done {
-        self.host(host)?.ask(&json!({ "op": "signal", "name": "shop", "signal": signal })).map(drop)
-    }
-
-    /// Tells an application to misbehave; `{}` tells it to behave.
-    pub fn faults(&self, host: &str, faults: &Value) -> Done {
-        let dir = self.dir_of(host);
-        fs::write(dir.join("faults.new"), faults.to_string()).doing("faults")?;
-        fs::rename(dir.join("faults.new"), dir.join("faults.json")).doing("faults")
-    }
-
-    /// Starts any other program on a host, in a group of its own.
-    pub fn start_other(&mut self, host: &str, name: &str, command: &str, limits: Limits) -> Done {
-        let out = self.dir_of(host).join(format!("{name}.log"));
-        let (groups, home) = self.groups_of(host, name, limits)?;
-        let argv = ["sh", "-c", command];
-        self.host(host)?
-            .ask(&json!({ "op": "start", "name": name, "argv": argv, "out": out, "groups": groups, "home": home }))
-            .map(drop)
-    }
-
-    /// Stops such a program.
-    pub fn stop_other(&mut self, host: &str, name: &str) -> Done {
-        self.host(host)?.ask(&json!({ "op": "stop", "name": name })).map(drop)
-    }
-
-    /// Changes the limits of an application's control group.
-    pub fn limit_app(&mut self, host: &str, limits: Limits) -> Done {
-        let groups = self.groups.as_ref().ok_or("no control groups")?;
-        groups.limit(&format!("{host}-shop"), limits)
-    }
-
-    /// Runs a command on a host.
-    pub fn run(&mut self, host: &str, command: &str) -> Done {
-        self.host(host)?.run(command)
-    }
-
     /// Waits until a host's application accepts connections.
     pub fn wait_served(&self, host: &str) -> Done {
         let address = self.app(host)?.address().parse().doing("address")?;
@@ -321,25 +318,6 @@ impl World {
         })
     }
 
-    /// Power off.
-    pub fn power_off(&mut self, host: &str) -> Done {
-        self.host(host)?.power_off()
-    }
-
-    /// Power on, with application and agent.
-    pub fn power_on(&mut self, host: &str) -> Done {
-        let app = self.app(host)?;
-        self.boot(host, app.number)?;
-        self.start_app(host)?;
-        self.agent(host, true)
-    }
-
-    /// Cuts a host's cable on the service network, or mends it.
-    pub fn cable(&mut self, host: &str, whole: bool) -> Done {
-        let number = self.app(host)?.number;
-        ip(&format!("link set {}-{number} {}", SERVICE.bridge, if whole { "up" } else { "down" }))
-    }
-
     /// Runs the command line of the collector and returns what it printed.
     pub fn ask(&self, arguments: &[&str]) -> Done<String> {
         let out = Command::new(&self.programs.collector).args(arguments).output().doing("why502")?;
@@ -350,7 +328,8 @@ impl World {
 /// What every part of a world last said, for a person who looks for a fault.
 pub fn tails(world: &Path) -> String {
     let mut text = String::new();
-    let logs = ["collector.log", "agent.log", "error.log", "access.log", "haproxy.log", "app.log", "run.log"];
+    let logs =
+        ["collector.log", "agent.log", "gateway.err", "error.log", "access.log", "haproxy.log", "app.log", "run.log"];
     let mut folders: Vec<PathBuf> = fs::read_dir(world).into_iter().flatten().flatten().map(|one| one.path()).collect();
     folders.sort();
     for file in folders.iter().flat_map(|folder| logs.map(|log| folder.join(log))) {
@@ -365,7 +344,7 @@ pub fn tails(world: &Path) -> String {
 
 /// Where clients reach the gateway.
 fn gateway_address() -> std::net::SocketAddr {
-    std::net::SocketAddr::from(([10, 50, 0, GATEWAY], conf::GATEWAY_PORT))
+    std::net::SocketAddr::from(([10, 50, 0, GATEWAY], gateway::PORT))
 }
 
 /// The address of an application by its host's number.

@@ -1,11 +1,11 @@
-//! Answers that the application made, protocol quarrels, timeouts of an instance that works, and what nobody can know.
+//! Answers that the application made, protocol quarrels, and timeouts of an instance that works.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::{ONE, behave, start_again};
-use crate::lab::plan::{App, Gateway, Kind, Plan};
+use super::{ONE, behave};
+use crate::lab::plan::{App, Kind, Plan};
 use crate::lab::story::{Expect, Story};
 
 pub(super) fn all() -> Vec<Story> {
@@ -19,10 +19,8 @@ pub(super) fn all() -> Vec<Story> {
         cache_failure(),
         unavailable(),
         error(),
+        unhandled_exception(),
         gateway_timeout(),
-        unknown_without_agent(),
-        health_failing(),
-        health_slow(),
     ]
 }
 
@@ -48,6 +46,7 @@ fn keepalive_race() -> Story {
 
 fn premature_close() -> Story {
     Story::new("premature_close")
+        .everywhere()
         .expect(Expect::new("premature_close", "app-1", ONE).cites(&["closed"]).advises(&["handler"]))
         .fault(|world| world.faults("app-1", &json!({ "close": "before" })))
         .heal(behave)
@@ -62,13 +61,21 @@ fn reset_before_answer() -> Story {
 
 fn header_too_big() -> Story {
     Story::new("header_too_big")
-        .expect(Expect::new("header_too_big", "app-1", ONE).cites(&["too big"]).advises(&["proxy_buffer_size"]))
-        .fault(|world| world.faults("app-1", &json!({ "header_bytes": 9000 })))
+        .also(&[Kind::Haproxy, Kind::Apache, Kind::Caddy])
+        .expect(Expect::new("header_too_big", "app-1", ONE).cites(&["header"]).advises_setting(&[
+            (Kind::Nginx, "proxy_buffer_size"),
+            (Kind::Haproxy, "tune.bufsize"),
+            (Kind::Envoy, "max_response_headers_kb"),
+            (Kind::Apache, "responsefieldsize"),
+            (Kind::Caddy, "max_response_header"),
+        ]))
+        .fault(|world| world.faults("app-1", &json!({ "header_bytes": 20000 })))
         .heal(behave)
 }
 
 fn not_leader() -> Story {
     Story::new("not_leader")
+        .everywhere()
         .expect(Expect::new("app_not_leader", "app-1", ONE).cites(&["leader"]).advises(&["leader|lock"]))
         .fault(|world| {
             let log = "503: not leader, lock \"shop\" is held by app-2";
@@ -105,14 +112,16 @@ fn cache_failure() -> Story {
 
 fn unavailable() -> Story {
     Story::new("unavailable")
-        .expect(Expect::new("app_unavailable", "app-1", ONE).cites(&["503"]).advises(&["log"]))
+        .everywhere()
+        .expect(Expect::new("app_unavailable", "app-1", ONE).cites(&["503|app_status"]).advises(&["log"]))
         .fault(|world| world.faults("app-1", &json!({ "answer": { "status": 503, "body": "{}" } })))
         .heal(behave)
 }
 
 fn error() -> Story {
     Story::new("error")
-        .expect(Expect::new("app_error", "app-1", ONE).cites(&["500"]).advises(&["log|handler"]))
+        .everywhere()
+        .expect(Expect::new("app_error", "app-1", ONE).cites(&["500|app_status"]).advises(&["log|handler"]))
         .fault(|world| {
             let log = "unhandled error in GET /items: cannot read properties of undefined (reading 'price')";
             world.faults("app-1", &json!({ "answer": { "status": 500, "body": "{}", "log": log } }))
@@ -120,9 +129,21 @@ fn error() -> Story {
         .heal(behave)
 }
 
+/// uvicorn answers 500 for an exception that nobody handles, and tells of it on its standard error.
+fn unhandled_exception() -> Story {
+    let mut plan = Plan::default();
+    plan.apps[0] = App::uvicorn("app-1", ONE, &[]);
+    Story::new("unhandled_exception")
+        .plan(plan)
+        .expect(Expect::new("app_error", "app-1", ONE).cites(&["500|app_status"]).advises(&["log|handler"]))
+        .fault(|world| world.faults("app-1", &json!({ "raise": "no price for item 7" })))
+        .heal(behave)
+}
+
 /// One path is slower than the gateway waits; all others are served as ever.
 fn gateway_timeout() -> Story {
     Story::new("gateway_timeout")
+        .everywhere()
         .expect(
             Expect::new("gateway_timeout", "app-1", ONE).cites(&["/report"]).advises(&["proxy_read_timeout|/report"]),
         )
@@ -131,44 +152,5 @@ fn gateway_timeout() -> Story {
             world.client()?.change(|traffic| traffic.paths = vec!["/", "/items/7", "/items/8", "/report", "/items/9"]);
             Ok(())
         })
-        .heal(behave)
-}
-
-/// Refused, and nobody on that host who could say why.
-fn unknown_without_agent() -> Story {
-    Story::new("unknown_without_agent")
-        .plan(Plan::default().first(|app| App { has_agent: false, ..app }))
-        .expect(Expect::new("unknown", "", ONE).cites(&["refused"]).misses(&["agent"]))
-        .fault(|world| world.signal_app("app-1", "SIGKILL"))
-        .heal(start_again)
-}
-
-/// HAProxy asks for health itself, and has one server only.
-fn checked() -> Plan {
-    let gateway = Gateway { kind: Kind::Haproxy, ..Gateway::default() };
-    Plan { gateway, apps: vec![App::node("app-1", ONE)], ..Plan::default() }
-}
-
-fn health_failing() -> Story {
-    Story::new("health_failing")
-        .needs(&["haproxy"])
-        .plan(checked())
-        .expect(
-            Expect::new("health_endpoint_failing", "app-1", ONE)
-                .cites(&["503", "/health"])
-                .advises(&["/health|depend"]),
-        )
-        .fault(|world| {
-            world.faults("app-1", &json!({ "health": { "status": 503, "body": "{\"database\":\"down\"}" } }))
-        })
-        .heal(behave)
-}
-
-fn health_slow() -> Story {
-    Story::new("health_slow")
-        .needs(&["haproxy"])
-        .plan(checked())
-        .expect(Expect::new("health_endpoint_slow", "app-1", ONE).cites(&["/health"]).advises(&["timeout"]))
-        .fault(|world| world.faults("app-1", &json!({ "health": { "ms": 1600 } })))
         .heal(behave)
 }

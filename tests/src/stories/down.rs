@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{ONE, TWO, start_again};
+use super::{ONE, TWO, UNCHECKED, start_again};
 use crate::lab::cgroup::Limits;
-use crate::lab::plan::{App, Plan};
+use crate::lab::plan::{App, Kind, Plan};
 use crate::lab::story::{Expect, Story};
 use crate::lab::world::upstream;
 
@@ -19,6 +19,9 @@ pub(super) fn all() -> Vec<Story> {
         hung_by_stop(),
         hung_in_a_loop(),
         hung_waiting(),
+        event_loop_blocked(),
+        hung_for_a_while(),
+        killed_and_restarted(),
         bound_to_loopback(),
         host_down(),
         worker_killed(),
@@ -28,9 +31,10 @@ pub(super) fn all() -> Vec<Story> {
 
 fn crashed_by_signal() -> Story {
     Story::new("crashed_by_signal")
+        .everywhere()
         .expect(
             Expect::new("process_crashed", "app-1", ONE)
-                .cites(&["sigsegv|signal 11", "refused"])
+                .cites(&["sigsegv|signal 11", "refused|connect_failed"])
                 .advises(&["restart", "core"]),
         )
         .fault(|world| world.faults("app-1", &json!({ "signal": "SIGSEGV" })))
@@ -39,6 +43,7 @@ fn crashed_by_signal() -> Story {
 
 fn crashed_by_exception() -> Story {
     Story::new("crashed_by_exception")
+        .everywhere()
         .expect(
             Expect::new("process_crashed", "app-1", ONE)
                 .cites(&["exit code 1|code 1", "price list is empty"])
@@ -50,6 +55,7 @@ fn crashed_by_exception() -> Story {
 
 fn killed() -> Story {
     Story::new("killed")
+        .everywhere()
         .expect(Expect::new("process_killed", "app-1", ONE).cites(&["sigkill|signal 9"]).advises(&["kill"]))
         .fault(|world| world.signal_app("app-1", "SIGKILL"))
         .heal(start_again)
@@ -57,6 +63,7 @@ fn killed() -> Story {
 
 fn stopped() -> Story {
     Story::new("stopped")
+        .everywhere()
         .expect(Expect::new("process_stopped", "app-1", ONE).cites(&["exit"]).advises(&["start", "gateway|drain|edge"]))
         .fault(|world| world.stop_app("app-1"))
         .heal(start_again)
@@ -76,6 +83,7 @@ fn never_started() -> Story {
 fn out_of_memory() -> Story {
     let limits = Limits { memory_mib: Some(160), cpu_milli: None };
     Story::new("out_of_memory")
+        .everywhere()
         .needs(&["cgroups"])
         .plan(Plan::default().first(|app| App { limits, ..app }))
         .expect(
@@ -89,6 +97,7 @@ fn out_of_memory() -> Story {
 
 fn hung_by_stop() -> Story {
     Story::new("hung_by_stop")
+        .everywhere()
         .expect(
             Expect::new("process_hung", "app-1", ONE).cites(&["stopped|sigstop"]).advises(&["sigcont|sigstop|stopped"]),
         )
@@ -98,6 +107,7 @@ fn hung_by_stop() -> Story {
 
 fn hung_in_a_loop() -> Story {
     Story::new("hung_in_a_loop")
+        .everywhere()
         .expect(
             Expect::new("process_hung", "app-1", ONE)
                 .cites(&["health", "not answered|no request was answered"])
@@ -119,8 +129,36 @@ fn hung_waiting() -> Story {
         .heal(start_again)
 }
 
+/// A handler of uvicorn's sleeps without awaiting, and with it everything.
+fn event_loop_blocked() -> Story {
+    let mut plan = Plan::default();
+    plan.apps[0] = App::uvicorn("app-1", ONE, &[]);
+    Story::new("event_loop_blocked")
+        .plan(plan)
+        .expect(Expect::new("process_hung", "app-1", ONE).cites(&["health"]).advises(&["stack|liveness|restart"]))
+        .fault(|world| world.faults("app-1", &json!({ "block": true })))
+        .heal(start_again)
+}
+
+/// It goes on by itself after seven seconds.
+fn hung_for_a_while() -> Story {
+    Story::new("hung_for_a_while")
+        .expect(Expect::new("process_hung", "app-1", ONE).advises(&["stack|liveness|restart"]))
+        .fault(|world| world.faults("app-1", &json!({ "spin_ms": 7000 })))
+        .heal(super::behave)
+}
+
+/// Its service manager has it back within two seconds; what killed it is still the news.
+fn killed_and_restarted() -> Story {
+    Story::new("killed_and_restarted")
+        .plan(Plan::default().first(|app| App { restart_ms: Some(2000), ..app }))
+        .expect(Expect::new("process_killed", "app-1", ONE).cites(&["sigkill|signal 9"]).advises(&["kill"]))
+        .fault(|world| world.signal_app("app-1", "SIGKILL"))
+}
+
 fn bound_to_loopback() -> Story {
     Story::new("bound_to_loopback")
+        .also(&UNCHECKED)
         .expect(Expect::new("port_not_listening", "app-1", ONE).cites(&["127.0.0.1:3000"]).advises(&["bind|listen"]))
         .fault(|world| {
             world.stop_app("app-1")?;
@@ -135,6 +173,7 @@ fn bound_to_loopback() -> Story {
 
 fn host_down() -> Story {
     Story::new("host_down")
+        .also(&[Kind::Haproxy, Kind::Envoy, Kind::Caddy])
         .expect(Expect::new("host_down", "app-1", ONE).cites(&["was heard of app-1|silent"]).advises(&["host|power"]))
         .fault(|world| world.power_off("app-1"))
         .heal(|world| world.power_on("app-1"))
@@ -159,6 +198,7 @@ fn worker_killed() -> Story {
 
 fn wrong_upstream() -> Story {
     Story::new("wrong_upstream")
+        .also(&UNCHECKED)
         .expect(Expect::new("wrong_upstream", "", 99).cites(&["10.50.0.99"]).advises(&["10.50.0.99:3000"]))
         .fault(|world| world.reload_gateway(&[upstream(99), upstream(TWO)]))
         .heal(|world| world.reload_gateway(&[upstream(ONE), upstream(TWO)]))

@@ -21,6 +21,8 @@ pub(super) fn all() -> Vec<Story> {
         restarted_by_operator(),
         clients_unharmed(),
         plain_log(),
+        deploy_of_another(),
+        crash_beside_slow_page(),
     ]
 }
 
@@ -130,6 +132,33 @@ fn clients_unharmed() -> Story {
         .expect(Expect::new("process_killed", "app-1", ONE).cites(&["signal 9|sigkill"]))
         .fault(|world| world.signal_app("app-1", "SIGKILL"))
         .heal(start_again)
+}
+
+/// The other instance is being deployed while this one is killed.
+fn deploy_of_another() -> Story {
+    Story::new("deploy_of_another")
+        .expect(Expect::new("process_killed", "app-1", ONE).cites(&["signal 9|sigkill"]).advises(&["kill"]))
+        .fault(|world| {
+            world.ask(&["mark", "deploy", "--service", "shop", "--version", "43", "--host", "app-2"])?;
+            world.signal_app("app-1", "SIGKILL")
+        })
+        .heal(start_again)
+}
+
+/// One instance ends by itself; the other is well but for a page that is slower than the gateway waits.
+fn crash_beside_slow_page() -> Story {
+    Story::new("crash_beside_slow_page")
+        .expect(Expect::new("process_crashed", "app-1", ONE).cites(&["exit code 3|code 3"]).advises(&["restart"]))
+        .expect(Expect::new("gateway_timeout", "app-2", TWO).cites(&["/report"]))
+        .fault(|world| {
+            world.faults("app-2", &json!({ "slow": { "path": "/report", "ms": 8000 } }))?;
+            world.client()?.change(|traffic| traffic.paths = vec!["/", "/items/7", "/items/8", "/report", "/items/9"]);
+            world.faults("app-1", &json!({ "exit": 3 }))
+        })
+        .heal(|world| {
+            world.faults("app-2", &json!({}))?;
+            start_again(world)
+        })
 }
 
 /// nginx's own access format names no upstream: its error log has to.

@@ -6,11 +6,18 @@ use serde_json::json;
 
 use super::{ONE, behave, start_again};
 use crate::lab::cgroup::Limits;
-use crate::lab::plan::{App, Plan};
+use crate::lab::plan::{App, Kind, Plan};
 use crate::lab::story::{Expect, Story};
 
 pub(super) fn all() -> Vec<Story> {
-    vec![cpu_throttled(), accept_queue_overflow(), fd_exhausted(), worker_pool_exhausted()]
+    vec![
+        cpu_throttled(),
+        accept_queue_overflow(),
+        fd_exhausted(),
+        worker_pool_exhausted(),
+        disk_full(),
+        ports_exhausted(),
+    ]
 }
 
 /// Each request needs 15 ms of CPU, a hundred and fifty a second; then the quota is cut to thirty.
@@ -40,6 +47,7 @@ fn accept_queue_overflow() -> Story {
 
 fn fd_exhausted() -> Story {
     Story::new("fd_exhausted")
+        .everywhere()
         .plan(Plan::default().first(|app| App { nofile: Some(128), ..app }))
         .expect(
             Expect::new("fd_exhausted", "app-1", ONE)
@@ -50,11 +58,40 @@ fn fd_exhausted() -> Story {
         .heal(start_again)
 }
 
+/// Each order is written down, until the disk that they are kept on is full.
+fn disk_full() -> Story {
+    Story::new("disk_full")
+        .everywhere()
+        .plan(Plan::default().first(|app| App { disk_kib: Some(256), ..app }))
+        .expect(Expect::new("disk_full", "app-1", ONE).cites(&["space|full"]).advises(&["space|rotat"]))
+        .fault(|world| {
+            let orders = world.dir_of("app-1").join("disk/orders");
+            world.faults("app-1", &json!({ "write": orders }))
+        })
+        .heal(behave)
+}
+
+/// The gateway's host has forty ports to call from, and each call keeps one for a minute.
+fn ports_exhausted() -> Story {
+    let plan = Plan { apps: vec![App::node("app-1", ONE)], ..Plan::default() };
+    Story::new("ports_exhausted")
+        .also(&[Kind::Envoy, Kind::Apache, Kind::Caddy])
+        .plan(plan)
+        .expect(
+            Expect::new("ephemeral_ports_exhausted", "app-1", ONE)
+                .cites(&["port|cannot assign"])
+                .advises(&["ip_local_port_range|keep-alive|keepalive"]),
+        )
+        .fault(|world| world.shell("lb-1", "echo 41000 41039 > /proc/sys/net/ipv4/ip_local_port_range"))
+        .heal(|world| world.shell("lb-1", "echo 20000 60999 > /proc/sys/net/ipv4/ip_local_port_range"))
+}
+
 /// Requests come in bursts that two workers can't serve in time; between bursts they catch up.
 fn worker_pool_exhausted() -> Story {
     let mut plan = Plan::default();
     plan.apps[0] = App::gunicorn("app-1", ONE, &["--workers", "2"]);
     Story::new("worker_pool_exhausted")
+        .everywhere()
         .needs(&["gunicorn"])
         .plan(plan)
         .expect(Expect::new("worker_pool_exhausted", "app-1", ONE).cites(&["wait|queue"]).advises(&["worker"]))

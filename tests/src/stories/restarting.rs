@@ -13,6 +13,7 @@ pub(super) fn all() -> Vec<Story> {
 /// A new release is put in place: stop, another script, start.
 fn deployed() -> Story {
     Story::new("deployed")
+        .everywhere()
         .plan(Plan::default().first(|app| App { release: "v41", ..app }.env("LISTEN_DELAY_MS", 1500)))
         .expect(Expect::new("deploying", "app-1", ONE).cites(&["v42|changed"]).advises(&["drain|readiness"]))
         .fault(|world| {
@@ -37,6 +38,7 @@ fn deployed_by_mark() -> Story {
 /// Its service manager starts it again each time.
 fn crash_looping() -> Story {
     Story::new("crash_looping")
+        .everywhere()
         .plan(Plan::default().first(|app| App { restart_ms: Some(300), ..app }))
         .expect(
             Expect::new("crash_looping", "app-1", ONE)
@@ -50,6 +52,7 @@ fn crash_looping() -> Story {
 /// Restarted as it was; it needs four seconds before it listens.
 fn warming_up() -> Story {
     Story::new("warming_up")
+        .everywhere()
         .plan(Plan::default().first(|app| app.env("LISTEN_DELAY_MS", 4000)))
         .expect(
             Expect::new("warming_up", "app-1", ONE)

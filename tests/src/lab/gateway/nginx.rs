@@ -1,0 +1,84 @@
+//! nginx: no health checks of its own, and two logs.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::{PORT, Reload, SetUp, trusted, words};
+use crate::lab::plan::Gateway;
+
+pub(super) fn set_up(gateway: &Gateway, members: &[String], dir: &Path) -> SetUp {
+    let at = dir.display();
+    SetUp {
+        file: "nginx.conf",
+        text: configuration(gateway, members, dir),
+        argv: words(&format!("nginx -e {at}/error.log -c {at}/nginx.conf")),
+        out: "nginx.out",
+        logs: vec![("access_log", "access.log"), ("error_log", "error.log")],
+        reload: Reload::Signal("SIGHUP"),
+    }
+}
+
+fn configuration(gateway: &Gateway, members: &[String], dir: &Path) -> String {
+    let (at, connections) = (dir.display(), gateway.connections);
+    let format = if gateway.plain_log { "combined" } else { "upstreams" };
+    let (upstream, location) = (upstream(gateway, members), location(gateway, dir));
+    format!(
+        r#"daemon off;
+user root;
+worker_processes 1;
+pid {at}/nginx.pid;
+error_log {at}/error.log;
+events {{ worker_connections {connections}; }}
+http {{
+    log_format upstreams '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
+                         '"$http_referer" "$http_user_agent" $request_time '
+                         '"$upstream_addr" "$upstream_status" "$upstream_connect_time" '
+                         '"$upstream_header_time" "$upstream_response_time" $connection';
+    access_log {at}/access.log {format};
+    client_body_temp_path {at}/tmp-body;
+    proxy_temp_path {at}/tmp-proxy;
+    fastcgi_temp_path {at}/tmp-fastcgi;
+    uwsgi_temp_path {at}/tmp-uwsgi;
+    scgi_temp_path {at}/tmp-scgi;
+    upstream shop {{
+{upstream}    }}
+    server {{
+        listen {PORT};
+        location / {{
+{location}        }}
+    }}
+}}
+"#
+    )
+}
+
+fn upstream(gateway: &Gateway, members: &[String]) -> String {
+    let limits = if gateway.retries { "max_fails=1 fail_timeout=2s" } else { "max_fails=0" };
+    let mut text = String::new();
+    for member in members {
+        let _ = writeln!(text, "        server {member} {limits};");
+    }
+    if gateway.keepalive > 0 {
+        let _ = writeln!(text, "        keepalive {};", gateway.keepalive);
+    }
+    text
+}
+
+fn location(gateway: &Gateway, dir: &Path) -> String {
+    let next = if gateway.retries { "error timeout" } else { "off" };
+    let scheme = if gateway.tls { "https" } else { "http" };
+    let mut settings = vec![
+        format!("proxy_pass {scheme}://shop"),
+        "proxy_http_version 1.1".to_owned(),
+        "proxy_set_header Connection \"\"".to_owned(),
+        format!("proxy_connect_timeout {}s", gateway.connect_s),
+        format!("proxy_read_timeout {}s", gateway.read_s),
+        format!("proxy_next_upstream {next}"),
+        format!("proxy_buffer_size {}k", gateway.header_kib),
+    ];
+    if gateway.tls {
+        let trusted = format!("proxy_ssl_trusted_certificate {}", trusted(dir));
+        settings.extend(["proxy_ssl_verify on".to_owned(), "proxy_ssl_name shop.example".to_owned(), trusted]);
+    }
+    settings.iter().map(|setting| format!("            {setting};\n")).collect()
+}
