@@ -5,6 +5,7 @@
 
 mod history;
 mod locate;
+mod whereabouts;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,8 +15,11 @@ use serde::{Deserialize, Serialize};
 pub use history::{History, silence_limit_us};
 pub use locate::Place;
 
+use whereabouts::Whereabouts;
+
 use crate::model::{
-    EventKind, Failure, GatewayState, Hello, HostState, Mark, Record, RecordKind, Report, SamplerStatus, UpstreamSample,
+    EventKind, Failure, GatewayState, Hello, HostSample, HostState, Mark, Record, RecordKind, Report, SamplerStatus,
+    UpstreamSample,
 };
 
 /// Marks kept.
@@ -31,6 +35,8 @@ pub struct Fleet {
     /// Shared with frozen copies of the fleet; what changes is copied first.
     hosts: BTreeMap<String, Arc<HostEntry>>,
     marks: VecDeque<(i64, Mark)>,
+    /// Follows from `hosts`; shared like them.
+    whereabouts: Arc<Whereabouts>,
 }
 
 /// One host: what queries show and what evidence is drawn from.
@@ -46,15 +52,21 @@ impl Fleet {
     /// A fleet of one host.
     pub fn of(state: Arc<HostState>) -> Self {
         let name = state.name.clone();
+        let mut whereabouts = Whereabouts::default();
+        whereabouts.moved(&name, &HostState::default(), &state);
         let entry = HostEntry { state, history: History::default() };
-        Self { hosts: BTreeMap::from([(name, Arc::new(entry))]), marks: VecDeque::new() }
+        let hosts = BTreeMap::from([(name, Arc::new(entry))]);
+        Self { hosts, marks: VecDeque::new(), whereabouts: Arc::new(whereabouts) }
     }
 
     /// Folds one record.
     pub fn apply(&mut self, record: &Record) {
         let now_us = record.received_us;
         match &record.kind {
-            RecordKind::Hello(hello) => self.hello(hello, now_us),
+            RecordKind::Hello(hello) => self.moving(&hello.host, |fleet| fleet.hello(hello, now_us)),
+            RecordKind::Report(report) if self.has_new_addresses(report) => {
+                self.moving(&report.host, |fleet| fleet.report(report, now_us));
+            }
             RecordKind::Report(report) => self.report(report, now_us),
             RecordKind::StreamEnded { host, .. } => {
                 if let Some(entry) = self.hosts.get_mut(host) {
@@ -89,6 +101,21 @@ impl Fleet {
                 && mark.service == service
                 && (mark.host.is_empty() || mark.host == host)
         })
+    }
+
+    /// Folds something that may change where a host is.
+    fn moving(&mut self, name: &str, fold: impl FnOnce(&mut Self)) {
+        let state = |fleet: &Self| fleet.hosts.get(name).map(|entry| entry.state.clone()).unwrap_or_default();
+        let before = state(self);
+        fold(self);
+        let now = state(self);
+        Arc::make_mut(&mut self.whereabouts).moved(name, &before, &now);
+    }
+
+    fn has_new_addresses(&self, report: &Report) -> bool {
+        let before = self.hosts.get(&report.host).and_then(|entry| entry.state.sample.as_deref());
+        let now = report.host_sample.as_ref();
+        now.is_some_and(|now| !before.into_iter().flat_map(HostSample::addresses).eq(now.addresses()))
     }
 
     fn hello(&mut self, hello: &Hello, now_us: i64) {

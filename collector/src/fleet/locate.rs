@@ -33,9 +33,15 @@ impl Fleet {
             Address::Ip(address) => address.ip().is_loopback(),
             _ => return Place::default(),
         };
+        let gateway_host = self.hosts.get_key_value(gateway_host);
+        let candidates: Vec<&String> = match local {
+            true => gateway_host.into_iter().map(|(name, _)| name).collect(),
+            false => self.whereabouts.of(upstream).into_iter().collect(),
+        };
         let mut best: Option<(Option<Claim>, &str, Option<String>)> = None;
-        for (name, entry) in &self.hosts {
-            let candidate = if local { name == gateway_host } else { entry.has_address(upstream) };
+        for name in candidates {
+            let Some(entry) = self.hosts.get(name) else { continue };
+            let candidate = local || entry.has_address(upstream);
             let claim = entry.claim(upstream);
             let declared = !local && matches!(&claim, Some((Claim::Declared, _)));
             if !candidate && !declared {
@@ -54,8 +60,8 @@ impl HostEntry {
     /// Whether an interface of the host has the upstream's address.
     fn has_address(&self, upstream: &Address) -> bool {
         let Some(ip) = upstream.ip() else { return false };
-        let interfaces = self.state.sample.iter().flat_map(|sample| &sample.interfaces);
-        interfaces.flat_map(|interface| &interface.addresses).any(|address| address.parse() == Ok(ip))
+        let mut addresses = self.state.sample.iter().flat_map(|sample| sample.addresses());
+        addresses.any(|address| address.parse() == Ok(ip))
     }
 
     /// The service that claims an address most surely.
@@ -88,5 +94,46 @@ impl HostEntry {
 
     fn has_address_or_local(&self, upstream: &Address) -> bool {
         upstream.ip().is_some_and(|ip| ip.is_loopback()) || self.has_address(upstream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Hello, HostSample, InterfaceSample, Record, RecordKind, Report, ServiceConfig};
+
+    fn hello(host: &str, listen: &str) -> RecordKind {
+        let service = ServiceConfig { name: "api".into(), listen: vec![listen.into()], ..Default::default() };
+        RecordKind::Hello(Hello { host: host.into(), services: vec![service], ..Default::default() })
+    }
+
+    fn addressed(host: &str, ip: &str) -> RecordKind {
+        let interfaces = vec![InterfaceSample { addresses: vec![ip.into()], ..Default::default() }];
+        let host_sample = Some(HostSample { interfaces, ..Default::default() });
+        RecordKind::Report(Box::new(Report { host: host.into(), host_sample, ..Default::default() }))
+    }
+
+    fn found(fleet: &Fleet, upstream: &str) -> Option<String> {
+        fleet.locate("lb-1", &Address::parse(upstream)).host
+    }
+
+    #[test]
+    fn an_address_is_found_where_it_is_now() {
+        let mut fleet = Fleet::default();
+        let mut fold = |kind| fleet.apply(&Record { received_us: 1, kind });
+        fold(hello("app-1", "3000"));
+        fold(addressed("app-1", "10.0.0.1"));
+        fold(addressed("app-2", "10.0.0.2"));
+        fold(hello("app-3", "10.0.0.9:3000"));
+        assert_eq!(found(&fleet, "10.0.0.1:3000").as_deref(), Some("app-1"));
+        assert_eq!(found(&fleet, "10.0.0.9:3000").as_deref(), Some("app-3"), "declared, though no interface has it");
+        let mut fold = |kind| fleet.apply(&Record { received_us: 2, kind });
+        fold(addressed("app-1", "10.0.0.5"));
+        fold(addressed("app-2", "10.0.0.1"));
+        fold(hello("app-3", "10.0.0.8:3000"));
+        assert_eq!(found(&fleet, "10.0.0.1:3000").as_deref(), Some("app-2"));
+        assert_eq!(found(&fleet, "10.0.0.5:3000").as_deref(), Some("app-1"));
+        assert_eq!(found(&fleet, "10.0.0.9:3000"), None);
+        assert_eq!(found(&fleet, "127.0.0.1:3000"), None, "lb-1 itself is not known");
     }
 }

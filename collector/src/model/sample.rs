@@ -47,6 +47,13 @@ pub struct HostSample {
     pub default_route: Option<bool>,
 }
 
+impl HostSample {
+    /// The addresses of all its interfaces.
+    pub fn addresses(&self) -> impl Iterator<Item = &String> {
+        self.interfaces.iter().flat_map(|interface| &interface.addresses)
+    }
+}
+
 /// Pressure stall information: share of the stretch in which tasks waited, 0 to 1 (Documentation/accounting/psi.rst).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Pressure {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::alerts::{alerts_doc, silences_doc};
 use super::document::*;
-use super::fleet::{Addresses, gateway_docs, host_doc, instance_docs, status_doc};
+use super::fleet::{Addresses, gateway_docs, host_doc, instances, status_doc};
 use super::question::{BadQuestion, Question};
 use super::{View, incident_doc, incidents, why};
 use crate::model::CATALOGUE;
@@ -35,7 +35,8 @@ pub fn answer(view: &View, question: &Question) -> Result<Answer, BadQuestion> {
             Answer::new(&HostsDoc { at: stamp(view.at_us), kept_since: kept_since(view), hosts }, found)
         }
         Question::Instances(_) => {
-            let mut instances: Vec<InstanceDoc> = view.hosts.iter().flat_map(|host| instance_docs(host)).collect();
+            let docs = view.hosts.iter().flat_map(|host| instances(host)).map(|one| one.doc());
+            let mut instances: Vec<InstanceDoc> = docs.collect();
             instances.sort_by(|a, b| (&a.service, &a.host).cmp(&(&b.service, &b.host)));
             let found = !instances.is_empty();
             Answer::new(&InstancesDoc { at: stamp(view.at_us), kept_since: kept_since(view), instances }, found)

@@ -51,18 +51,55 @@ fn service_names(host: &HostState) -> std::collections::BTreeSet<&String> {
     host.services.keys().chain(host.instances.keys()).collect()
 }
 
+/// A service on a host of which nothing has been read.
+static UNREAD: InstanceState = InstanceState { sample: None, health: None, last_start_us: None, last_exit: None };
+
+/// An instance, before it is written out: most questions pass over most of them.
+pub struct Instance<'a> {
+    host: &'a HostState,
+    service: &'a str,
+    /// Where gateways reach it, as configured.
+    configured: &'a [String],
+    state: &'a InstanceState,
+}
+
 /// The instances of a host.
-pub fn instance_docs(host: &HostState) -> impl Iterator<Item = InstanceDoc> + '_ {
-    let empty = InstanceState::default;
-    service_names(host).into_iter().map(move |service| {
-        let state = host.instances.get(service).cloned().unwrap_or_else(empty);
-        instance_doc(host, service, &state)
+pub fn instances(host: &HostState) -> impl Iterator<Item = Instance<'_>> {
+    service_names(host).into_iter().map(move |service| Instance {
+        host,
+        service,
+        configured: host.services.get(service).map(|config| config.listen.as_slice()).unwrap_or_default(),
+        state: host.instances.get(service).unwrap_or(&UNREAD),
     })
 }
 
-fn instance_doc(host: &HostState, service: &str, state: &InstanceState) -> InstanceDoc {
+impl<'a> Instance<'a> {
+    /// The service.
+    pub fn service(&self) -> &'a str {
+        self.service
+    }
+
+    /// Whether gateways reach it at an address: where it is configured, or else where it listens.
+    pub fn is_at(&self, address: &str) -> bool {
+        let listeners = self.state.sample.iter().flat_map(|one| &one.listeners);
+        self.configured.iter().any(|one| one == address)
+            || (self.configured.is_empty() && listeners.into_iter().any(|one| one.address == address))
+    }
+
+    /// The word for its state.
+    pub fn state(&self) -> &'static str {
+        instance_state(self.host, self.configured, self.state)
+    }
+
+    /// Its document.
+    pub fn doc(&self) -> InstanceDoc {
+        instance_doc(self)
+    }
+}
+
+fn instance_doc(instance: &Instance<'_>) -> InstanceDoc {
+    let Instance { host, service, configured, state } = *instance;
     let sample = state.sample.as_deref();
-    let configured = host.services.get(service).map(|config| config.listen.clone()).unwrap_or_default();
     let listeners = sample.map(|one| one.listeners.as_slice()).unwrap_or_default();
     let fullest = listeners.iter().max_by_key(|one| one.queue).map(|one| (one.queue, one.queue_limit));
     // Of no process there is nothing to add up: absent, not 0.
@@ -71,8 +108,8 @@ fn instance_doc(host: &HostState, service: &str, state: &InstanceState) -> Insta
     InstanceDoc {
         service: service.to_owned(),
         host: host.name.clone(),
-        state: instance_state(host, &configured, state).to_owned(),
-        listen: if configured.is_empty() { actual() } else { configured },
+        state: instance.state().to_owned(),
+        listen: if configured.is_empty() { actual() } else { configured.to_vec() },
         processes: sample.map(|one| one.process_count),
         cpu_ratio: running.and_then(|one| one.processes.iter().map(|process| process.cpu_ratio).sum()),
         rss_bytes: running
@@ -220,13 +257,15 @@ pub fn status_doc(view: &View) -> StatusDoc {
         collector: collector_doc(&view.stats),
         ..StatusDoc::default()
     };
+    let mut instance_states: BTreeMap<&str, u64> = BTreeMap::new();
     for host in &view.hosts {
         *doc.hosts.entry(host_state(host).to_owned()).or_default() += 1;
-        for instance in instance_docs(host) {
-            *doc.instances.entry(instance.state).or_default() += 1;
+        for instance in instances(host) {
+            *instance_states.entry(instance.state()).or_default() += 1;
         }
         doc.gateways += host.gateways.len() as u64;
     }
+    doc.instances = instance_states.into_iter().map(|(state, count)| (state.to_owned(), count)).collect();
     for incident in &view.incidents {
         *doc.incidents.entry(incident.state.id().to_owned()).or_default() += 1;
     }

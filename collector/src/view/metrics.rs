@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
-use super::fleet::{host_state, instance_docs};
+use super::fleet::{self, host_state};
 use super::{Stats, View};
 use crate::model::{Incident, IncidentState};
 
@@ -149,11 +149,11 @@ fn labels(incident: &Incident) -> Labels {
 
 fn fleet(page: &mut Page, view: &View) {
     let mut hosts = BTreeMap::from(["up", "silent", "stopped"].map(|state| (state, 0)));
-    let (mut instances, mut versions) = (BTreeMap::<String, u64>::new(), BTreeMap::<&str, u64>::new());
+    let (mut instances, mut versions) = (BTreeMap::<&str, u64>::new(), BTreeMap::<&str, u64>::new());
     let (mut impaired, mut unparsed) = (0, 0);
     for host in &view.hosts {
         *hosts.entry(host_state(host)).or_default() += 1;
-        instance_docs(host).for_each(|one| *instances.entry(one.state).or_default() += 1);
+        fleet::instances(host).for_each(|one| *instances.entry(one.state()).or_default() += 1);
         let version = host.agent_version.as_str();
         let known = versions.len() < VERSIONS_MAX || versions.contains_key(version);
         *versions.entry(if known { version } else { OTHER }).or_default() += 1;
@@ -161,12 +161,7 @@ fn fleet(page: &mut Page, view: &View) {
         unparsed += host.gateways.values().map(|gateway| gateway.unparsed).sum::<u64>();
     }
     page.by("why502_hosts", "Hosts by state.", "state", hosts);
-    page.by(
-        "why502_instances",
-        "Instances by state.",
-        "state",
-        instances.iter().map(|(state, n)| (state.as_str(), *n)),
-    );
+    page.by("why502_instances", "Instances by state.", "state", instances);
     page.by("why502_agents", "Hosts by their agent's version.", "version", versions);
     page.one("why502_hosts_impaired", "gauge", "Hosts whose agent does not see all it should.", impaired);
     page.one("why502_gateway_lines_unparsed", "gauge", "Lines of gateways' logs that were not understood.", unparsed);

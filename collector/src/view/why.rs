@@ -1,10 +1,10 @@
 //! What is wrong with a target, and a verdict as a sentence.
 
 use super::document::{IncidentsDoc, NowDoc, stamp};
-use super::fleet::{Addresses, gateway_docs, host_doc, instance_docs};
+use super::fleet::{Addresses, gateway_docs, host_doc, instances};
 use super::question::{BadQuestion, parse_time};
 use super::{View, incident_doc, incidents};
-use crate::model::{Cause, Incident};
+use crate::model::{Cause, HostState, Incident};
 
 /// The incidents of a target, newest first, and what is known of it now.
 pub fn document(view: &View, target: &str, at: Option<&str>, since_us: i64) -> Result<IncidentsDoc, BadQuestion> {
@@ -69,13 +69,13 @@ fn now(view: &View, target: &str) -> NowDoc {
                 && one.host.as_deref() == Some(host)
         })
     };
-    let instances = view.hosts.iter().flat_map(|host| instance_docs(host)).filter(|one| {
-        one.service == target
-            || one.host == target
-            || one.listen.iter().any(|listen| listen == target)
-            || behind(&one.service, &one.host)
-    });
-    let instances = instances.collect();
+    let concerned = |host: &HostState| {
+        let chosen = instances(host).filter(|one| {
+            one.service() == target || host.name == target || one.is_at(target) || behind(one.service(), &host.name)
+        });
+        chosen.map(|one| one.doc()).collect::<Vec<_>>()
+    };
+    let instances = view.hosts.iter().flat_map(|host| concerned(host)).collect();
     let hosts = view.hosts.iter().filter(|host| host.name == target).map(|host| host_doc(host)).collect();
     NowDoc { at: stamp(view.at_us), hosts, instances, upstreams }
 }
