@@ -141,6 +141,8 @@ else
 fi
 [ "$status" = 0 ] || [ "$failed" -gt 0 ] || fail "the tests did not build or run"
 
+check "nothing is lost: the short form of torture" target/debug/torture
+
 build_static_agent() {
     RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release -p why502-agent --target "$agent_target"
 }

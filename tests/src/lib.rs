@@ -6,3 +6,4 @@ pub mod fleet;
 pub mod lab;
 pub mod programs;
 pub mod stories;
+pub mod torture;

@@ -1,0 +1,90 @@
+//! Losing nothing, tried hard: journals cut and flipped, disks that fill, fail and forget, collectors that are killed,
+//! reports that come twice and out of order. Each trial prints its figures and fails with what was wrong.
+
+use std::path::PathBuf;
+
+mod damage;
+mod disk;
+mod kill;
+mod lossy;
+mod replayed;
+
+/// How long a trial may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// Seconds.
+    Short,
+    /// As long as the figures of the requirements ask for.
+    Full,
+}
+
+impl Size {
+    /// One number or the other.
+    pub fn pick<T>(self, short: T, full: T) -> T {
+        match self {
+            Self::Short => short,
+            Self::Full => full,
+        }
+    }
+}
+
+/// What a trial gives: its figures, or what was wrong.
+pub type Outcome = Result<String, String>;
+
+/// A trial.
+pub struct Trial {
+    /// Its name.
+    pub name: &'static str,
+    /// What is done, and what must hold.
+    pub about: &'static str,
+    /// Does it.
+    pub run: fn(Size) -> Outcome,
+}
+
+/// Every trial.
+pub fn all() -> Vec<Trial> {
+    let trial = |name, about, run| Trial { name, about, run };
+    vec![
+        trial("journal-cut", "cut at every byte: it opens with the exact records before the cut", damage::cut),
+        trial("journal-flip", "every bit flipped: at most the record it is in is lost, and told", damage::flip),
+        trial("power-loss", "unsynced writes dropped: nothing that was committed is lost", lossy::power_loss),
+        trial("disk-full", "no space at every write: refused, never acknowledged, goes on by itself", lossy::disk_full),
+        trial("sync-fails", "an I/O error on sync: never tried again, never acknowledged", lossy::sync_fails),
+        trial("replayed", "reports twice and out of order: the journal of the clean run", replayed::run),
+        trial("kill", "kill -9 of the collector: nothing acknowledged is lost, nothing taken twice", kill::run),
+    ]
+}
+
+/// The same numbers at every run, so that a failure can be had again (xorshift64).
+#[derive(Debug, Clone)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// From a seed.
+    pub fn new(seed: u64) -> Self {
+        // Neighbouring seeds must not begin alike, and 0 would stay 0.
+        Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound.max(1)
+    }
+}
+
+/// A folder in memory where there is one: millions of starts must not wear a disk.
+fn folder() -> Result<tempfile::TempDir, String> {
+    let memory = PathBuf::from("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.map_err(|error| format!("temporary folder: {error}"))
+}
+
+/// The payload of a record: what it must be is told by its number.
+fn payload(index: u64) -> Vec<u8> {
+    let mut dice = Dice::new(index);
+    let len = 40 + dice.below(900) as usize;
+    (0..len).map(|_| dice.below(256) as u8).collect()
+}
