@@ -55,7 +55,7 @@ add_counts() {
 # program:package pairs of Debian; sbin is not in everybody's path.
 PATH=$PATH:/usr/sbin:/sbin
 needed=(cc:gcc cc:libc6-dev nginx:nginx haproxy:haproxy apache2:apache2 node:nodejs gunicorn:gunicorn uvicorn:uvicorn openssl:openssl
-    iptables:iptables ip:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager file:file unshare:util-linux ps:procps)
+    iptables:iptables ip:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager rpmbuild:rpm systemd-analyze:systemd file:file unshare:util-linux ps:procps)
 
 missing_packages() {
     local pair missing=()
@@ -142,6 +142,13 @@ fi
 [ "$status" = 0 ] || [ "$failed" -gt 0 ] || fail "the tests did not build or run"
 
 check "nothing is lost: the short form of torture" target/debug/torture
+say "packages"
+tests/packages.sh
+case $? in
+    0) passed=$((passed + 1)) ;;
+    77) skip "packages: they can't be built and installed here" ;;
+    *) fail "packages" ;;
+esac
 
 build_static_agent() {
     RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release -p why502-agent --target "$agent_target"

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::check::{self, Verdict};
 use crate::config::{self, Config, Fault, Loaded};
@@ -90,6 +90,11 @@ impl From<LogArg> for Log {
             LogArg::All => Self::All,
         }
     }
+}
+
+/// The command line as manual pages and completions are made from it.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command that the arguments name.

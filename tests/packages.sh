@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# The packages, held against dpkg, rpm and systemd's own judgement: tests/packages.sh. Installing happens on an overlay of
+# this machine's root in a mount namespace of its own, so nothing of it stays. Exit 77: it can't be done here.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ "${1:-}" != --inside ]; then
+    for tool in dpkg-deb rpmbuild systemd-analyze unshare; do
+        command -v "$tool" >/dev/null || { echo "there is no $tool" >&2; exit 77; }
+    done
+    [ "$(id -u)" = 0 ] || { echo "installing packages needs root" >&2; exit 77; }
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    deploy/package.sh --dev --out "$work/packages" >/dev/null
+    unshare --mount --propagation private "$0" --inside "$work"
+    exit
+fi
+work=$2
+
+fail() { echo "FAILED: $1" >&2; exit 1; }
+
+# ---- what the units allow ----
+
+for unit in deploy/units/*.service; do
+    # In tenths: at most 2.0.
+    systemd-analyze security --offline=true --no-pager --threshold=20 "$PWD/$unit" | tail -1 || fail "$unit allows too much"
+done
+
+# ---- what rpm says of its packages ----
+
+for program in why502 why502-agent; do
+    rpm -qpl "$work/packages/$program"-[0-9]*.rpm 2>/dev/null >"$work/list"
+    for file in "/usr/bin/$program" "/usr/lib/systemd/system/$program.service" "/usr/share/man/man1/$program.1.gz"; do
+        grep -qx "$file" "$work/list" || fail "the rpm of $program has no $file"
+    done
+done
+rpm -qp --configfiles "$work/packages"/why502-[0-9]*.rpm 2>/dev/null | grep -qx /etc/why502/collector.toml ||
+    fail "an upgrade by rpm would lose the configuration"
+
+# ---- install, upgrade, remove, purge with dpkg, on an overlay ----
+
+mkdir "$work/tmpfs" && mount -t tmpfs tmpfs "$work/tmpfs"
+mkdir "$work/tmpfs/upper" "$work/tmpfs/work" "$work/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$work/tmpfs/upper,workdir=$work/tmpfs/work" "$work/root"
+for folder in proc dev; do mount --rbind "/$folder" "$work/root/$folder"; done
+cp "$work/packages"/*.deb "$work/root/tmp/"
+on_overlay() { chroot "$work/root" /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -ec "$1"; }
+installed() { on_overlay 'dpkg -i --force-confold /tmp/why502*.deb' >"$work/dpkg" 2>&1 || { cat "$work/dpkg" >&2; fail "dpkg -i"; }; }
+
+installed
+on_overlay 'id why502 && id why502-agent' >/dev/null || fail "the users are missing"
+on_overlay 'why502-agent validate --config /etc/why502/agent.toml' >/dev/null || fail "the agent's configuration does not hold"
+on_overlay 'test "$(stat -c %a:%G /etc/why502/collector.toml)" = 640:why502' || fail "others may read the configuration"
+on_overlay 'install -d -o why502 /var/lib/why502 && sed -i "s/:502[01]\"/:0\"/" /etc/why502/collector.toml'
+# As its own user, with the packaged configuration, and without any capability.
+chroot "$work/root" setpriv --reuid why502 --regid why502 --clear-groups --bounding-set -all --no-new-privs \
+    why502 serve --config /etc/why502/collector.toml 2>"$work/log" &
+collector=$!
+for _ in $(seq 100); do grep -q 'api listening' "$work/log" && break; sleep 0.1; done
+api=$(sed -n 's/.*api listening on \(.*\)/\1/p' "$work/log")
+on_overlay "why502 --collector $api status" | grep -q '^collector' || { cat "$work/log" >&2; fail "no answer"; }
+kill "$collector" && wait "$collector" || fail "it did not end in good order"
+
+installed
+on_overlay 'grep -q ":0\"" /etc/why502/collector.toml' || fail "an upgrade changed the configuration"
+on_overlay 'test -d /var/lib/why502/journal' || fail "an upgrade lost the state"
+on_overlay 'dpkg -r why502 why502-agent && test ! -e /usr/bin/why502 && test -d /var/lib/why502/journal && test -e /etc/why502/agent.toml' \
+    >/dev/null || fail "removing takes too much or too little"
+on_overlay 'dpkg -P why502 why502-agent && test ! -e /var/lib/why502 && test ! -e /etc/why502/agent.toml' >/dev/null ||
+    fail "purging leaves something"
+echo "packages: deb installed, upgraded, removed and purged; rpm listed; units judged"
