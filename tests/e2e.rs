@@ -7,6 +7,8 @@
 mod feeds;
 #[path = "e2e/hook.rs"]
 mod hook;
+#[path = "e2e/listening.rs"]
+mod listening;
 #[path = "e2e/packed.rs"]
 mod packed;
 #[path = "e2e/parts.rs"]
@@ -14,6 +16,7 @@ mod parts;
 
 use std::fs;
 
+use listening::Listening;
 use parts::{Parts, run, until};
 use why502_tests::programs;
 
@@ -89,4 +92,32 @@ fn an_agent_starts_without_its_logs_and_takes_them_up_when_they_come() {
     parts.create_logs();
     parts.refused(2);
     assert_eq!(parts.incident(2)["upstream"], parts::UPSTREAM);
+}
+
+#[test]
+fn what_haproxy_sends_to_the_agents_sockets_becomes_an_incident() {
+    for scheme in ["udp", "unixgram"] {
+        let listening = Listening::haproxy(scheme);
+        listening.fail_until_incident();
+        let source = listening.source();
+        assert!(source["failures"].as_u64() > Some(0) && source["unparsed"] == 0, "{source:#}");
+        assert_eq!(source["fault"], "", "{source:#}");
+    }
+}
+
+#[test]
+fn what_nginx_sends_by_syslog_becomes_an_incident_with_its_reason() {
+    let listening = Listening::nginx();
+    let incident = listening.fail_until_incident();
+    let told = incident["evidence"].to_string();
+    assert!(told.contains("refused"), "the reason stands in the error log only: {incident:#}");
+    assert_eq!(listening.source()["unparsed"], 0, "{:#}", listening.source());
+}
+
+#[test]
+fn pushed_json_lines_become_an_incident() {
+    let listening = Listening::pushing();
+    assert_eq!(listening.push_failure(), "204");
+    until("an incident opens", || listening.incident());
+    assert_eq!(listening.source()["failures"], 1);
 }

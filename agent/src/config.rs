@@ -158,8 +158,34 @@ pub struct Gateway {
     pub config: Option<PathBuf>,
     /// Its access log's format, in its own words.
     pub format: Option<String>,
-    /// Where it sends its log instead of files: `udp://`, `tcp://`, `unixgram://`, `http://`.
-    pub listen: Option<String>,
+    /// Where it sends its log, instead of files or beside them.
+    pub listen: Option<LogListen>,
+    /// Of syslog messages only those of this program are its. None: all are.
+    pub program: Option<String>,
+}
+
+/// Where a gateway sends its log to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogListen {
+    /// Syslog, a datagram a message.
+    Udp(SocketAddr),
+    /// Syslog, messages by octet count or by line.
+    Tcp(SocketAddr),
+    /// Syslog, a datagram a message, at this path.
+    Unixgram(PathBuf),
+    /// Pushed JSON lines.
+    Http(SocketAddr),
+}
+
+impl fmt::Display for LogListen {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(address) => write!(out, "udp://{address}"),
+            Self::Tcp(address) => write!(out, "tcp://{address}"),
+            Self::Unixgram(path) => write!(out, "unixgram://{}", path.display()),
+            Self::Http(address) => write!(out, "http://{address}"),
+        }
+    }
 }
 
 #[cfg(test)]

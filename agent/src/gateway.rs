@@ -36,7 +36,7 @@ mod traefik;
 mod varnish;
 
 pub use join::Joiner;
-pub use line::LIMIT_BYTES as LINE_LIMIT_BYTES;
+pub use line::{LIMIT_BYTES as LINE_LIMIT_BYTES, program as syslog_program};
 pub use model::*;
 pub use record::*;
 pub use stamp::Zone;

@@ -12,8 +12,8 @@ mod count;
 mod failure;
 mod files;
 mod flood;
-mod follow;
 mod setting;
+mod source;
 mod target;
 
 use std::path::Path;
@@ -25,13 +25,14 @@ use why502_proto::v1;
 use crate::budget::{self, Budget};
 use crate::config::Gateway;
 use crate::gateway::{self, FormatError, Joiner, Kind, Line, Log, Reader, Record, Signal, Zone};
+use crate::listen::Inbox;
 use crate::sampler::probe::ProbeRequest;
-use crate::sampler::{Mark, Observed, Status, unix_now_us};
-use crate::tail::{self, Positions};
+use crate::sampler::{Mark, Observed, unix_now_us};
+use crate::tail::{self, Group, Positions};
 use count::Counts;
 use flood::Flood;
-use follow::{Followed, Told};
 use setting::Setting;
+use source::{Source, Told};
 use target::Targets;
 
 /// Between two rounds where nothing new was found.
@@ -88,8 +89,9 @@ pub struct Watch {
     interval: Duration,
     zone: Zone,
     setting: Setting,
-    access: Option<Followed>,
-    error: Option<Followed>,
+    /// What it says of requests: files, a socket, or both.
+    access: Vec<Source>,
+    error: Option<Source>,
     joiner: Joiner,
     counts: Counts,
     flood: Flood,
@@ -102,8 +104,8 @@ pub struct Watch {
     failed: Option<Instant>,
     /// When there was last more to read than the budget allowed.
     slow: Option<Instant>,
-    /// The place in the error log at a time, which is told once the joiner holds nothing from before it.
-    error_mark: Option<(Instant, Mark)>,
+    /// The places in the error log at a time, which are told once the joiner holds nothing from before it.
+    error_marks: Option<(Instant, Vec<Mark>)>,
     configuration_told: bool,
 }
 
@@ -116,17 +118,29 @@ struct Read {
 }
 
 impl Watch {
-    /// Reads the gateway's configuration and takes up its logs where they were left.
-    pub fn new(gateway: Gateway, interval: Duration, positions: &Positions, now: Instant) -> Self {
+    /// Reads the gateway's configuration and takes up its logs where they were left. The inbox is what comes in where the
+    /// gateway is listened for.
+    pub fn new(
+        gateway: Gateway,
+        interval: Duration,
+        positions: &Positions,
+        inbox: Option<Inbox>,
+        now: Instant,
+    ) -> Self {
         let zone = crate::read::host_zone();
         let setting = Setting::read(&gateway, now);
-        let follow = |path: &Path, log: Log| {
+        let files = |path: &Path, log: Log| {
             let (reader, fault) = reader(&gateway, &setting, log, &zone);
-            Followed::new(path.to_owned(), positions.get(path), reader, fault)
+            Source::files(Group::new(path.to_owned(), positions, now), reader, fault)
         };
-        let access = gateway.access_log.as_deref().map(|path| follow(path, access_kind(&gateway)));
+        let mut access: Vec<Source> =
+            gateway.access_log.iter().map(|path| files(path, access_kind(&gateway))).collect();
+        if let (Some(listen), Some(inbox)) = (&gateway.listen, inbox) {
+            let (reader, fault) = reader(&gateway, &setting, Log::All, &zone);
+            access.push(Source::socket(listen, gateway.program.clone(), inbox, reader, fault));
+        }
         let error_log = gateway.error_log.as_deref().filter(|path| gateway.access_log.as_deref() != Some(path));
-        let error = error_log.map(|path| follow(path, Log::Error));
+        let error = error_log.map(|path| files(path, Log::Error));
         Self {
             counts: Counts::new(&gateway.name, unix_now_us()),
             gateway,
@@ -144,7 +158,7 @@ impl Watch {
             flushed: now,
             failed: None,
             slow: None,
-            error_mark: None,
+            error_marks: None,
             configuration_told: false,
         }
     }
@@ -166,16 +180,17 @@ impl Watch {
         told |= self.flush(now, now_us, stopping, out);
         self.mark(now, told, stopping, out);
         let slow = self.slow.is_some_and(|at| now.saturating_duration_since(at) < budget::TOLD);
-        let logs = self.access.iter_mut().chain(&mut self.error);
-        out.extend(logs.filter_map(|log| log.status(slow)).map(Observed::Status));
+        let sources = self.access.iter_mut().chain(&mut self.error);
+        out.extend(sources.filter_map(|source| source.status(slow)).map(Observed::Status));
         more
     }
 
     fn refresh(&mut self, now: Instant, now_us: i64, out: &mut Vec<Observed>) {
         if self.setting.refresh(&self.gateway, now) {
             self.configuration_told = false;
-            if let Some(access) = &mut self.access {
-                let (reader, fault) = reader(&self.gateway, &self.setting, access_kind(&self.gateway), &self.zone);
+            for access in &mut self.access {
+                let log = if access.is_socket() { Log::All } else { access_kind(&self.gateway) };
+                let (reader, fault) = reader(&self.gateway, &self.setting, log, &self.zone);
                 access.set_reader(reader, fault);
             }
         }
@@ -185,10 +200,6 @@ impl Watch {
                 tracing::warn!(gateway = %self.gateway.name, "its log keeps no reasons: {}", message.missing_log);
             }
             out.push(Observed::Gateway(Box::new(message)));
-            if let Some(listen) = &self.gateway.listen {
-                let status = Status::Unavailable("listen is not supported yet: use access_log".to_owned());
-                out.push(Observed::Status(status.message(&format!("log:{listen}"))));
-            }
         }
     }
 
@@ -211,10 +222,12 @@ impl Watch {
             Told::Line(Line::Notice(notice)) if failure::is_telling(&notice) => {
                 read.notices.push(failure::notice(&gateway.name, &notice, now_us));
             }
-            Told::Line(Line::Notice(_)) => {}
-            Told::Line(Line::Unparsed(_)) => counts.add_unparsed(text),
+            Told::Line(Line::Notice(_) | Line::Unparsed(_)) => {}
         };
-        let mut more = access.as_mut().is_some_and(|log| log.poll(now, buffer, &mut sort));
+        let mut more = false;
+        for source in access {
+            more |= source.poll(now, buffer, &mut sort);
+        }
         if let Some(log) = error {
             let mut buffers = 0;
             while buffers < ERROR_BUFFERS && log.poll(now, buffer, &mut sort) {
@@ -276,21 +289,25 @@ impl Watch {
         }
         self.flushed = now;
         out.extend(self.counts.take(now_us).into_iter().map(|sample| Observed::Upstream(Box::new(sample))));
+        let sources = self.access.iter_mut().chain(&mut self.error);
+        out.extend(sources.filter_map(|source| source.news(&self.gateway.name)).map(Observed::Source));
         true
     }
 
     /// Hands on how far the logs are told.
     fn mark(&mut self, now: Instant, told: bool, stopping: bool, out: &mut Vec<Observed>) {
         if (told || stopping) && !self.flood.holds_back() {
-            let mark = self.access.as_mut().and_then(|log| log.mark(log.position()));
-            out.extend(mark.map(Observed::Mark));
+            for access in &mut self.access {
+                let places = access.positions();
+                out.extend(access.mark(places).into_iter().map(Observed::Mark));
+            }
         }
         let Some(error) = &mut self.error else { return };
-        let due = |(at, _): &mut (Instant, Mark)| now.duration_since(*at) >= ERROR_HELD;
-        if let Some((_, mark)) = self.error_mark.take_if(due) {
-            out.extend(error.mark(mark).map(Observed::Mark));
+        let due = |(at, _): &mut (Instant, Vec<Mark>)| now.duration_since(*at) >= ERROR_HELD;
+        if let Some((_, places)) = self.error_marks.take_if(due) {
+            out.extend(error.mark(places).into_iter().map(Observed::Mark));
         }
-        self.error_mark.get_or_insert_with(|| (now, error.position()));
+        self.error_marks.get_or_insert_with(|| (now, error.positions()));
     }
 }
 

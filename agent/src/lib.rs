@@ -9,7 +9,9 @@ pub mod config;
 pub mod dial;
 pub mod gateway;
 pub mod gateway_watch;
+pub mod glob;
 pub mod kernel;
+pub mod listen;
 pub mod log_watch;
 pub mod mask;
 pub mod observe;
@@ -36,6 +38,7 @@ use why502_proto::v1;
 
 use budget::Budget;
 use config::{Config, Listen};
+use listen::Inbox;
 use report::{Clocks, Gatherer, Sealed};
 use sampler::probe::{ProbeRequest, Prober};
 use sampler::{Observed, unix_now_us};
@@ -121,8 +124,8 @@ fn say_what_is_watched(config: &Config) {
         tracing::info!("no service configured: every process that listens on TCP is one");
     }
     for gateway in &config.gateways {
-        let logs: Vec<String> =
-            gateway.access_log.iter().chain(&gateway.error_log).map(|log| log.display().to_string()).collect();
+        let files = gateway.access_log.iter().chain(&gateway.error_log).map(|log| log.display().to_string());
+        let logs: Vec<String> = files.chain(gateway.listen.iter().map(ToString::to_string)).collect();
         tracing::info!("gateway {} ({}): {}", gateway.name, gateway.kind.id(), logs.join(", "));
     }
     tracing::info!("reporting to {}", config.collectors.join(", "));
@@ -142,7 +145,12 @@ fn spawn(
     samplers.spawn_local(observe::run(config.clone(), observed.clone()));
     samplers.spawn_local(sampler::health::run(config.clone(), observed.clone()));
     for gateway in &config.gateways {
-        let watch = gateway_watch::Watch::new(gateway.clone(), config.interval, positions, Instant::now());
+        let inbox = gateway.listen.as_ref().map(|listen| {
+            let inbox = Inbox::default();
+            samplers.spawn_local(listen::run(listen.clone(), inbox.clone()));
+            inbox
+        });
+        let watch = gateway_watch::Watch::new(gateway.clone(), config.interval, positions, inbox, Instant::now());
         watchers.spawn_local(gateway_watch::run(
             watch,
             observed.clone(),
@@ -152,7 +160,7 @@ fn spawn(
         ));
     }
     for service in config.services.iter().filter(|service| !service.logs.is_empty()) {
-        let follow = |log: &PathBuf| log_watch::LogWatch::new(&service.name, log, positions);
+        let follow = |log: &PathBuf| log_watch::LogWatch::new(&service.name, log, positions, Instant::now());
         let logs = service.logs.iter().map(follow).collect();
         watchers.spawn_local(log_watch::run(logs, observed.clone(), stopped.clone(), budget.clone()));
     }

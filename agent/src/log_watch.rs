@@ -1,15 +1,16 @@
-//! Follows the logs of one application: its tail, the reader that finds lines of trouble, and the place up to which both
+//! Follows the logs of one application: its tails, the readers that find lines of trouble, and the places up to which both
 //! have told. Nothing else of an application's log leaves the host.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::sync::watch::Receiver;
 
 use crate::budget::Budget;
-use crate::sampler::{Mark, Observed, Status, unix_now_us};
-use crate::tail::{BUFFER_BYTES, Position, Positions, Sight, Tail};
+use crate::sampler::{Observed, Status, unix_now_us};
+use crate::tail::{BUFFER_BYTES, Group, Positions, Sight};
 use crate::watch::app_log::AppLog;
 
 /// Between two looks where nothing new was found.
@@ -17,52 +18,66 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// Between two places told.
 const MARK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// One log of a service.
+/// One log of a service, or the logs of a pattern.
 pub struct LogWatch {
-    tail: Tail,
-    reader: AppLog,
+    service: String,
+    logs: Group,
+    /// By the path of the log.
+    readers: BTreeMap<PathBuf, AppLog>,
     told: Option<Status>,
-    marked: Position,
     marked_at: Option<Instant>,
 }
 
 impl LogWatch {
     /// Takes a log up where it was left.
-    pub fn new(service: &str, log: &Path, positions: &Positions) -> Self {
-        let resume = positions.get(log);
-        Self {
-            marked: resume.clone().unwrap_or_default(),
-            tail: Tail::new(log.to_owned(), resume),
-            reader: AppLog::new(service, &log.to_string_lossy()),
-            told: None,
-            marked_at: None,
-        }
+    pub fn new(service: &str, log: &Path, positions: &Positions, now: Instant) -> Self {
+        let logs = Group::new(log.to_owned(), positions, now);
+        Self { service: service.to_owned(), logs, readers: BTreeMap::new(), told: None, marked_at: None }
     }
 
     /// Reads what is new and tells of it. True: there is more to read at once.
     fn round(&mut self, now: Instant, stopping: bool, buffer: &mut [u8], out: &mut Vec<Observed>) -> bool {
-        let Self { tail, reader, .. } = self;
+        let Self { service, logs, readers, .. } = self;
         let now_us = unix_now_us();
         let before = out.len();
-        let more = tail.poll(now, buffer, &mut |line| out.extend(reader.line(line, now_us)));
-        out.extend(reader.flush(now_us));
+        let more = logs.poll(now, buffer, &mut |path, line| {
+            if !readers.contains_key(path) {
+                readers.insert(path.to_owned(), AppLog::new(service, &path.to_string_lossy()));
+            }
+            out.extend(readers.get_mut(path).into_iter().flat_map(|reader| reader.line(line, now_us)));
+        });
+        readers.values_mut().for_each(|reader| out.extend(reader.flush(now_us)));
         let due =
             stopping || out.len() > before || self.marked_at.is_none_or(|at| now.duration_since(at) >= MARK_INTERVAL);
-        let position = self.tail.position();
-        if due && !position.files.is_empty() && !position.is_same_place(&self.marked) {
-            (self.marked, self.marked_at) = (position.clone(), Some(now));
-            out.push(Observed::Mark(Mark { log: self.tail.path().to_owned(), position }));
+        if due {
+            let marks = self.logs.mark(self.logs.positions());
+            if !marks.is_empty() {
+                self.marked_at = Some(now);
+            }
+            out.extend(marks.into_iter().map(Observed::Mark));
+            let logs = &self.logs;
+            self.readers.retain(|path, _| logs.sights().any(|(log, _)| log == path));
         }
-        let status = match self.tail.sight() {
-            Sight::Following => Status::Active,
-            Sight::Missing => Status::Degraded("no such file yet; it is waited for".to_owned()),
-            Sight::Unreadable(why) => Status::Failed(why.clone()),
-        };
+        let status = self.status();
         if self.told.as_ref() != Some(&status) {
-            out.push(Observed::Status(status.message(&format!("log:{}", self.tail.path().display()))));
+            out.push(Observed::Status(status.message(&format!("log:{}", self.logs.name().display()))));
             self.told = Some(status);
         }
         more
+    }
+
+    fn status(&self) -> Status {
+        let mut sights = self.logs.sights().map(|(_, sight)| sight);
+        if let Some(why) = sights.find_map(|sight| match sight {
+            Sight::Unreadable(why) => Some(why),
+            Sight::Following | Sight::Missing => None,
+        }) {
+            return Status::Failed(why.clone());
+        }
+        match self.logs.sights().any(|(_, sight)| *sight == Sight::Following) {
+            true => Status::Active,
+            false => Status::Degraded("no such file yet; it is waited for".to_owned()),
+        }
     }
 }
 
@@ -114,7 +129,7 @@ mod tests {
             OpenOptions::new().append(true).create(true).open(&path).unwrap().write_all(text.as_bytes()).unwrap();
         };
         append("ERROR what stood there before\n");
-        let mut watch = LogWatch::new("api", &path, &Positions::load(dir.path()).0);
+        let mut watch = LogWatch::new("api", &path, &Positions::load(dir.path()).0, Instant::now());
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut told = Vec::new();
         let now = Instant::now();

@@ -81,7 +81,7 @@ impl Gatherer {
     pub fn add(&mut self, observed: Observed, now: Instant) {
         let wait = match &observed {
             Observed::Event(_) | Observed::Status(_) | Observed::Gateway(_) => EVENT_WAIT,
-            Observed::Host(_) | Observed::Instance(_) | Observed::Upstream(_) => SAMPLE_WAIT,
+            Observed::Host(_) | Observed::Instance(_) | Observed::Upstream(_) | Observed::Source(_) => SAMPLE_WAIT,
             Observed::Mark(mark) => {
                 self.open.marks.retain(|other| other.log != mark.log);
                 self.open.marks.push(mark.clone());
@@ -130,6 +130,7 @@ fn size_bytes(observed: &Observed) -> usize {
         Observed::Upstream(sample) => sample.encoded_len(),
         Observed::Status(status) => status.encoded_len(),
         Observed::Gateway(config) => config.encoded_len(),
+        Observed::Source(source) => source.encoded_len(),
         Observed::Mark(_) => 0,
     }
 }
@@ -146,6 +147,11 @@ fn put(report: &mut v1::Report, observed: Observed) {
             report.samplers.push(status);
         }
         Observed::Gateway(config) => report.gateways.push(*config),
+        Observed::Source(source) => {
+            let is_same = |other: &v1::LogSource| other.gateway == source.gateway && other.source == source.source;
+            report.sources.retain(|other| !is_same(other));
+            report.sources.push(*source);
+        }
         Observed::Mark(_) => {}
     }
 }

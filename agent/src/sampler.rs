@@ -31,6 +31,8 @@ pub enum Observed {
     Status(v1::SamplerStatus),
     /// A gateway's configuration was read.
     Gateway(Box<v1::GatewayConfig>),
+    /// What was read of a source of a gateway's lines.
+    Source(Box<v1::LogSource>),
     /// A log was read up to here, and everything told from its lines was handed on before this.
     Mark(Mark),
 }

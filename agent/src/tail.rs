@@ -6,6 +6,7 @@
 //! is one. Nothing here waits: `poll` reads at most one buffer and says whether there is more, so that the caller decides
 //! how fast to go and nothing piles up. Lines longer than 64 KiB are cut and counted.
 
+mod group;
 mod position;
 mod siblings;
 mod source;
@@ -17,6 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub use group::Group;
 pub use position::{FilePosition, Fingerprint, Mark, Position, Positions};
 use siblings::{Sibling, siblings};
 use source::{Source, Step};
@@ -34,6 +36,9 @@ const MAX_FINISHED: usize = 64;
 /// A copy must share so many first bytes to be taken for one.
 const MIN_COPY_FINGERPRINT_BYTES: u64 = 32;
 
+/// A file of another name must share so many first bytes to be taken for a part of a log.
+const MIN_PART_FINGERPRINT_BYTES: u64 = 256;
+
 /// What happened to lines that could not be handed on whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -43,6 +48,18 @@ pub struct Counts {
     pub truncations: u64,
     /// Files that were gone or compressed before they were read to their ends.
     pub lost_files: u64,
+}
+
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            cut_lines: self.cut_lines + other.cut_lines,
+            truncations: self.truncations + other.truncations,
+            lost_files: self.lost_files + other.lost_files,
+        }
+    }
 }
 
 /// How the log is seen.
@@ -88,6 +105,11 @@ impl Tail {
             counts: Counts::default(),
             sight: Sight::Missing,
         }
+    }
+
+    /// A log that came while the agent ran, to be read from its beginning.
+    pub fn from_start(path: PathBuf) -> Self {
+        Self { begun: true, ..Self::new(path, None) }
     }
 
     /// The log's path.
@@ -319,6 +341,22 @@ impl Tail {
             }
         }
         found
+    }
+
+    /// Whether a file is a part of this log under another name: renamed, or a copy of what was read.
+    fn has_held(&self, other: &Source) -> bool {
+        let open = self.current.iter().chain(self.lingering.iter().map(|old| &old.source)).map(Source::position);
+        let resumed = self.resume.iter().flat_map(|resume| resume.files.iter().copied());
+        open.chain(resumed).chain(self.finished.iter().copied()).any(|held| {
+            let is_itself = (held.device, held.inode) == other.identity();
+            // Of two logs of one pattern both may begin with the same banner, so a copy is told by more than that.
+            (is_itself || held.start.len_bytes >= MIN_PART_FINGERPRINT_BYTES) && other.begins_as(&held.start)
+        })
+    }
+
+    /// Nothing of it is there any longer.
+    fn is_gone(&self) -> bool {
+        self.sight == Sight::Missing && self.lingering.is_empty()
     }
 
     fn is_known(&self, sibling: &Sibling) -> bool {

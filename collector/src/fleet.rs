@@ -26,6 +26,8 @@ use crate::model::{
 const MARKS_MAX: usize = 256;
 /// Upstreams kept per gateway; a gateway that names more keeps the first.
 const UPSTREAMS_MAX: usize = 4_096;
+/// Sources of lines kept per gateway.
+const SOURCES_MAX: usize = 64;
 /// Minutes with failures kept per upstream.
 const MINUTES_MAX: usize = 10;
 
@@ -165,6 +167,12 @@ impl Fleet {
         }
         for sample in &report.upstreams {
             count_answers(state.gateways.entry(sample.gateway.clone()).or_default(), sample);
+        }
+        for source in &report.sources {
+            let sources = &mut state.gateways.entry(source.gateway.clone()).or_default().sources;
+            if sources.len() < SOURCES_MAX || sources.contains_key(&source.source) {
+                sources.insert(source.source.clone(), Arc::new(source.clone()));
+            }
         }
         for event in &report.events {
             fold_event(state, event.at_us, &event.kind);

@@ -298,6 +298,7 @@ impl Converter {
             events: event::events(&mut line, report.events),
             samplers: line.list(report.samplers, bounds::SAMPLERS_MAX, config::sampler),
             gateways: line.list(report.gateways, bounds::GATEWAYS_MAX, config::gateway),
+            sources: line.list(report.sources, bounds::SOURCES_MAX, sample::source),
         }
     }
 }

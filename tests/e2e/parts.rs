@@ -60,7 +60,7 @@ impl Drop for Parts {
             let _ = (program.kill(), program.wait());
         }
         if std::thread::panicking() {
-            for log in ["agent.log", "collector.log"] {
+            for log in ["agent.log", "collector.log", "gateway.log"] {
                 eprintln!("--- {log}\n{}", fs::read_to_string(self.dir.path().join(log)).unwrap_or_default());
             }
         }
@@ -91,7 +91,20 @@ impl Parts {
         parts
     }
 
+    /// Starts both with another gateway: its part of agent.toml.
+    pub fn start_with_gateway(gateway: &str) -> Self {
+        let mut parts = Self::prepare_with("", gateway, "");
+        parts.start_agent();
+        parts
+    }
+
     fn prepare(services: &str, alerts: &str) -> Self {
+        let gateway =
+            "name = \"edge\"\nkind = \"nginx\"\naccess_log = \"DIR/access.log\"\nerror_log = \"DIR/error.log\"\n";
+        Self::prepare_with(services, gateway, alerts)
+    }
+
+    fn prepare_with(services: &str, gateway: &str, alerts: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (ingest, api) = (free_port(), free_port());
         let place = dir.path().display();
@@ -101,9 +114,9 @@ impl Parts {
         fs::write(dir.path().join("collector.toml"), collector).unwrap();
         let agent = format!(
             "collector = [\"http://127.0.0.1:{ingest}\"]\nhost = \"lb-1\"\ninterval = \"1s\"\nstate_dir = \"{place}/state\"\n\
-             {}\n[[gateway]]\nname = \"edge\"\nkind = \"nginx\"\naccess_log = \"{place}/access.log\"\nerror_log = \"{place}/error.log\"\n",
-            services.replace("DIR", &place.to_string())
-        );
+             {services}\n[[gateway]]\n{gateway}"
+        )
+        .replace("DIR", &place.to_string());
         let agent_config = dir.path().join("agent.toml");
         fs::write(&agent_config, agent).unwrap();
         let mut parts = Self {
@@ -132,11 +145,17 @@ impl Parts {
     }
 
     fn spawn(&mut self, program: &Path, verb: &str, name: &str) {
-        let log = File::create(self.file(&format!("{name}.log"))).unwrap();
         let config = self.file(&format!("{name}.toml"));
         let mut command = Command::new(program);
-        command.arg(verb).arg("--config").arg(config).stdin(Stdio::null());
-        self.programs.push(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+        command.arg(verb).arg("--config").arg(config);
+        self.keep_running(command, name);
+    }
+
+    /// Starts a program that ends with the test; what it says goes to a file.
+    pub fn keep_running(&mut self, mut command: Command, name: &str) {
+        let log = File::create(self.file(&format!("{name}.log"))).unwrap();
+        let command = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.programs.push(command.spawn().unwrap_or_else(|fault| panic!("{name}: {fault}: see tests/run.sh")));
     }
 
     fn start_agent(&mut self) {
@@ -219,10 +238,14 @@ impl Parts {
     /// The incident of the upstream, once it counts what was logged.
     pub fn incident(&self, count: usize) -> Value {
         until("an incident opens and counts all", || {
-            let answer: Value = serde_json::from_str(&self.ask(&["incidents", "--json"])).ok()?;
-            let found = answer["incidents"].as_array()?.iter().find(|one| one["upstream"] == UPSTREAM)?.clone();
-            (found["count"].as_u64()? >= count as u64).then_some(found)
+            self.incident_of(UPSTREAM).filter(|found| found["count"].as_u64() >= Some(count as u64))
         })
+    }
+
+    /// The incident of an upstream, where there is one.
+    pub fn incident_of(&self, upstream: &str) -> Option<Value> {
+        let answer: Value = serde_json::from_str(&self.ask(&["incidents", "--json"])).ok()?;
+        answer["incidents"].as_array()?.iter().find(|one| one["upstream"] == upstream).cloned()
     }
 }
 

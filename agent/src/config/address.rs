@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
-use super::Listen;
 use super::value::{kind, shown};
+use super::{Listen, LogListen};
 
 /// Where a gateway reaches a service, from a text or a port's number.
 pub(super) fn listen(value: &DeValue<'_>) -> Result<Listen, String> {
@@ -86,20 +86,36 @@ pub(super) fn collector(text: &str) -> Result<(String, bool), String> {
     Ok((text.trim_end_matches('/').to_owned(), plain && !local))
 }
 
+/// Most bytes of a unix socket's path, unix(7).
+const SOCKET_PATH_BYTES: usize = 107;
+
 /// Where a gateway sends its log.
-pub(super) fn log_target(text: &str) -> Result<String, String> {
+pub(super) fn log_listen(text: &str) -> Result<LogListen, String> {
     let text = text.trim();
     let quoted = shown(text);
     let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("\"{quoted}\" has no scheme"))?;
+    let address = || {
+        let authority = rest.trim_end_matches('/');
+        let wildcard = authority.strip_prefix("*:").map(|port| format!("0.0.0.0:{port}"));
+        socket(wildcard.as_deref().unwrap_or(authority))
+    };
     match scheme {
-        "udp" | "tcp" | "http" => {
-            let authority = rest.trim_end_matches('/');
-            let wildcard = authority.strip_prefix("*:").map(|port| format!("0.0.0.0:{port}"));
-            socket(wildcard.as_deref().unwrap_or(authority))?;
-            Ok(format!("{scheme}://{}", wildcard.as_deref().unwrap_or(authority)))
+        "udp" => address().map(LogListen::Udp),
+        "tcp" => address().map(LogListen::Tcp),
+        "http" => address().map(LogListen::Http),
+        "unixgram" if !rest.starts_with('/') => Err(format!("\"{quoted}\" names no absolute path")),
+        "unixgram" if rest.len() > SOCKET_PATH_BYTES => {
+            Err(format!("\"{quoted}\" is longer than the {SOCKET_PATH_BYTES} bytes of a socket's path"))
         }
-        "unixgram" if rest.starts_with('/') => Ok(text.to_owned()),
-        "unixgram" => Err(format!("\"{quoted}\" names no absolute path")),
+        "unixgram" => Ok(LogListen::Unixgram(PathBuf::from(rest))),
         _ => Err(format!("\"{quoted}\" has an unknown scheme")),
+    }
+}
+
+/// Whether only this host can send to it.
+pub(super) fn is_local(listen: &LogListen) -> bool {
+    match listen {
+        LogListen::Udp(address) | LogListen::Tcp(address) | LogListen::Http(address) => address.ip().is_loopback(),
+        LogListen::Unixgram(_) => true,
     }
 }

@@ -1,22 +1,29 @@
 //! `[[gateway]]`: the load balancers.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use super::fault::Faults;
 use super::section::Section;
 use super::service::{file, once};
 use super::value::{nearest, shown};
-use super::{Gateway, address};
+use super::{Gateway, LogListen, address};
 use crate::gateway::Kind;
 
-const KEYS: [&str; 7] = ["name", "kind", "access_log", "error_log", "config", "format", "listen"];
+const KEYS: [&str; 8] = ["name", "kind", "access_log", "error_log", "config", "format", "listen", "program"];
 
 pub(super) fn read_all(sections: Vec<Section<'_, '_>>, whole: bool, faults: &mut Faults) -> Vec<Gateway> {
     let mut names = HashMap::new();
-    let mut gateways = Vec::new();
+    let mut gateways: Vec<Gateway> = Vec::new();
     for section in sections {
-        gateways.extend(read(&section, whole, &mut names, faults));
+        let Some(gateway) = read(&section, whole, &mut names, faults) else { continue };
+        let same = |other: &&Gateway| other.listen.is_some() && other.listen == gateway.listen;
+        if let Some(other) = gateways.iter().find(same) {
+            let what = format!("listen of gateway is also that of \"{}\"", shown(&other.name));
+            faults.fault(&listen_span(&section), what, "give each gateway an address of its own");
+        }
+        gateways.push(gateway);
     }
     gateways
 }
@@ -37,14 +44,37 @@ fn read(
     let error_log = log(section, "error_log", "/var/log/nginx/error.log", faults);
     let config = log(section, "config", "/etc/nginx/nginx.conf", faults);
     let format = section.text("format", "format = \"$remote_addr $upstream_addr $status\"", faults);
-    let example = "listen = \"udp://127.0.0.1:1514\" (udp, tcp, http, or unixgram:///path)";
-    let listen = section.parsed("listen", example, address::log_target, faults);
+    let listen = listen(section, faults);
+    let program = section.name("program", "haproxy", faults);
+    if let (Some(program), None | Some(LogListen::Http(_))) = (&program, &listen) {
+        let what = "program of gateway sorts syslog messages, and none come";
+        faults.warn(&program.span, what, "take it out, or write listen = \"unixgram:///path\" (or udp, tcp)");
+    }
     if !["access_log", "error_log", "config", "listen"].iter().any(|key| section.has(key)) {
         let what = format!("gateway \"{}\" names no log, so none of its errors is seen", shown(&name));
         faults.warn(&section.span, what, "write access_log, error_log, config or listen");
     }
     let format = format.map(|found| found.value.to_owned());
-    Some(Gateway { name, kind: kind?, access_log, error_log, config, format, listen })
+    let program = program.map(|found| found.value);
+    Some(Gateway { name, kind: kind?, access_log, error_log, config, format, listen, program })
+}
+
+fn listen(section: &Section<'_, '_>, faults: &mut Faults) -> Option<LogListen> {
+    let example = "listen = \"udp://127.0.0.1:1514\" (udp, tcp, http, or unixgram:///path)";
+    let listen = section.parsed("listen", example, address::log_listen, faults)?;
+    if !address::is_local(&listen) {
+        let what = format!("listen of gateway: whoever reaches {listen} can write into this gateway's log");
+        faults.warn(
+            &listen_span(section),
+            what,
+            "listen on 127.0.0.1 or at unixgram:///path, or let the firewall admit the gateway alone",
+        );
+    }
+    Some(listen)
+}
+
+fn listen_span(section: &Section<'_, '_>) -> Range<usize> {
+    section.get("listen").map_or_else(|| section.span.clone(), |found| found.span())
 }
 
 fn kind(section: &Section<'_, '_>, whole: bool, faults: &mut Faults) -> Option<Kind> {

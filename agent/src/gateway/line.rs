@@ -37,6 +37,12 @@ pub(super) fn trim(line: &[u8]) -> Result<&[u8], Line> {
     if body.iter().all(u8::is_ascii_whitespace) { unparsed("empty line") } else { Ok(body) }
 }
 
+/// The program that a syslog header names, for a socket that several write to.
+pub fn program(line: &[u8]) -> Option<&[u8]> {
+    // No time of the header is looked at, so any zone will do.
+    syslog(trim(line).ok()?, &Zone::utc())?.program
+}
+
 /// Takes every frame off a trimmed line, or gives None where there is none.
 pub(super) fn unframe<'a>(body: &'a [u8], zone: &Zone) -> Option<Framed<'a>> {
     let mut framed = Framed { body, at: None, program: None };

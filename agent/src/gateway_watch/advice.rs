@@ -35,7 +35,7 @@ impl Logs<'_> {
     }
 
     fn nginx(&self) -> &'static str {
-        if self.gateway.error_log.is_none() {
+        if !self.errors_are_read() {
             return "name the gateway's error_log in agent.toml: only there nginx gives its reasons";
         }
         let has_upstream = match self.format {
@@ -82,7 +82,7 @@ impl Logs<'_> {
     }
 
     fn apache(&self) -> &'static str {
-        if self.gateway.error_log.is_none() {
+        if !self.errors_are_read() {
             return "name the gateway's error_log in agent.toml: only there Apache gives its reasons; %L in LogFormat and \
                     [%L] in ErrorLogFormat join the two";
         }
@@ -120,6 +120,11 @@ impl Logs<'_> {
             }
             _ => "",
         }
+    }
+
+    /// Whether the error log is named, or may come by the socket that takes all that the gateway sends.
+    fn errors_are_read(&self) -> bool {
+        self.gateway.error_log.is_some() || self.gateway.listen.is_some()
     }
 
     /// Whether an error log that the configuration names is on and not set to one of these levels. True where it names none.

@@ -6,12 +6,9 @@ use why502_proto::v1;
 
 use super::answers::Answers;
 use crate::gateway::{Attempt, Record, Served, Signal, Stamp};
-use crate::mask;
 
 /// Most upstreams counted apart; a gateway with more is told of the first ones only.
 const MAX_UPSTREAMS: usize = 1_024;
-/// The most of a line that could not be read, bytes.
-const MAX_UNPARSED_BYTES: usize = 512;
 
 /// The counts of one stretch.
 #[derive(Debug, Default)]
@@ -19,8 +16,6 @@ pub struct Counts {
     gateway: String,
     from_unix_us: i64,
     upstreams: BTreeMap<String, v1::UpstreamSample>,
-    unparsed: u64,
-    unparsed_sample: String,
     answers: Answers,
 }
 
@@ -72,27 +67,12 @@ impl Counts {
         self.answers.meanwhile(attempt.upstream.as_deref()?, sharp_end(record.at, read_us), took_us)
     }
 
-    /// Counts a line that could not be read.
-    pub fn add_unparsed(&mut self, line: &[u8]) {
-        self.unparsed += 1;
-        if self.unparsed_sample.is_empty() {
-            self.unparsed_sample = mask::line(line, MAX_UNPARSED_BYTES);
-        }
-    }
-
     /// The samples of the stretch that ends now; the next one begins.
     pub fn take(&mut self, now_us: i64) -> Vec<v1::UpstreamSample> {
         let mut samples: Vec<v1::UpstreamSample> = std::mem::take(&mut self.upstreams)
             .into_iter()
             .map(|(upstream, sample)| v1::UpstreamSample { upstream, ..sample })
             .collect();
-        if self.unparsed > 0 {
-            samples.push(v1::UpstreamSample {
-                unparsed: std::mem::take(&mut self.unparsed),
-                unparsed_sample: std::mem::take(&mut self.unparsed_sample),
-                ..Default::default()
-            });
-        }
         for sample in &mut samples {
             sample.gateway.clone_from(&self.gateway);
             sample.from_unix_us = self.from_unix_us;
@@ -149,18 +129,14 @@ mod tests {
         counts.add(&Record { at: at(6_000), attempts: slow, ..Default::default() }, 9_000);
         let aborted = vec![attempt("b:1", 499, Signal::ClientAbort, 1)];
         counts.add(&Record { at: at(7_000), attempts: aborted, ..Default::default() }, 9_000);
-        counts.add_unparsed(b"gibberish");
-        counts.add_unparsed(b"more");
         let samples = counts.take(200);
-        assert_eq!(samples.len(), 3);
+        assert_eq!(samples.len(), 2);
         assert_eq!((samples[0].upstream.as_str(), samples[0].failed, samples[0].answered), ("a:1", 1, 0));
         let b = &samples[1];
         assert_eq!((b.answered, b.answered_5xx, b.failed, b.client_aborts), (2, 1, 0, 1));
         assert_eq!((b.first_answered_unix_us, b.last_answered_unix_us), (1_100, 6_000));
         assert_eq!((b.response_sum_us, b.response_max_us), (5_300, 4_900));
         assert_eq!((b.from_unix_us, b.to_unix_us, b.gateway.as_str()), (100, 200, "edge"));
-        assert_eq!((samples[2].upstream.as_str(), samples[2].unparsed), ("", 2));
-        assert_eq!(samples[2].unparsed_sample, "gibberish");
         assert!(counts.take(300).is_empty());
     }
 

@@ -1,17 +1,14 @@
-//! Gives configuration readers the files of this host, bounded, and the files that glob patterns name.
+//! Gives configuration readers the files of this host, bounded.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::gateway::Files;
+use crate::glob;
 
 /// Most bytes of one configuration file.
 const MAX_FILE_BYTES: u64 = 4 << 20;
-/// Most files that a pattern may name.
-const MAX_MATCHES: usize = 4_096;
 
 /// The files of this host.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,77 +30,7 @@ impl Files for Disk {
     }
 
     fn glob(&self, pattern: &Path) -> Vec<PathBuf> {
-        let mut found = vec![PathBuf::new()];
-        for component in pattern.components() {
-            let Component::Normal(name) = component else {
-                found.iter_mut().for_each(|path| path.push(component));
-                continue;
-            };
-            if !name.as_bytes().iter().any(|byte| b"*?[".contains(byte)) {
-                found.iter_mut().for_each(|path| path.push(name));
-                continue;
-            }
-            found = found.iter().flat_map(|folder| matching(folder, name)).take(MAX_MATCHES).collect();
-        }
-        found.retain(|path| path.exists());
-        found.sort();
-        found
-    }
-}
-
-fn matching(folder: &Path, pattern: &OsStr) -> Vec<PathBuf> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
-    // As in a shell, a leading dot must be written out.
-    let shown = names.filter(|name| !name.as_bytes().starts_with(b".") || pattern.as_bytes().starts_with(b"."));
-    shown.filter(|name| fits(pattern.as_bytes(), name.as_bytes())).map(|name| folder.join(name)).collect()
-}
-
-/// Whether a name fits a pattern of glob(7): `*`, `?` and sets in brackets.
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut at, mut of) = (0, 0);
-    // Where the last star stood and how much it has taken: the only place to go back to.
-    let mut star: Option<(usize, usize)> = None;
-    while of < name.len() {
-        match one(&pattern[at..], name[of]) {
-            Some(used) => (at, of) = (at + used, of + 1),
-            None if pattern.get(at) == Some(&b'*') => {
-                star = Some((at, of));
-                at += 1;
-            }
-            None => match &mut star {
-                Some((back, taken)) => {
-                    *taken += 1;
-                    (at, of) = (*back + 1, *taken);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[at..].iter().all(|byte| *byte == b'*')
-}
-
-/// How many bytes of the pattern stand for this one byte of the name. None: it does not fit, or a star stands there.
-fn one(pattern: &[u8], byte: u8) -> Option<usize> {
-    match pattern.first()? {
-        b'*' => None,
-        b'?' => Some(1),
-        b'[' => {
-            let negated = matches!(pattern.get(1), Some(b'!' | b'^'));
-            let begin = if negated { 2 } else { 1 };
-            let end = begin + 1 + pattern.get(begin + 1..)?.iter().position(|byte| *byte == b']')?;
-            let set = &pattern[begin..end];
-            let mut found = false;
-            let mut at = 0;
-            while at < set.len() {
-                let range = (set.get(at + 1) == Some(&b'-')).then(|| set.get(at + 2)).flatten();
-                found |= range.map_or(set[at] == byte, |last| (set[at]..=*last).contains(&byte));
-                at += if range.is_some() { 3 } else { 1 };
-            }
-            (found != negated).then_some(end + 1)
-        }
-        literal => (*literal == byte).then_some(1),
+        glob::paths(pattern)
     }
 }
 
@@ -112,38 +39,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_of_includes() {
-        let fit: &[(&str, &str)] = &[
-            ("*.conf", "a.conf"),
-            ("*", ""),
-            ("a*b*c", "a__b_b_c"),
-            ("[0-9]?-*", "10-site"),
-            ("[!a]x", "bx"),
-            ("a[]]b", "a]b"),
-        ];
-        for (pattern, name) in fit {
-            assert!(fits(pattern.as_bytes(), name.as_bytes()), "{pattern} {name}");
-        }
-        for (pattern, name) in
-            [("*.conf", "a.conf~"), ("?", ""), ("[a-c]", "d"), ("[a", "a"), ("a*b", "ac"), ("a", "ab")]
-        {
-            assert!(!fits(pattern.as_bytes(), name.as_bytes()), "{pattern} {name}");
-        }
-    }
-
-    #[test]
-    fn folders_and_files_may_both_be_patterns() {
+    fn only_regular_files_are_read() {
         let dir = tempfile::tempdir().unwrap();
-        for file in ["b/2.conf", "a/1.conf", "a/.hidden.conf", "a/other", "c/3.conf"] {
-            let path = dir.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, file).unwrap();
-        }
-        let found = Disk.glob(&dir.path().join("[ab]/*.conf"));
-        assert_eq!(found, [dir.path().join("a/1.conf"), dir.path().join("b/2.conf")]);
-        assert_eq!(Disk.glob(&dir.path().join("a/1.conf")), [dir.path().join("a/1.conf")]);
-        assert!(Disk.glob(&dir.path().join("a/none")).is_empty());
-        assert_eq!(Disk.read(&dir.path().join("c/3.conf")), Ok(b"c/3.conf".to_vec()));
+        let path = dir.path().join("3.conf");
+        fs::write(&path, "text").unwrap();
+        assert_eq!(Disk.read(&path), Ok(b"text".to_vec()));
         assert!(Disk.read(dir.path()).unwrap_err().contains("regular"));
+        assert_eq!(Disk.glob(&dir.path().join("*.conf")), [path]);
     }
 }

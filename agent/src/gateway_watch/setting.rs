@@ -61,16 +61,20 @@ impl Setting {
         self.configuration.as_ref().map_or(&[], |configuration| &configuration.pools)
     }
 
-    /// The access log's format: as agent.toml says, else as the gateway's configuration says of that file.
+    /// The access log's format: as agent.toml says, else as the gateway's configuration says of that file, or of what it
+    /// sends to the address that is listened on.
     pub fn format<'a>(&'a self, gateway: &'a Gateway) -> Option<&'a str> {
         let configured = || self.access_setting(gateway).and_then(|setting| setting.format.as_deref());
         gateway.format.as_deref().or_else(configured)
     }
 
     fn access_setting(&self, gateway: &Gateway) -> Option<&LogSetting> {
-        let log = gateway.access_log.as_deref()?;
+        if gateway.access_log.is_none() && gateway.listen.is_none() {
+            return None;
+        }
         let settings = self.configuration.as_ref()?.logs.iter().filter(|setting| !setting.is_error_log);
-        let mut fitting = settings.clone().filter(|setting| same_log(setting, log));
+        let log = gateway.access_log.as_deref();
+        let mut fitting = settings.clone().filter(|setting| log.is_some_and(|log| same_log(setting, log)));
         fitting.next_back().or_else(|| {
             // What goes to syslog or a stream ends in a file that somebody else chose. Where formats differ the commonest
             // counts: the reader takes lines of other forms for those that the gateway ships with.

@@ -31,6 +31,7 @@ fn gateway(dir: &Path) -> Gateway {
         config: Some(dir.join("nginx.conf")),
         format: None,
         listen: None,
+        program: None,
     }
 }
 
@@ -58,7 +59,7 @@ impl Edge {
         fs_write(&dir.path().join("nginx.conf"), &nginx_conf(dir.path(), FORMAT));
         let (positions, _) = Positions::load(dir.path());
         let now = Instant::now();
-        Self { watch: Watch::new(gateway, Duration::from_secs(5), &positions, now), dir, now }
+        Self { watch: Watch::new(gateway, Duration::from_secs(5), &positions, None, now), dir, now }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -102,6 +103,15 @@ fn samples(told: &[Observed]) -> Vec<&v1::UpstreamSample> {
     told.iter()
         .filter_map(|observed| match observed {
             Observed::Upstream(sample) => Some(sample.as_ref()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn sources(told: &[Observed]) -> Vec<&v1::LogSource> {
+    told.iter()
+        .filter_map(|observed| match observed {
+            Observed::Source(source) => Some(source.as_ref()),
             _ => None,
         })
         .collect()
@@ -161,9 +171,12 @@ fn healthy_traffic_is_counts_once_an_interval() {
     append(&edge.path("access.log")).write_all(b"no such format \xff\n").unwrap();
     assert!(edge.rounds(Duration::from_millis(100)).is_empty());
     let told = edge.rounds(Duration::from_secs(5));
-    let counted = samples(&told);
-    assert_eq!(counted.iter().map(|s| (s.answered, s.unparsed)).collect::<Vec<_>>(), [(5_000, 0), (0, 1)]);
-    assert_eq!(counted[1].unparsed_sample, "no such format \u{fffd}");
+    assert_eq!(samples(&told).iter().map(|sample| sample.answered).collect::<Vec<_>>(), [5_000]);
+    let read = sources(&told);
+    assert_eq!((read[0].lines, read[0].failures, read[0].unparsed), (5_001, 0, 1));
+    assert_eq!((read[0].unparsed_sample.as_str(), read[0].fault.as_str()), ("no such format \u{fffd}", ""));
+    assert!(read[0].source.ends_with("access.log") && read[1].source.ends_with("error.log"));
+    assert!(sources(&edge.rounds(Duration::from_secs(5))).is_empty(), "what was told is told once");
     assert_eq!(marks(&told, "access.log").len(), 1);
 }
 
@@ -196,7 +209,7 @@ fn a_restart_takes_up_where_everything_was_told() {
             positions.set(mark)
         }
     });
-    edge.watch = Watch::new(edge.watch.gateway.clone(), Duration::from_secs(5), &positions, edge.now);
+    edge.watch = Watch::new(edge.watch.gateway.clone(), Duration::from_secs(5), &positions, None, edge.now);
     let told = edge.rounds(Duration::ZERO);
     assert_eq!(failures(&told).iter().map(|failure| failure.status).collect::<Vec<_>>(), [503]);
 }
@@ -251,4 +264,40 @@ fn a_missing_log_is_told_and_waited_for() {
     let told = edge.rounds(Duration::from_millis(100));
     assert_eq!(states(&told), [(String::new(), v1::sampler_status::State::Active.into())]);
     assert_eq!(failures(&told).len(), 1);
+}
+
+#[test]
+fn what_comes_by_a_socket_is_read_and_other_programs_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let listen = crate::config::LogListen::Unixgram("/run/log.sock".into());
+    let gateway = Gateway {
+        access_log: None,
+        error_log: None,
+        listen: Some(listen),
+        program: Some("nginx".into()),
+        ..gateway(dir.path())
+    };
+    let conf = nginx_conf(dir.path(), FORMAT)
+        .replace(&format!("{}/access.log up", dir.path().display()), "syslog:server=unix:/run/log.sock up");
+    fs_write(&dir.path().join("nginx.conf"), &conf);
+    let inbox = Inbox::default();
+    let now = Instant::now();
+    let (positions, _) = Positions::load(dir.path());
+    let mut watch = Watch::new(gateway, Duration::from_secs(5), &positions, Some(inbox.clone()), now);
+    let access = "192.0.2.7 [2026-11-22T10:00:01+00:00] \"GET /a?key=1 HTTP/1.1\" 502 10.0.0.2:3000 502 - - 0.001";
+    for text in [
+        format!("<187>Nov 22 10:00:01 lb-1 nginx: {REFUSED}"),
+        format!("<190>Nov 22 10:00:01 lb-1 nginx: {access}"),
+        "<13>Nov 22 10:00:01 lb-1 sshd[9]: not a gateway's".to_owned(),
+    ] {
+        inbox.offer(text.as_bytes());
+    }
+    let mut told = Vec::new();
+    while watch.round(now + Duration::from_secs(6), false, &mut told) {}
+    let told_failures = failures(&told);
+    assert_eq!(told_failures.len(), 1, "{told:?}");
+    assert_eq!((told_failures[0].signal.as_str(), told_failures[0].unconfirmed), ("connect_refused", false));
+    let read = sources(&told);
+    assert_eq!((read[0].source.as_str(), read[0].lines, read[0].unparsed), ("unixgram:///run/log.sock", 2, 0));
+    assert!(told.iter().all(|observed| !matches!(observed, Observed::Mark(_))), "a socket has no place");
 }

@@ -119,9 +119,19 @@ impl Positions {
         self.logs.get(log.to_string_lossy().as_ref()).cloned()
     }
 
-    /// Sets that of a log, in memory.
+    /// All logs that have one.
+    pub fn logs(&self) -> impl Iterator<Item = &Path> {
+        self.logs.keys().map(Path::new)
+    }
+
+    /// Sets that of a log, in memory. One without files is forgotten.
     pub fn set(&mut self, mark: Mark) {
-        self.logs.insert(mark.log.to_string_lossy().into_owned(), mark.position);
+        let log = mark.log.to_string_lossy().into_owned();
+        if mark.position.files.is_empty() {
+            self.logs.remove(&log);
+        } else {
+            self.logs.insert(log, mark.position);
+        }
     }
 
     /// Writes them.

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::source::{Identity, modified_ns};
 
+/// How the names of packed files end.
+const PACKED: [&[u8]; 4] = [b".gz", b".zst", b".xz", b".bz2"];
+
 /// A file that may be an earlier part of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sibling {
@@ -50,10 +53,20 @@ fn in_folder(log: &Path, matches: impl Fn(&[u8], &[u8]) -> Option<bool>) -> Vec<
         .collect()
 }
 
+/// Whether a path is that of a log that was rotated away or packed, of a log that is one of these.
+pub fn is_rotated(path: &Path, logs: &[PathBuf]) -> bool {
+    let Some(name) = path.file_name() else { return false };
+    PACKED.iter().any(|ending| name.as_bytes().ends_with(ending))
+        || logs.iter().any(|log| {
+            let base = log.file_name().filter(|_| log.parent() == path.parent());
+            base.is_some_and(|base| rotated(name.as_bytes(), base.as_bytes()).is_some())
+        })
+}
+
 /// Whether a name is that of a rotated log (`access.log.1`, `access.log-20261122`, `access.log.old`), and compressed.
 fn rotated(name: &[u8], base: &[u8]) -> Option<bool> {
     let suffix = name.strip_prefix(base)?;
-    let plain = [b".gz".as_slice(), b".zst", b".xz", b".bz2"].iter().find_map(|ending| suffix.strip_suffix(*ending));
+    let plain = PACKED.iter().find_map(|ending| suffix.strip_suffix(*ending));
     let stamp = plain.unwrap_or(suffix);
     let is_stamp = stamp.len() > 1
         && stamp.iter().all(|byte| byte.is_ascii_digit() || b".-_:TZ+".contains(byte))

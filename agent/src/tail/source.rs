@@ -94,6 +94,11 @@ impl Source {
         self.seen = None;
     }
 
+    /// Whether the file begins so.
+    pub fn begins_as(&self, start: &Fingerprint) -> bool {
+        start.matches(&self.file)
+    }
+
     /// Device and inode.
     pub fn identity(&self) -> Identity {
         (self.position.device, self.position.inode)

@@ -338,3 +338,113 @@ fn a_log_that_was_compressed_unread_is_counted() {
     assert_eq!(reader.numbers(), (0..10).chain(20..21).collect::<Vec<_>>());
     assert_eq!(reader.tail.counts().lost_files, 1);
 }
+
+/// A group of files in a folder, and the lines that came of it by file name.
+struct Several {
+    dir: tempfile::TempDir,
+    group: Group,
+    now: Instant,
+    got: Vec<String>,
+}
+
+impl Several {
+    fn new(dir: tempfile::TempDir, pattern: &str, positions: &Positions) -> Self {
+        let now = Instant::now();
+        let group = Group::new(dir.path().join(pattern), positions, now);
+        let mut several = Self { dir, group, now, got: Vec::new() };
+        several.read(Duration::ZERO);
+        several
+    }
+
+    fn read(&mut self, later: Duration) {
+        self.now += later;
+        let Self { group, got, .. } = self;
+        let mut take = |path: &Path, line: &[u8]| {
+            got.push(format!("{} {}", path.file_name().unwrap().display(), String::from_utf8_lossy(line)));
+        };
+        let mut buffer = vec![0; BUFFER_BYTES];
+        while group.poll(self.now, &mut buffer, &mut take) {}
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        append(&self.dir.path().join(name)).write_all(text.as_bytes()).unwrap();
+    }
+
+    fn names(&self) -> Vec<String> {
+        let name = |(path, _): (&Path, &Sight)| path.file_name().unwrap().to_string_lossy().into_owned();
+        self.group.sights().map(name).collect()
+    }
+}
+
+/// The positions of an agent that has read nothing yet.
+fn nowhere_read() -> Positions {
+    Positions::load(tempfile::tempdir().unwrap().path()).0
+}
+
+/// Longer than the agent looks for new files.
+const LOOK: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_pattern_takes_up_new_files_and_leaves_rotated_ones_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a.log", "a.log.1", "a.log.2.gz", "b.log.gz"] {
+        fs::write(dir.path().join(name), "before\n").unwrap();
+    }
+    let mut logs = Several::new(dir, "*.log*", &nowhere_read());
+    assert_eq!(logs.names(), ["a.log"]);
+    logs.write("a.log", "one\n");
+    logs.write("b.log", "first of all\n");
+    logs.read(LOOK);
+    assert_eq!(logs.got, ["a.log one", "b.log first of all"], "what stood there before is not read, what comes is");
+    fs::remove_file(logs.dir.path().join("b.log")).unwrap();
+    let places = logs.group.positions();
+    assert_eq!(logs.group.mark(places).len(), 2);
+    logs.read(LINGER * 2);
+    logs.read(Duration::from_secs(100));
+    logs.read(LOOK);
+    assert_eq!(logs.names(), ["a.log"]);
+    let forgotten = logs.group.mark(Vec::new());
+    assert!(forgotten.len() == 1 && forgotten[0].log.ends_with("b.log") && forgotten[0].position.files.is_empty());
+}
+
+#[test]
+fn a_log_that_is_renamed_or_copied_within_its_pattern_is_not_read_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("app.log"), "").unwrap();
+    let mut logs = Several::new(dir, "*.log", &nowhere_read());
+    let line = |number: u64| format!("{number} {}\n", "x".repeat(200));
+    (0..3).for_each(|number| logs.write("app.log", &line(number)));
+    logs.read(LOOK);
+    let folder = logs.dir.path().to_owned();
+    let path = |name: &str| folder.join(name);
+    fs::rename(path("app.log"), path("app-2026.log")).unwrap();
+    logs.write("app.log", &line(3));
+    logs.read(LOOK);
+    (4..7).for_each(|number| logs.write("app.log", &line(number)));
+    logs.read(LOOK);
+    fs::copy(path("app.log"), path("app-2027.log")).unwrap();
+    logs.read(LOOK);
+    File::options().write(true).open(path("app.log")).unwrap().set_len(0).unwrap();
+    logs.read(LOOK);
+    logs.write("app.log", &line(7));
+    logs.read(LOOK);
+    let numbers: Vec<u64> = logs.got.iter().map(|got| got.split(' ').nth(1).unwrap().parse().unwrap()).collect();
+    assert_eq!(numbers, (0..8).collect::<Vec<_>>());
+    assert_eq!(logs.names(), ["app.log"]);
+}
+
+#[test]
+fn the_files_of_a_pattern_are_taken_up_where_they_were_left() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.log"), "before\n").unwrap();
+    let (mut positions, _) = Positions::load(&dir.path().join("state"));
+    let mut logs = Several::new(dir, "*.log", &positions);
+    logs.write("a.log", "one\n");
+    logs.read(LOOK);
+    let places = logs.group.positions();
+    logs.group.mark(places).into_iter().for_each(|mark| positions.set(mark));
+    logs.write("a.log", "two\n");
+    let mut again = Several::new(logs.dir, "*.log", &positions);
+    again.read(LOOK);
+    assert_eq!(again.got, ["a.log two"]);
+}

@@ -81,6 +81,7 @@ fn full(n: u64, i: i64, f: f64) -> v1::Report {
         events,
         samplers: Vec::new(),
         gateways: vec![gateway(n, i)],
+        sources: vec![source(n)],
     }
 }
 
@@ -214,6 +215,17 @@ fn upstream(n: u64, i: i64) -> v1::UpstreamSample {
         response_max_us: n,
         client_aborts: n,
         first_answered_unix_us: i,
+        ..Default::default()
+    }
+}
+
+fn source(n: u64) -> v1::LogSource {
+    v1::LogSource {
+        gateway: "edge".into(),
+        source: "/var/log/a.log".into(),
+        lines: n,
+        failures: n,
+        unparsed: n,
         ..Default::default()
     }
 }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Alert, Event, GatewayConfig, HostSample, InstanceSample, ServiceConfig, Silence, UpstreamSample};
+use super::{
+    Alert, Event, GatewayConfig, HostSample, InstanceSample, LogSource, ServiceConfig, Silence, UpstreamSample,
+};
 
 /// One record: what came in and when the collector took it.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,6 +126,8 @@ pub struct Report {
     pub samplers: Vec<SamplerStatus>,
     /// Gateway configurations read or changed.
     pub gateways: Vec<GatewayConfig>,
+    /// Sources of gateways' lines of which more was read.
+    pub sources: Vec<LogSource>,
 }
 
 /// A deployment begins.

@@ -260,3 +260,30 @@ pub struct UpstreamSample {
     /// Start of the earliest-started attempt that was answered in this stretch, unix microseconds. 0: the log does not tell.
     pub first_answered_us: i64,
 }
+
+/// What was read of one source of a gateway's lines since its agent began.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LogSource {
+    /// The gateway's name.
+    pub gateway: String,
+    /// The path or pattern, or the address that is listened on.
+    pub source: String,
+    /// Lines read.
+    pub lines: u64,
+    /// Of these, lines that told of a failure.
+    pub failures: u64,
+    /// Of these, lines that could not be parsed.
+    pub unparsed: u64,
+    /// One of them.
+    pub unparsed_sample: String,
+    /// Lines of which the beginning was read.
+    pub cut_lines: u64,
+    /// Messages that were left out.
+    pub lost_lines: u64,
+    /// Files that were gone before they were read to their ends.
+    pub lost_files: u64,
+    /// Connections that were refused or cut.
+    pub cut_senders: u64,
+    /// Why it is not read as it should be, and what to do. Empty: it is.
+    pub fault: String,
+}

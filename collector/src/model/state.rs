@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GatewayConfig, HealthResult, HostSample, InstanceSample, SamplerState, SamplerStatus, ServiceConfig};
+use super::{
+    GatewayConfig, HealthResult, HostSample, InstanceSample, LogSource, SamplerState, SamplerStatus, ServiceConfig,
+};
 
 /// A host as last seen.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -71,7 +73,9 @@ pub struct GatewayState {
     pub config_before: Option<Arc<GatewayConfig>>,
     /// Totals by upstream since the collector first heard of it.
     pub upstreams: BTreeMap<String, UpstreamTotals>,
-    /// Lines that could not be parsed.
+    /// Where its lines come from, by the path or address.
+    pub sources: BTreeMap<String, Arc<LogSource>>,
+    /// Lines that could not be parsed, as agents tell that know of no sources.
     pub unparsed: u64,
     /// The newest of them.
     pub unparsed_sample: String,

@@ -133,6 +133,32 @@ fn health(health: &HealthDoc) -> String {
     }
 }
 
+/// What was read of a source, and a line for each trouble with it.
+fn source_lines(source: &SourceDoc, style: Style) -> String {
+    let mut out = format!("  {}: {} lines, {} failures\n", clean(&source.source), source.lines, source.failures);
+    if !source.fault.is_empty() {
+        let _ = writeln!(out, "    {}", style.paint(Tone::Warn, &clean(&source.fault)));
+    }
+    if source.unparsed > 0 {
+        out.push_str("  ");
+        out.push_str(&unparsed(source.unparsed, &source.unparsed_sample, style));
+    }
+    let lost = [
+        (source.cut_lines, "lines longer than 64 KiB were cut"),
+        (source.lost_lines, "messages came faster than they could be read and were left out"),
+        (source.lost_files, "rotated files were gone or packed before they were read to their ends"),
+        (source.cut_senders, "connections were refused or cut"),
+    ];
+    for (count, what) in lost.into_iter().filter(|(count, _)| *count > 0) {
+        let _ = writeln!(out, "    {}", style.paint(Tone::Warn, &format!("{count} {what}")));
+    }
+    out
+}
+
+fn unparsed(count: u64, sample: &str, style: Style) -> String {
+    format!("  {}\n", style.paint(Tone::Warn, &format!("{count} log lines not understood, such as: {}", clean(sample))))
+}
+
 /// Gateways, each with its upstreams.
 pub fn gateways(doc: &GatewaysDoc, style: Style) -> String {
     if doc.gateways.is_empty() {
@@ -149,10 +175,12 @@ pub fn gateways(doc: &GatewaysDoc, style: Style) -> String {
         for fault in gateway.config_faults.iter().chain(Some(&gateway.missing_log).filter(|one| !one.is_empty())) {
             let _ = writeln!(out, "  {}", style.paint(Tone::Warn, &clean(fault)));
         }
-        if gateway.unparsed > 0 {
-            let told =
-                format!("{} log lines not understood, such as: {}", gateway.unparsed, clean(&gateway.unparsed_sample));
-            let _ = writeln!(out, "  {}", style.paint(Tone::Warn, &told));
+        for source in &gateway.sources {
+            out.push_str(&source_lines(source, style));
+        }
+        let told_by_sources: u64 = gateway.sources.iter().map(|source| source.unparsed).sum();
+        if gateway.unparsed > told_by_sources {
+            out.push_str(&unparsed(gateway.unparsed - told_by_sources, &gateway.unparsed_sample, style));
         }
         let mut table =
             Table::new(&["UPSTREAM", "SERVICE", "HOST", "ANSWERED", "5XX", "FAILED", "LAST 10M", "LAST FAILURE"]);

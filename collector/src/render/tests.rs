@@ -103,9 +103,19 @@ fn gateway(dice: &mut Dice) -> GatewayState {
     };
     let totals = UpstreamTotals { failed: 2, last_failed_us: 5, ..Default::default() };
     let upstreams = BTreeMap::from([(dice.text(), totals)]);
+    let source = LogSource {
+        source: dice.text(),
+        unparsed: 1,
+        unparsed_sample: dice.text(),
+        lost_lines: 1,
+        fault: dice.text(),
+        ..Default::default()
+    };
+    let sources = BTreeMap::from([(source.source.clone(), Arc::new(source))]);
     GatewayState {
         config: Some(Arc::new(config)),
         config_before: None,
+        sources,
         upstreams,
         unparsed: 1,
         unparsed_sample: dice.text(),

@@ -193,12 +193,40 @@ document! {
         config_faults: Vec<String>,
         /// What to switch on so that its log keeps the reason.
         missing_log: String,
-        /// Log lines that could not be parsed.
+        /// Where its lines come from.
+        sources: Vec<SourceDoc>,
+        /// Log lines that could not be parsed, of all sources.
         unparsed: u64,
         /// One of them.
         unparsed_sample: String,
         /// Its upstreams.
         upstreams: Vec<UpstreamDoc>,
+    }
+}
+
+document! {
+    /// A source of a gateway's lines; all counts are since its agent began.
+    SourceDoc {
+        /// The path or pattern, or the address that is listened on.
+        source: String,
+        /// Lines read.
+        lines: u64,
+        /// Of these, lines that told of a failure.
+        failures: u64,
+        /// Of these, lines that could not be parsed.
+        unparsed: u64,
+        /// One of them.
+        unparsed_sample: String,
+        /// Lines longer than 64 KiB, of which the beginning was read.
+        cut_lines: u64,
+        /// Messages that came faster than they could be read.
+        lost_lines: u64,
+        /// Files that were gone or packed before they were read to their ends.
+        lost_files: u64,
+        /// Connections that were refused or cut.
+        cut_senders: u64,
+        /// Why it is not read as it should be, and what to do. Empty: it is.
+        fault: String,
     }
 }
 

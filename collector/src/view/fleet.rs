@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::document::*;
 use super::{Stats, View, incident_doc, incidents};
-use crate::model::{GatewayState, HostState, IncidentState, InstanceState, UpstreamTotals};
+use crate::model::{GatewayState, HostState, IncidentState, InstanceState, LogSource, UpstreamTotals};
 
 /// Open incidents that `status` lists.
 const STATUS_OPEN_MAX: usize = 50;
@@ -205,8 +205,9 @@ fn gateway_doc(
         config_readable: config.map(|config| config.readable),
         config_faults: config.map(|config| config.faults.clone()).unwrap_or_default(),
         missing_log: config.map(|config| config.missing_log.clone()).unwrap_or_default(),
-        unparsed: gateway.unparsed,
-        unparsed_sample: gateway.unparsed_sample.clone(),
+        unparsed: gateway.sources.values().fold(gateway.unparsed, |sum, source| sum.saturating_add(source.unparsed)),
+        unparsed_sample: unparsed_sample(gateway),
+        sources: gateway.sources.values().map(|source| source_doc(source)).collect(),
         upstreams: upstreams
             .into_iter()
             .map(|(address, totals)| {
@@ -226,6 +227,26 @@ fn gateway_doc(
                 }
             })
             .collect(),
+    }
+}
+
+fn unparsed_sample(gateway: &GatewayState) -> String {
+    let samples = gateway.sources.values().map(|source| &source.unparsed_sample);
+    samples.chain([&gateway.unparsed_sample]).find(|sample| !sample.is_empty()).cloned().unwrap_or_default()
+}
+
+fn source_doc(source: &LogSource) -> SourceDoc {
+    SourceDoc {
+        source: source.source.clone(),
+        lines: source.lines,
+        failures: source.failures,
+        unparsed: source.unparsed,
+        unparsed_sample: source.unparsed_sample.clone(),
+        cut_lines: source.cut_lines,
+        lost_lines: source.lost_lines,
+        lost_files: source.lost_files,
+        cut_senders: source.cut_senders,
+        fault: source.fault.clone(),
     }
 }
 

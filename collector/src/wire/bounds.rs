@@ -18,6 +18,8 @@ pub const INSTANCES_MAX: usize = 1024;
 pub const UPSTREAMS_MAX: usize = 4096;
 /// Most gateway configurations in one report.
 pub const GATEWAYS_MAX: usize = 64;
+/// Most sources of gateways' lines in one report.
+pub const SOURCES_MAX: usize = 256;
 /// Most entries of any other list.
 pub const LIST_MAX: usize = 512;
 /// Longest interval that is believed, microseconds.

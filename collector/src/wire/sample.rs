@@ -161,3 +161,20 @@ pub fn upstream(line: &mut Line<'_>, upstream: v1::UpstreamSample) -> model::Ups
         first_answered_us: line.since(upstream.first_answered_unix_us),
     }
 }
+
+/// One source of a gateway's lines.
+pub fn source(line: &mut Line<'_>, source: v1::LogSource) -> model::LogSource {
+    model::LogSource {
+        gateway: line.name(source.gateway),
+        source: line.line(source.source),
+        lines: line.size(source.lines),
+        failures: line.size(source.failures),
+        unparsed: line.size(source.unparsed),
+        unparsed_sample: line.line(source.unparsed_sample),
+        cut_lines: line.size(source.cut_lines),
+        lost_lines: line.size(source.lost_lines),
+        lost_files: line.size(source.lost_files),
+        cut_senders: line.size(source.cut_senders),
+        fault: line.line(source.fault),
+    }
+}

@@ -1116,6 +1116,43 @@ pub struct UpstreamSample {
     #[prost(sint64, tag = "14")]
     pub first_answered_unix_us: i64,
 }
+/// What was read of one source of a gateway's lines. All counts are since the agent began, so that the newest one tells all.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogSource {
+    /// The gateway's name.
+    #[prost(string, tag = "1")]
+    pub gateway: ::prost::alloc::string::String,
+    /// The path or pattern, or the address that is listened on, as configured.
+    #[prost(string, tag = "2")]
+    pub source: ::prost::alloc::string::String,
+    /// Lines read.
+    #[prost(uint64, tag = "3")]
+    pub lines: u64,
+    /// Of these, lines that told of a failure.
+    #[prost(uint64, tag = "4")]
+    pub failures: u64,
+    /// Of these, lines that could not be parsed.
+    #[prost(uint64, tag = "5")]
+    pub unparsed: u64,
+    /// The newest such line, masked and cut to 512 bytes. Empty: none.
+    #[prost(string, tag = "6")]
+    pub unparsed_sample: ::prost::alloc::string::String,
+    /// Lines longer than 64 KiB, of which the beginning was read.
+    #[prost(uint64, tag = "7")]
+    pub cut_lines: u64,
+    /// Messages that came faster than they could be read and were left out (datagrams only).
+    #[prost(uint64, tag = "8")]
+    pub lost_lines: u64,
+    /// Files that were gone or packed before they were read to their ends.
+    #[prost(uint64, tag = "9")]
+    pub lost_files: u64,
+    /// Connections that were refused or cut (listening only).
+    #[prost(uint64, tag = "10")]
+    pub cut_senders: u64,
+    /// Why it is not read as it should be, and what to do. Empty: it is.
+    #[prost(string, tag = "11")]
+    pub fault: ::prost::alloc::string::String,
+}
 /// One message from an agent.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentMessage {
@@ -1270,6 +1307,9 @@ pub struct Report {
     /// Gateway configurations that were read for the first time or changed.
     #[prost(message, repeated, tag = "10")]
     pub gateways: ::prost::alloc::vec::Vec<GatewayConfig>,
+    /// Sources of gateways' lines of which more was read, or whose state changed.
+    #[prost(message, repeated, tag = "11")]
+    pub sources: ::prost::alloc::vec::Vec<LogSource>,
 }
 /// A report, told by what differs from an earlier one of the same stream, byte by byte of the encoded reports. The base is the last
 /// packed report of the stream that had a host's readings and at most 32 KiB.

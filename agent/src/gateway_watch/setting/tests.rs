@@ -18,6 +18,7 @@ fn gateway(kind: Kind) -> Gateway {
         config: None,
         format: None,
         listen: None,
+        program: None,
     }
 }
 
