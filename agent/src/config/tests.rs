@@ -102,7 +102,7 @@ listen = "ftp://127.0.0.1:1"
             "agent.toml:11: a second service is named \"api\": give each service a name of its own",
             "agent.toml:12: listen of service is a text, not a list: write listen = [\"10.0.0.2:3000\"]",
             "agent.toml:14: name of gateway is empty: write name = \"edge\"",
-            "agent.toml:15: \"ngnix\" is no kind of gateway: write kind = \"nginx\", or another one of nginx, nginx_stream, ingress_nginx, haproxy, envoy, istio, apache, caddy, traefik, varnish, aws_alb, aws_clb, gcp_lb, azure_appgw, cloudflare",
+            "agent.toml:15: \"ngnix\" is no kind of gateway: write kind = \"nginx\", or another one of nginx, nginx_stream, ingress_nginx, haproxy, envoy, istio, apache, caddy, traefik, varnish, aws_alb, aws_clb, gcp_lb, azure_appgw, cloudflare, lighttpd, squid, linkerd, cloudflared, heroku",
             "agent.toml:16: listen of gateway: \"ftp://127.0.0.1:1\" has an unknown scheme: write listen = \"udp://127.0.0.1:1514\" (udp, tcp, http, or unixgram:///path)",
         ]
     );
