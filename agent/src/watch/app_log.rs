@@ -33,6 +33,8 @@ pub enum Kind {
     TaskTimeout,
     /// A cache or lock service failed.
     CacheFailure,
+    /// A supervisor ends the instance for failing its liveness check.
+    LivenessKill,
     /// The port to listen on is taken.
     PortInUse,
     /// An exception that nothing caught, a panic.
@@ -57,6 +59,7 @@ impl Kind {
             Self::NotLeader => "not_leader",
             Self::TaskTimeout => "task_timeout",
             Self::CacheFailure => "cache_failure",
+            Self::LivenessKill => "liveness_kill",
             Self::PortInUse => "port_in_use",
             Self::UncaughtException => "uncaught_exception",
             Self::DependencyError => "dependency_error",
@@ -80,6 +83,10 @@ pub fn classify(line: &[u8]) -> Option<Kind> {
         return None;
     }
     let says = words::without_targets(&says);
+    // Supervisors tell it as information.
+    if words::tells_liveness_kill(&says) {
+        return Some(Kind::LivenessKill);
+    }
     if level == Some(Level::Quiet) {
         return words::tells_start(&says).then_some(Kind::Starting);
     }

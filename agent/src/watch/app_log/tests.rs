@@ -9,6 +9,18 @@ fn id(line: &str) -> &'static str {
 
 /// Lines as runtimes, servers and libraries write them, with what they tell of.
 const LINES: &[(&str, &str)] = &[
+    // Liveness kills, told as information by supervisors.
+    (
+        "liveness_kill",
+        "I1122 14:32:01.120000       1 kuberuntime_manager.go:1041] Message for Container of pod: container=\"api\" Container api failed liveness probe, will be restarted",
+    ),
+    ("liveness_kill", "Nov 22 14:32:01 app-1 systemd[1]: api.service: Watchdog timeout (limit 10s)!"),
+    (
+        "liveness_kill",
+        "14:32:01 Container /api (4f1c) found to be unhealthy - Restarting container now with 10s timeout",
+    ),
+    ("liveness_kill", "error  : 'api' failed protocol test [HTTP] at [10.0.0.2]:3000, 'api' trying to restart"),
+    ("", "INFO liveness probe answered"),
     // Levels.
     ("error", "2026-11-22T14:32:01.120Z ERROR could not load order 17"),
     ("error", "[2026-11-22 14:32:01 +0000] [4242] [ERROR] Exception in worker process"),

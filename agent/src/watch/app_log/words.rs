@@ -92,6 +92,9 @@ const ITSELF: [&str; 14] = [
 
 const START: &str = r"(?i)\b(?:listening|now listening|listens|running|started|ready) (?:on|at) (?:port |address |socket |http|https|tcp|unix|\[|\d|:|0\.0|\*|localhost|/)|\blistening at: |booting worker with pid|starting gunicorn|\bserver (?:has )?started\b|started server process|application startup complete|uvicorn running on|ready for connections|ready to handle connections|\bstarted \w+ in [\d.]+ seconds|tomcat started on|fpm is running, pid|spawned uwsgi (?:worker|master)|serving flask app|starting development server|worker \d+ booted|puma starting|listening for connections|serving http on|waitress - serving|hypercorn|application started\b|server listening";
 
+/// kubelet, systemd, Docker's swarm, autoheal, ECS, Nomad, monit, superlance.
+const LIVENESS_KILL: &str = r"(?i)failed (?:its )?(?:liveness|startup) probe, will be restarted|\bliveness probe failed\b.{0,200}restart|: watchdog timeout \(limit |\bunhealthy container\b|found to be unhealthy - restarting|failed container health checks|healthcheck: check .{1,80} unhealthy for .{1,40} restarting|'[^']{1,80}' trying to restart\b|httpok: .{0,120}\brestarting\b";
+
 static KINDS: LazyLock<Option<RegexSet>> = LazyLock::new(|| RegexSet::new(RULES.iter().map(|(_, rule)| rule)).ok());
 static EXCEPTIONS: LazyLock<Option<RegexSet>> = LazyLock::new(|| RegexSet::new(NOT.iter().map(|(_, rule)| rule)).ok());
 static ACCESS_LINE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(ACCESS).ok());
@@ -100,6 +103,7 @@ static QUOTES: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(QUOTED).ok(
 static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(OTHERS).ok());
 static SUBJECTS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(SUBJECT).ok());
 static STARTS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(START).ok());
+static LIVENESS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(LIVENESS_KILL).ok());
 
 fn matches(pattern: &Option<Regex>, text: &str) -> bool {
     pattern.as_ref().is_some_and(|pattern| pattern.is_match(text))
@@ -136,6 +140,11 @@ pub(super) fn quotes_another(text: &str) -> bool {
     matches(&QUOTES, text) && (matches(&OTHER, text) || subject())
 }
 
+/// Whether a supervisor tells that it ends the application for failing its liveness check.
+pub(super) fn tells_liveness_kill(text: &str) -> bool {
+    matches(&LIVENESS, text)
+}
+
 /// Whether a text tells that the application began to serve.
 pub(super) fn tells_start(text: &str) -> bool {
     matches(&STARTS, text)
@@ -148,6 +157,6 @@ mod tests {
     #[test]
     fn every_pattern_compiles() {
         assert!(KINDS.is_some() && EXCEPTIONS.is_some() && ACCESS_LINE.is_some() && TARGETS.is_some());
-        assert!(QUOTES.is_some() && OTHER.is_some() && SUBJECTS.is_some() && STARTS.is_some());
+        assert!(LIVENESS.is_some() && QUOTES.is_some() && OTHER.is_some() && SUBJECTS.is_some() && STARTS.is_some());
     }
 }
