@@ -5,6 +5,7 @@
 mod address;
 mod fault;
 mod gateway;
+mod role;
 mod root;
 mod section;
 mod service;
@@ -83,6 +84,8 @@ pub struct Service {
     pub health: Option<Health>,
     /// Its own logs.
     pub logs: Vec<PathBuf>,
+    /// How it tells whether it leads. None: it does not.
+    pub role: Option<Role>,
 }
 
 /// Where a gateway reaches a service.
@@ -132,6 +135,17 @@ pub struct Health {
     pub interval: Duration,
     /// None: told apart by trying.
     pub scheme: Option<Scheme>,
+}
+
+/// How a service tells whether it is the leader.
+#[derive(Debug, Clone, Default)]
+pub struct Role {
+    /// A path whose JSON answer tells it, and the field, names of nested ones parted by dots.
+    pub asked: Option<(String, String)>,
+    /// Searched in the lines of its logs: it leads from then on.
+    pub gained: Option<regex::bytes::Regex>,
+    /// Searched in the lines of its logs: it leads no longer.
+    pub lost: Option<regex::bytes::Regex>,
 }
 
 /// Plain or TLS.

@@ -160,7 +160,7 @@ fn spawn(
         ));
     }
     for service in config.services.iter().filter(|service| !service.logs.is_empty()) {
-        let follow = |log: &PathBuf| log_watch::LogWatch::new(&service.name, log, positions, Instant::now());
+        let follow = |log: &PathBuf| log_watch::LogWatch::new(service, log, positions, Instant::now());
         let logs = service.logs.iter().map(follow).collect();
         watchers.spawn_local(log_watch::run(logs, observed.clone(), stopped.clone(), budget.clone()));
     }

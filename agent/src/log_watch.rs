@@ -9,9 +9,11 @@ use tokio::sync::mpsc;
 use tokio::sync::watch::Receiver;
 
 use crate::budget::Budget;
+use crate::config::Service;
 use crate::sampler::{Observed, Status, unix_now_us};
 use crate::tail::{BUFFER_BYTES, Group, Positions, Sight};
 use crate::watch::app_log::AppLog;
+use crate::watch::role::RoleLog;
 
 /// Between two looks where nothing new was found.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -24,20 +26,28 @@ pub struct LogWatch {
     logs: Group,
     /// By the path of the log.
     readers: BTreeMap<PathBuf, AppLog>,
+    role: Option<RoleLog>,
     told: Option<Status>,
     marked_at: Option<Instant>,
 }
 
 impl LogWatch {
     /// Takes a log up where it was left.
-    pub fn new(service: &str, log: &Path, positions: &Positions, now: Instant) -> Self {
-        let logs = Group::new(log.to_owned(), positions, now);
-        Self { service: service.to_owned(), logs, readers: BTreeMap::new(), told: None, marked_at: None }
+    pub fn new(service: &Service, log: &Path, positions: &Positions, now: Instant) -> Self {
+        let patterns = service.role.as_ref().filter(|role| role.gained.is_some() || role.lost.is_some());
+        Self {
+            service: service.name.clone(),
+            logs: Group::new(log.to_owned(), positions, now),
+            readers: BTreeMap::new(),
+            role: patterns.map(|role| RoleLog::new(&service.name, role.gained.clone(), role.lost.clone())),
+            told: None,
+            marked_at: None,
+        }
     }
 
     /// Reads what is new and tells of it. True: there is more to read at once.
     fn round(&mut self, now: Instant, stopping: bool, buffer: &mut [u8], out: &mut Vec<Observed>) -> bool {
-        let Self { service, logs, readers, .. } = self;
+        let Self { service, logs, readers, role, .. } = self;
         let now_us = unix_now_us();
         let before = out.len();
         let more = logs.poll(now, buffer, &mut |path, line| {
@@ -45,6 +55,7 @@ impl LogWatch {
                 readers.insert(path.to_owned(), AppLog::new(service, &path.to_string_lossy()));
             }
             out.extend(readers.get_mut(path).into_iter().flat_map(|reader| reader.line(line, now_us)));
+            out.extend(role.as_mut().and_then(|role| role.line(line, now_us)));
         });
         readers.values_mut().for_each(|reader| out.extend(reader.flush(now_us)));
         let due =
@@ -120,6 +131,13 @@ mod tests {
     use why502_proto::v1;
 
     use super::*;
+    use crate::config::{Matcher, Role};
+
+    fn service() -> Service {
+        let role = Role { gained: regex::bytes::Regex::new("became leader").ok(), ..Role::default() };
+        let (listen, matcher, logs) = (vec![], Matcher::default(), vec![]);
+        Service { name: "api".into(), listen, matcher, health: None, logs, role: Some(role) }
+    }
 
     #[test]
     fn a_line_of_trouble_is_told_with_its_place() {
@@ -129,13 +147,15 @@ mod tests {
             OpenOptions::new().append(true).create(true).open(&path).unwrap().write_all(text.as_bytes()).unwrap();
         };
         append("ERROR what stood there before\n");
-        let mut watch = LogWatch::new("api", &path, &Positions::load(dir.path()).0, Instant::now());
+        let mut watch = LogWatch::new(&service(), &path, &Positions::load(dir.path()).0, Instant::now());
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut told = Vec::new();
         let now = Instant::now();
         while watch.round(now, false, &mut buffer, &mut told) {}
-        append("INFO all is well\nERROR Too many open files\n");
+        append("INFO all is well\nERROR Too many open files\nINFO became leader\n");
         while watch.round(now, false, &mut buffer, &mut told) {}
+        let leads = |observed: &&Observed| matches!(observed, Observed::Event(v1::Event { kind: Some(v1::event::Kind::RoleChanged(change)), .. }) if change.leader);
+        assert_eq!(told.iter().filter(leads).count(), 1, "{told:?}");
         let kinds = told.iter().filter_map(|observed| match observed {
             Observed::Event(v1::Event { kind: Some(v1::event::Kind::LogMatch(found)), .. }) => {
                 Some(found.kind.as_str())

@@ -6,3 +6,4 @@ pub mod exit;
 pub mod kernel_log;
 pub mod link;
 pub mod oom;
+pub mod role;

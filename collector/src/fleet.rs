@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use history::{History, silence_limit_us};
+pub use history::{FailedRequest, History, silence_limit_us};
 pub use locate::Place;
 
 use whereabouts::Whereabouts;
@@ -30,6 +30,11 @@ const UPSTREAMS_MAX: usize = 4_096;
 const SOURCES_MAX: usize = 64;
 /// Minutes with failures kept per upstream.
 const MINUTES_MAX: usize = 10;
+
+/// Times of good health answers kept per service.
+const HEALTH_TIMES_MAX: usize = 64;
+/// A service that listens so long after its start was not starting all the while, microseconds.
+const START_MOST_US: i64 = 10 * 60 * 1_000_000;
 
 /// Every host's state and recent history.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -199,6 +204,7 @@ fn count_answers(gateway: &mut GatewayState, sample: &UpstreamSample) {
     let totals = gateway.upstreams.entry(sample.upstream.clone()).or_default();
     totals.answered += sample.answered;
     totals.answered_5xx += sample.answered_5xx;
+    totals.slowest_us = totals.slowest_us.max(sample.response_max_us);
     totals.last_answered_us = totals.last_answered_us.max(sample.last_answered_us);
 }
 
@@ -214,10 +220,37 @@ fn fold_event(state: &mut HostState, at_us: i64, kind: &EventKind) {
                 (None, Some(code)) => format!("exit code {code}"),
                 (None, None) => "end seen, code not known".to_owned(),
             };
-            state.instances.entry(exit.service.clone()).or_default().last_exit = Some((at_us, words));
+            let instance = state.instances.entry(exit.service.clone()).or_default();
+            instance.last_exit = Some((at_us, words));
+            if exit.took_down() && instance.role.is_some() {
+                instance.role = Some((false, at_us));
+            }
         }
         EventKind::Health(health) => {
-            state.instances.entry(health.service.clone()).or_default().health = Some((at_us, health.clone()));
+            let instance = state.instances.entry(health.service.clone()).or_default();
+            instance.health = Some((at_us, health.clone()));
+            if let Some(took_us) = health.first_byte_us.filter(|_| (200..400).contains(&health.status)) {
+                instance.health_times_us.push_back(took_us);
+                if instance.health_times_us.len() > HEALTH_TIMES_MAX {
+                    instance.health_times_us.pop_front();
+                }
+            }
+        }
+        EventKind::ListenChanged(change) if change.listening => {
+            let instance = state.instances.entry(change.service.clone()).or_default();
+            let took_us = instance.last_start_us.map(|start_us| at_us - start_us);
+            let took_us = took_us.filter(|us| (0..START_MOST_US).contains(us)).map(i64::unsigned_abs);
+            instance.listened_after_us = instance.listened_after_us.max(took_us);
+        }
+        EventKind::RoleChanged(change) => {
+            state.instances.entry(change.service.clone()).or_default().role = Some((change.leader, at_us));
+        }
+        EventKind::Probe(probe) => {
+            let gateway = state.gateways.entry(probe.gateway.clone()).or_default();
+            let Some(totals) = gateway.upstreams.get_mut(&probe.upstream) else { return };
+            totals.idle_close_us = probe.idle_close_us.or(totals.idle_close_us);
+            let header_bytes = probe.http.as_ref().map_or(0, |http| http.header_bytes);
+            totals.header_bytes = totals.header_bytes.max(header_bytes);
         }
         EventKind::Failure(failure) => count_failures(state, at_us, failure),
         EventKind::AgentStopping(_) => state.stopped = true,

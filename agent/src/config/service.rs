@@ -8,16 +8,16 @@ use regex::RegexBuilder;
 use super::fault::Faults;
 use super::section::{Placed, Section};
 use super::value::{Limits, shown};
-use super::{Health, Listen, Matcher, Scheme, Service, address};
+use super::{Health, Listen, Matcher, Scheme, Service, address, role};
 
-const KEYS: [&str; 5] = ["name", "listen", "match", "health", "logs"];
+const KEYS: [&str; 6] = ["name", "listen", "match", "health", "logs", "role"];
 const MATCH_KEYS: [&str; 4] = ["cmdline", "exe", "unit", "pidfile"];
 const HEALTH_KEYS: [&str; 5] = ["path", "port", "timeout", "interval", "scheme"];
 const TIMEOUT: Limits = Limits { default_text: "5s", least_ms: 10, most_ms: 300_000 };
 const INTERVAL: Limits = Limits { default_text: "10s", least_ms: 100, most_ms: 3_600_000 };
 const LISTEN_EXAMPLE: &str = "\"10.0.0.2:3000\"";
 /// Most memory that a compiled pattern may take, bytes.
-const PATTERN_LIMIT_BYTES: usize = 1 << 20;
+pub(super) const PATTERN_LIMIT_BYTES: usize = 1 << 20;
 
 pub(super) fn read_all(sections: Vec<Section<'_, '_>>, faults: &mut Faults) -> Vec<Service> {
     let mut names = HashMap::new();
@@ -68,6 +68,8 @@ fn read(section: &Section<'_, '_>, faults: &mut Faults) -> (Service, std::ops::R
     let example = "health = { path = \"/health\" }";
     let health = section.table("health", example, faults).and_then(|table| health(&table, faults));
     let logs = logs(section, faults);
+    let example = "role = { path = \"/health\", field = \"leader\" }";
+    let role = section.table("role", example, faults).and_then(|table| role::read(&table, !logs.is_empty(), faults));
     let name = section.name("name", "api", faults);
     let at = name.as_ref().map_or_else(|| section.span.clone(), |name| name.span.clone());
     let name = name.map(|name| name.value).unwrap_or_else(|| derived_name(section, &matcher, &listen, faults));
@@ -80,7 +82,7 @@ fn read(section: &Section<'_, '_>, faults: &mut Faults) -> (Service, std::ops::R
             format!("write listen = [{LISTEN_EXAMPLE}] or match = {{ unit = \"api.service\" }}"),
         );
     }
-    (Service { name, listen, matcher, health, logs }, at)
+    (Service { name, listen, matcher, health, logs, role }, at)
 }
 
 /// What a service without a name is called: by its unit, else its executable, else its address.
@@ -114,7 +116,7 @@ fn matcher(section: &Section<'_, '_>, faults: &mut Faults) -> Matcher {
 }
 
 /// The regex crate draws the place over several lines; its last one says what is wrong.
-fn last_line(text: &str) -> &str {
+pub(super) fn last_line(text: &str) -> &str {
     text.lines().last().unwrap_or(text).trim().trim_start_matches("error: ")
 }
 
@@ -143,7 +145,7 @@ fn health(section: &Section<'_, '_>, faults: &mut Faults) -> Option<Health> {
 }
 
 /// A path that can stand in a request line (RFC 9112, 3.2.1).
-fn request_path(text: &str) -> Result<String, String> {
+pub(super) fn request_path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
         return Err(format!("\"{}\" does not begin with a slash", shown(text)));
     }

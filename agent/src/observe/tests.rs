@@ -92,7 +92,7 @@ fn config(services: Vec<Configured>) -> Arc<Config> {
 fn service(cmdline: &str) -> Configured {
     let cmdline = (!cmdline.is_empty()).then(|| Regex::new(cmdline).unwrap());
     let matcher = Matcher { cmdline, ..Matcher::default() };
-    Configured { name: "api".into(), listen: Vec::new(), matcher, health: None, logs: Vec::new() }
+    Configured { name: "api".into(), listen: Vec::new(), matcher, health: None, logs: Vec::new(), role: None }
 }
 
 /// Runs a story beside the observer, on one thread.

@@ -17,6 +17,7 @@ use why502_proto::v1::{HealthResult, LogMatch};
 use super::{Observed, Status, unix_now_us};
 use crate::config::{Config, Health, Service};
 use crate::watch::app_log::body_kind;
+use crate::watch::role::{self, Role};
 use check::Check;
 
 /// The sampler's name in its status.
@@ -53,7 +54,39 @@ pub async fn run(config: Arc<Config>, out: mpsc::Sender<Observed>) {
         let first = Duration::from_millis(number as u64 * 97 % 1000);
         tasks.spawn(repeat(check, first, interval, out.clone()));
     }
+    for service in &config.services {
+        if let Some((check, field)) = role_check(service) {
+            let interval = service.health.as_ref().map_or(CONNECT_INTERVAL, |health| health.interval);
+            let role = Role::new(&service.name);
+            tasks.spawn(ask_role(check, field, role, interval, out.clone()));
+        }
+    }
     while tasks.join_next().await.is_some() {}
+}
+
+/// What is asked where an answer tells whether the service leads, and the field that does.
+fn role_check(service: &Service) -> Option<(Check, String)> {
+    let (path, field) = service.role.as_ref()?.asked.clone()?;
+    let (timeout, scheme) =
+        service.health.as_ref().map_or((CONNECT_LIMIT, None), |health| (health.timeout, health.scheme));
+    let asked = Health { path, port: None, timeout, interval: CONNECT_INTERVAL, scheme };
+    Some((Check::http(&service.name, &asked, check::target(service)?), field))
+}
+
+async fn ask_role(mut check: Check, field: String, mut role: Role, interval: Duration, out: mpsc::Sender<Observed>) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let at_unix_us = unix_now_us();
+        let told = check.body().await.and_then(|body| role::of_json(&body, &field));
+        let words = |leader: bool| format!("{field} of {} says {leader}", check.url_path());
+        if let Some(change) = told.and_then(|leader| role.says(leader, words(leader), at_unix_us))
+            && out.send(change).await.is_err()
+        {
+            return;
+        }
+    }
 }
 
 /// Asks a service once for all that is asked of it.

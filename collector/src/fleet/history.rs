@@ -5,12 +5,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Event, EventKind, HostSample, InstanceSample, ProcessExited, Report, UpstreamSample};
+use crate::model::{
+    Event, EventKind, Failure, HostSample, InstanceSample, Origin, ProcessExited, Report, Signal, UpstreamSample,
+};
 
 /// How far back history reaches, microseconds.
 const AGE_MAX_US: i64 = 20 * 60 * 1_000_000;
 /// Events of a kind that others can't crowd out: starts, ends, listeners, OOM kills, links.
 const EVENTS_MAX: usize = 2_048;
+/// Error answers kept whose records tell the request's id.
+const REQUESTS_MAX: usize = 1_024;
+/// Changes of leadership kept per service.
+const ROLES_MAX: usize = 64;
 /// Samples kept per subject.
 const SAMPLES_MAX: usize = 720;
 
@@ -39,9 +45,46 @@ pub struct History {
     ever_listened: BTreeMap<String, String>,
     /// Stretches in which nothing was heard for longer than a late report explains: from the last word to the next.
     silences: VecDeque<(i64, i64)>,
+    /// Leadership gained and lost by service, oldest first.
+    roles: BTreeMap<String, VecDeque<(i64, bool)>>,
+    /// Error answers of its gateways whose records tell the request's id, so that those of nested gateways can be joined.
+    failed_requests: VecDeque<FailedRequest>,
     heard_us: i64,
     agent_epoch: u64,
     agent_started_us: i64,
+}
+
+/// An error answer of a gateway of this host.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FailedRequest {
+    /// When.
+    pub at_us: i64,
+    /// The request's id.
+    pub request_id: String,
+    /// The gateway.
+    pub gateway: String,
+    /// The status it gave.
+    pub status: u32,
+    /// Whether it only passed on what its own upstream had answered.
+    pub passed_on: bool,
+    /// What its record says.
+    pub signal: Signal,
+    /// The upstream it tried last, empty where it chose none.
+    pub upstream: String,
+}
+
+impl FailedRequest {
+    fn of(at_us: i64, failure: &Failure) -> Self {
+        Self {
+            at_us,
+            request_id: failure.request_id.clone(),
+            gateway: failure.gateway.clone(),
+            status: failure.status,
+            passed_on: matches!(failure.origin, Origin::App | Origin::InnerGateway),
+            signal: failure.signal,
+            upstream: failure.attempts.last().map(|attempt| attempt.upstream.clone()).unwrap_or_default(),
+        }
+    }
 }
 
 /// Silence that is more than a late report of an agent with this interval, microseconds.
@@ -112,14 +155,27 @@ impl History {
 
     fn event(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::Failure(_) => return,
+            EventKind::Failure(failure) => {
+                if !failure.request_id.is_empty() {
+                    push(&mut self.failed_requests, FailedRequest::of(event.at_us, failure), REQUESTS_MAX);
+                }
+                return;
+            }
             EventKind::Health(_) | EventKind::LogMatch(_) => push(&mut self.chatter, event.clone(), EVENTS_MAX),
             EventKind::Notice(_) | EventKind::Probe(_) => push(&mut self.views, event.clone(), EVENTS_MAX),
             _ => push(&mut self.lives, event.clone(), EVENTS_MAX),
         }
         match &event.kind {
             EventKind::ProcessExited(exit) if exit.took_down() => {
+                // What is gone leads nobody.
+                if let Some(roles) = self.roles.get_mut(&exit.service) {
+                    push(roles, (event.at_us, false), ROLES_MAX);
+                }
                 self.last_ends.insert(exit.service.clone(), (event.at_us, exit.clone()));
+            }
+            EventKind::RoleChanged(change) => {
+                let roles = self.roles.entry(change.service.clone()).or_default();
+                push(roles, (event.at_us, change.leader), ROLES_MAX);
             }
             EventKind::ProcessStarted(start) => {
                 self.ever_ran.entry(start.service.clone()).or_insert(start.started_us);
@@ -135,6 +191,7 @@ impl History {
         for events in [&mut self.lives, &mut self.chatter, &mut self.views] {
             drop_while(events, |event| event.at_us < before_us);
         }
+        drop_while(&mut self.failed_requests, |request| request.at_us < before_us);
         drop_while(&mut self.host_samples, |sample| sample.at_us < before_us);
         for samples in self.instance_samples.values_mut() {
             drop_while(samples, |sample| sample.at_us < before_us);
@@ -189,6 +246,23 @@ impl History {
     ) -> impl DoubleEndedIterator<Item = &UpstreamSample> {
         let samples = self.upstream_samples.get(&(gateway.to_owned(), upstream.to_owned())).into_iter().flatten();
         samples.filter(move |sample| sample.to_us >= from_us && sample.from_us <= to_us)
+    }
+
+    /// Leadership of a service gained and lost here, oldest first.
+    pub fn roles(&self, service: &str) -> impl DoubleEndedIterator<Item = (i64, bool)> {
+        self.roles.get(service).into_iter().flatten().copied()
+    }
+
+    /// Whether the service here held its leadership at a time, and since when it did or did not; None: it never told.
+    pub fn role_at(&self, service: &str, at_us: i64) -> Option<(bool, i64)> {
+        self.roles(service)
+            .rfind(|(changed_us, _)| *changed_us <= at_us)
+            .map(|(changed_us, leader)| (leader, changed_us))
+    }
+
+    /// Error answers of this host's gateways to a request.
+    pub fn failed_requests(&self, request_id: &str) -> impl Iterator<Item = &FailedRequest> {
+        self.failed_requests.iter().filter(move |request| request.request_id == request_id)
     }
 
     /// The newest end that took a service down.

@@ -42,6 +42,8 @@ pub enum EventKind {
     KernelNote(KernelNote),
     /// The agent is ending on purpose.
     AgentStopping(AgentStopping),
+    /// A service began or ceased to hold its leadership.
+    RoleChanged(RoleChanged),
 }
 
 /// How a process's end is known.
@@ -336,4 +338,15 @@ pub struct KernelNote {
 pub struct AgentStopping {
     /// Why: "SIGTERM", "SIGINT".
     pub why: String,
+}
+
+/// An instance began or ceased to hold its service's leadership, as it tells itself.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RoleChanged {
+    /// The service.
+    pub service: String,
+    /// True: it holds it now.
+    pub leader: bool,
+    /// Where it is told: "GET /health: leader = true", or the line of the log.
+    pub says: String,
 }

@@ -62,6 +62,12 @@ pub struct InstanceState {
     pub last_start_us: Option<i64>,
     /// The newest end that was seen, in words ("signal 9", "exit code 1").
     pub last_exit: Option<(i64, String)>,
+    /// Whether it holds its service's leadership, and since when, where it tells.
+    pub role: Option<(bool, i64)>,
+    /// Times of its newest good health answers, microseconds.
+    pub health_times_us: VecDeque<u64>,
+    /// The longest time that it was seen to take from its start to listening, microseconds.
+    pub listened_after_us: Option<u64>,
 }
 
 /// A gateway as last seen.
@@ -118,6 +124,12 @@ pub struct UpstreamTotals {
     pub last_answered_us: i64,
     /// The newest failure.
     pub last_failed_us: i64,
+    /// The slowest answer, microseconds. 0: the log tells no times.
+    pub slowest_us: u64,
+    /// How long it keeps an idle connection, as a probe measured last, microseconds.
+    pub idle_close_us: Option<u64>,
+    /// The largest response header that a probe saw, bytes. 0: none.
+    pub header_bytes: u64,
 }
 
 #[cfg(test)]

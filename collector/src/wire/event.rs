@@ -50,6 +50,11 @@ fn event(line: &mut Line<'_>, event: v1::Event) -> Option<model::Event> {
             pid: note.pid,
             service: line.name(note.service),
         }),
+        Kind::RoleChanged(change) => EventKind::RoleChanged(model::RoleChanged {
+            service: line.name(change.service),
+            leader: change.leader,
+            says: line.line(change.says),
+        }),
         Kind::AgentStopping(stop) => EventKind::AgentStopping(model::AgentStopping { why: line.name(stop.why) }),
     };
     Some(model::Event { at_us, kind })

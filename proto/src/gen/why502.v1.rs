@@ -169,7 +169,10 @@ pub struct Event {
     #[prost(sint64, tag = "1")]
     pub at_unix_us: i64,
     /// Exactly one is set; an event of a newer agent that has none of these is counted and passed over.
-    #[prost(oneof = "event::Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(
+        oneof = "event::Kind",
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+    )]
     pub kind: ::core::option::Option<event::Kind>,
 }
 /// Nested message and enum types in `Event`.
@@ -216,6 +219,9 @@ pub mod event {
         /// The agent is ending on purpose.
         #[prost(message, tag = "14")]
         AgentStopping(super::AgentStopping),
+        /// A service began or ceased to hold its leadership.
+        #[prost(message, tag = "15")]
+        RoleChanged(super::RoleChanged),
     }
 }
 /// A process of a watched service began.
@@ -731,6 +737,19 @@ pub struct AgentStopping {
     /// Why: "SIGTERM", "SIGINT".
     #[prost(string, tag = "1")]
     pub why: ::prost::alloc::string::String,
+}
+/// An instance began or ceased to hold its service's leadership, as it tells itself.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoleChanged {
+    /// The service.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// True: it holds it now.
+    #[prost(bool, tag = "2")]
+    pub leader: bool,
+    /// Where it is told: "GET /health: leader = true", or the line of the log, masked, at most 512 bytes.
+    #[prost(string, tag = "3")]
+    pub says: ::prost::alloc::string::String,
 }
 /// Who made an error answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -12,6 +12,8 @@ use crate::mask;
 
 /// Bytes of an unhealthy answer that are kept.
 const BODY_LIMIT_BYTES: usize = 256;
+/// Bytes of an answer that are read: a role may stand behind much else.
+const BODY_READ_BYTES: usize = 16 * 1024;
 /// Words by which servers say that they got plain text where they speak TLS (nginx, Go, Apache).
 const WANTS_TLS: [&[u8]; 3] =
     [b"plain HTTP request was sent to HTTPS", b"HTTP request to an HTTPS server", b"speaking plain HTTP to an SSL"];
@@ -74,27 +76,45 @@ impl Check {
 
     /// Asks once.
     pub(super) async fn ask(&mut self) -> HealthResult {
-        let began = Instant::now();
         match self.path.clone() {
             None => self.connect_only().await,
             Some(path) => {
-                let first = self.scheme.unwrap_or(Scheme::Http);
-                let mut asked = self.request(first, &path, self.limit).await;
-                let mut scheme = first;
-                if !self.certain && self.other_is_likely(first, &asked) {
-                    let left = self.limit.saturating_sub(began.elapsed());
-                    let other = if first == Scheme::Http { Scheme::Https } else { Scheme::Http };
-                    let second = self.request(other, &path, left).await;
-                    if second.result.is_ok() {
-                        (asked, scheme) = (second, other);
-                    }
-                }
-                if asked.result.is_ok() {
-                    self.scheme = Some(scheme);
-                }
+                let (scheme, asked) = self.asked(&path).await;
                 self.result(scheme, &path, &asked)
             }
         }
+    }
+
+    /// The body of an answer to its path, whatever the status; None where none came.
+    pub(super) async fn body(&mut self) -> Option<Vec<u8>> {
+        let path = self.path.clone()?;
+        let (_, asked) = self.asked(&path).await;
+        asked.result.ok().map(|answer| answer.body)
+    }
+
+    async fn asked(&mut self, path: &str) -> (Scheme, Asked) {
+        let began = Instant::now();
+        let first = self.scheme.unwrap_or(Scheme::Http);
+        let mut asked = self.request(first, path, self.limit).await;
+        let mut scheme = first;
+        if !self.certain && self.other_is_likely(first, &asked) {
+            let left = self.limit.saturating_sub(began.elapsed());
+            let other = if first == Scheme::Http { Scheme::Https } else { Scheme::Http };
+            let second = self.request(other, path, left).await;
+            if second.result.is_ok() {
+                (asked, scheme) = (second, other);
+            }
+        }
+        if asked.result.is_ok() {
+            self.scheme = Some(scheme);
+        }
+        (scheme, asked)
+    }
+
+    /// The path that is asked, without its query.
+    pub(super) fn url_path(&self) -> &str {
+        let path = self.path.as_deref().unwrap_or_default();
+        path.split('?').next().unwrap_or(path)
     }
 
     async fn connect_only(&self) -> HealthResult {
@@ -149,7 +169,8 @@ impl Check {
         };
         let result = match result {
             Ok(stream) => {
-                let ask = Ask { path, host: &host, keep_alive: false, body_limit_bytes: 1024, limit: left() };
+                let ask =
+                    Ask { path, host: &host, keep_alive: false, body_limit_bytes: BODY_READ_BYTES, limit: left() };
                 dial::get(stream, &ask).await
             }
             Err(failure) => Err(failure),
