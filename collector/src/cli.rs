@@ -76,6 +76,11 @@ enum Command {
     Watch,
     /// The catalogue: causes, what proves them, what fixes them
     Causes,
+    /// Setting by setting: now, recommended, why, and how to write it
+    Advise {
+        /// A gateway, a service, a host, a pool, or a kind of gateway; without it all
+        target: Option<String>,
+    },
     /// Tell the collector what is being done to the fleet
     Mark {
         #[command(subcommand)]

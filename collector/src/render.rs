@@ -3,6 +3,7 @@
 
 use crate::view::*;
 
+mod advise;
 mod alerts;
 mod fleet;
 mod incident;
@@ -51,6 +52,7 @@ pub fn document(name: &str, json: &str, style: Style) -> Result<String, serde_js
         "why" => incident::why(&serde_json::from_str(json)?, style),
         "alerts" => alerts::alerts(&serde_json::from_str(json)?, style),
         "silences" => alerts::silences(&serde_json::from_str(json)?, style),
+        "advise" => advise::advise(&serde_json::from_str(json)?, style),
         "causes" => incident::causes(&serde_json::from_str(json)?, style),
         _ => incident::incidents(&serde_json::from_str::<IncidentsDoc>(json)?.incidents, style),
     })

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::book::Book;
 use crate::model::{HostState, Incident};
 
+mod advise;
 mod alerts;
 mod answer;
 mod document;

@@ -67,6 +67,7 @@ fn question(command: Command) -> Option<(&'static str, HashMap<String, String>)>
         Command::Why { target, at, since } => ("why", vec![("target", Some(target)), ("at", at.at), ("since", since)]),
         Command::Alerts { .. } => ("alerts", vec![]),
         Command::Silence { .. } => ("silences", vec![]),
+        Command::Advise { target } => ("advise", vec![("target", target)]),
         Command::Serve { .. } | Command::Watch | Command::Causes | Command::Mark { .. } | Command::Replay { .. } => {
             return None;
         }

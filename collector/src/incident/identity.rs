@@ -11,6 +11,7 @@ pub fn incident_id(key: &CaseKey, first_us: i64) -> String {
     let made = match key.made {
         Made::ByGateway => "gateway",
         Made::ByApplication => "application",
+        Made::ByClients => "clients",
     };
     let upstream = key.upstream.as_deref().unwrap_or("");
     let text = format!("{}\n{}\n{upstream}\n{made}\n{first_us}", key.gateway.host, key.gateway.name);
@@ -37,12 +38,22 @@ pub fn subject(incident: &Incident) -> Option<String> {
         Cause::HostDown | Cause::LinkDown | Cause::HostRebooted | Cause::ConntrackFull | Cause::PathUnreachable => {
             host?.to_owned()
         }
-        _ if cause.family() == Family::Gateway && host.is_none() => {
-            format!("{}/{}", incident.gateway.host, incident.gateway.name)
+        Cause::EphemeralPortsExhausted | Cause::GatewayResource | Cause::DnsFailure => gateway(incident),
+        // What many instances share: a rollout, a cache.
+        Cause::Deploying | Cause::AppCacheFailure if incident.service.is_some() => {
+            incident.service.clone().unwrap_or_default()
         }
-        _ => format!("{}/{}", host?, incident.service.as_deref().unwrap_or("")),
+        _ if cause.family() == Family::Gateway && host.is_none() => gateway(incident),
+        _ => match host {
+            Some(host) => format!("{host}/{}", incident.service.as_deref().unwrap_or("")),
+            None => incident.upstream.clone()?,
+        },
     };
     Some(format!("{}:{about}", cause.id()))
+}
+
+fn gateway(incident: &Incident) -> String {
+    format!("{}/{}", incident.gateway.host, incident.gateway.name)
 }
 
 #[cfg(test)]

@@ -91,8 +91,19 @@ pub fn instances(doc: &InstancesDoc, style: Style) -> String {
     if doc.instances.is_empty() {
         return nothing("service", doc.kept_since.as_deref());
     }
-    let mut table =
-        Table::new(&["SERVICE", "HOST", "STATE", "LISTEN", "PROCS", "CPU", "MEMORY", "QUEUE", "HEALTH", "LAST EXIT"]);
+    let mut table = Table::new(&[
+        "SERVICE",
+        "HOST",
+        "STATE",
+        "LISTEN",
+        "PROCS",
+        "CPU",
+        "MEMORY",
+        "QUEUE",
+        "HEALTH",
+        "ROLE",
+        "LAST EXIT",
+    ]);
     for one in &doc.instances {
         let tone = match one.state.as_str() {
             "running" => Tone::Plain,
@@ -117,11 +128,16 @@ pub fn instances(doc: &InstancesDoc, style: Style) -> String {
                 memory,
                 one.queue.map_or_else(|| "-".to_owned(), |(queue, limit)| format!("{queue}/{limit}")),
                 one.health.as_ref().map_or_else(|| "-".to_owned(), health),
+                one.role.as_ref().map_or_else(|| "-".to_owned(), |role| role_words(role, &doc.at)),
                 option(exit.as_deref()),
             ],
         );
     }
     table.render(style)
+}
+
+fn role_words(role: &RoleDoc, now: &str) -> String {
+    format!("{} since {}", if role.leader { "leader" } else { "follower" }, short_time(&role.since, now))
 }
 
 fn health(health: &HealthDoc) -> String {

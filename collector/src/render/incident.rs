@@ -26,26 +26,36 @@ pub fn table(incidents: &[IncidentDoc], now: &str, style: Style) -> String {
             continue;
         }
         let others: Vec<&IncidentDoc> = incidents.iter().skip(at + 1).filter(grouped).collect();
-        let more = |text: String| if others.is_empty() { text } else { format!("{text} +{}", others.len()) };
         let all = || std::iter::once(one).chain(others.iter().copied());
+        let gateway = |one: &IncidentDoc| format!("{} on {}", one.gateway.name, one.gateway.host);
+        let (upstreams, gateways) = (distinct(all().map(|one| one.upstream.clone())), distinct(all().map(gateway)));
         let open = all().any(|one| one.state == "open");
         table.row(
             if open { Tone::Bad } else { Tone::Faint },
             vec![
                 short_time(all().map(|one| one.first_seen.as_str()).min().unwrap_or_default(), now),
                 (if open { "open" } else { "resolved" }).to_owned(),
-                more(option(one.upstream.as_deref())),
+                and_more(option(one.upstream.as_deref()), upstreams),
                 option(one.service.as_deref()),
                 option(one.host.as_deref()),
                 all().fold(0_u64, |sum, one| sum.saturating_add(one.count)).to_string(),
                 one.cause.clone(),
                 percent(one.confidence),
-                format!("{} on {}", one.gateway.name, one.gateway.host),
+                and_more(gateway(one), gateways),
                 one.id.clone(),
             ],
         );
     }
     table.render(style)
+}
+
+fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> usize {
+    values.collect::<std::collections::BTreeSet<T>>().len()
+}
+
+/// The first of several, and how many more there are.
+fn and_more(first: String, count: usize) -> String {
+    if count > 1 { format!("{first} +{}", count - 1) } else { first }
 }
 
 fn percent(confidence: f64) -> String {

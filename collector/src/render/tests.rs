@@ -89,7 +89,14 @@ fn instance(dice: &mut Dice) -> InstanceState {
     };
     let health = HealthResult { signal: dice.text(), error: dice.text(), body: dice.text(), ..Default::default() };
     let last_exit = Some((5, dice.text()));
-    InstanceState { sample: Some(Arc::new(sample)), health: Some((5, health)), last_start_us: Some(5), last_exit }
+    InstanceState {
+        sample: Some(Arc::new(sample)),
+        health: Some((5, health)),
+        last_start_us: Some(5),
+        last_exit,
+        role: Some((true, 5)),
+        ..Default::default()
+    }
 }
 
 fn gateway(dice: &mut Dice) -> GatewayState {
@@ -185,6 +192,7 @@ fn answers(view: &View) -> Vec<(&'static str, String)> {
         ("causes", Question::Causes),
         ("alerts", Question::Alerts),
         ("silences", Question::Silences),
+        ("advise", Question::Advise { target: None }),
     ];
     questions.map(|(name, question)| (name, answer(view, &question).unwrap().json)).to_vec()
 }
@@ -256,6 +264,17 @@ fn incidents_of_one_group_are_one_line_and_columns_align() {
     assert!(lines[1].contains("10.0.0.2:3000 +1") && lines[1].contains(" 6 "), "{text}");
     assert_eq!(lines[1].find("oom_killed"), lines[2].find("oom_killed"), "{text}");
     assert_eq!(lines[0].find("CAUSE"), lines[1].find("oom_killed"), "{text}");
+}
+
+#[test]
+fn one_upstream_that_fails_at_several_gateways_is_one_line_with_their_number() {
+    let mut reporters: Vec<IncidentDoc> = (0..10).map(|_| named("10.0.0.2:3000", Some("g"))).collect();
+    for (at, one) in reporters.iter_mut().enumerate() {
+        one.gateway.host = format!("lb-{at}");
+    }
+    let text = incident::incidents(&reporters, Style::default());
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.contains("edge on lb-0 +9") && !text.contains("10.0.0.2:3000 +"), "{text}");
 }
 
 #[test]

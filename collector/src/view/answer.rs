@@ -6,7 +6,7 @@ use super::alerts::{alerts_doc, silences_doc};
 use super::document::*;
 use super::fleet::{Addresses, gateway_docs, host_doc, instances, status_doc};
 use super::question::{BadQuestion, Question};
-use super::{View, incident_doc, incidents, why};
+use super::{View, advise, incident_doc, incidents, why};
 use crate::model::CATALOGUE;
 
 /// An answer.
@@ -57,6 +57,10 @@ pub fn answer(view: &View, question: &Question) -> Result<Answer, BadQuestion> {
         Question::Why { target, at, since_us } => {
             let document = why::document(view, target, at.as_deref(), *since_us)?;
             Answer::new(&document, !document.incidents.is_empty())
+        }
+        Question::Advise { target } => {
+            let document = advise::document(view, target.as_deref());
+            Answer::new(&document, !document.settings.is_empty())
         }
         Question::Causes => Answer::new(&causes_doc(), true),
         Question::Alerts => {

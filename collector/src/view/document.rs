@@ -15,9 +15,11 @@ macro_rules! document {
     };
 }
 
+mod advise;
 mod alerts;
 mod incident;
 
+pub use advise::*;
 pub use alerts::*;
 pub use incident::*;
 
@@ -131,6 +133,9 @@ document! {
         queue: Option<(u32, u32)>,
         /// Its newest health result.
         health: Option<HealthDoc>,
+        /// Whether it holds its service's leadership. Absent where it does not tell.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        role: Option<RoleDoc>,
         /// When it was last seen to start.
         last_start: Option<String>,
         /// Its newest end that was seen.
@@ -153,6 +158,16 @@ document! {
         first_byte_ms: Option<u64>,
         /// Why it failed.
         error: String,
+    }
+}
+
+document! {
+    /// Whether an instance leads.
+    RoleDoc {
+        /// It holds the leadership.
+        leader: bool,
+        /// Since when it does, or does not.
+        since: String,
     }
 }
 

@@ -123,6 +123,7 @@ fn instance_doc(instance: &Instance<'_>) -> InstanceDoc {
             first_byte_ms: health.first_byte_us.map(|us| us / 1000),
             error: if health.error.is_empty() { health.signal.clone() } else { health.error.clone() },
         }),
+        role: state.role.map(|(leader, since_us)| RoleDoc { leader, since: stamp(since_us) }),
         last_start: state.last_start_us.map(stamp),
         last_exit: state.last_exit.as_ref().map(|(at_us, how)| ExitDoc { at: stamp(*at_us), how: how.clone() }),
         unit: sample.map(|one| one.unit.clone()).unwrap_or_default(),
@@ -173,6 +174,13 @@ impl<'a> Addresses<'a> {
             }
         }
         Self(found)
+    }
+}
+
+impl Addresses<'_> {
+    /// The service and the host behind an address.
+    pub fn place(&self, address: &str) -> Option<(&str, &str)> {
+        self.0.get(address).copied()
     }
 }
 

@@ -27,6 +27,7 @@ pub enum Document {
     Causes,
     Alerts,
     Silences,
+    Advise,
 }
 
 /// A question.
@@ -57,6 +58,11 @@ pub enum Question {
     Alerts,
     /// What nobody is told of.
     Silences,
+    /// Setting by setting: now, recommended, why.
+    Advise {
+        /// A gateway, a service, a host, a pool, or a kind of gateway. None: all.
+        target: Option<String>,
+    },
 }
 
 /// How far back `why` looks if not told.
@@ -75,6 +81,7 @@ impl Document {
             "causes" => Self::Causes,
             "alerts" => Self::Alerts,
             "silences" => Self::Silences,
+            "advise" => Self::Advise,
             other => return Err(BadQuestion(format!("there is no document {other:?}"))),
         })
     }
@@ -93,6 +100,7 @@ impl Question {
             Document::Gateways => Self::Gateways(take("at")),
             Document::Alerts => Self::Alerts,
             Document::Silences => Self::Silences,
+            Document::Advise => Self::Advise { target: take("target") },
             Document::Incidents => Self::Incidents(IncidentFilter {
                 since_us,
                 state: state(take("state"))?,
