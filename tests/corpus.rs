@@ -54,6 +54,44 @@ fn every_recorded_incident_is_judged_as_labelled() {
     assert!(!folders.is_empty(), "the corpus is empty");
 }
 
+/// The probability that a verdict claimed, and whether it was right.
+fn verdicts(folder: &Path) -> Vec<(f64, bool)> {
+    let label: Value = serde_json::from_str(&fs::read_to_string(folder.join("label.json")).unwrap()).unwrap();
+    let out =
+        Command::new(programs::why502()).arg("replay").arg(folder.join("journal")).arg("--json").output().unwrap();
+    let answer: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
+    let labels = label["incidents"].as_array().unwrap();
+    let said = answer["incidents"].as_array().cloned().unwrap_or_default();
+    let named = said.iter().filter(|incident| incident["cause"] != "unknown");
+    let right = |incident: &Value| {
+        labels.iter().any(|label| label["upstream"] == incident["upstream"] && label["cause"] == incident["cause"])
+    };
+    named.map(|incident| (incident["confidence"].as_f64().unwrap(), right(incident))).collect()
+}
+
+/// What is said with nine tenths of certainty is right nine times of ten, and so on down: the table is printed.
+#[test]
+fn confidence_is_calibrated() {
+    let all: Vec<(f64, bool)> = recorded().iter().flat_map(|folder| verdicts(folder)).collect();
+    let squares: f64 = all.iter().map(|(said, right)| (said - f64::from(u8::from(*right))).powi(2)).sum();
+    let brier = squares / all.len() as f64;
+    println!("claimed      verdicts  right   share");
+    for tenth in 0..10 {
+        let (from, to) = (f64::from(tenth) / 10.0, f64::from(tenth + 1) / 10.0);
+        let inside = |(said, _): &&(f64, bool)| *said >= from && (*said < to || tenth == 9);
+        let (count, right) =
+            all.iter().filter(inside).fold((0, 0), |(count, good), (_, right)| (count + 1, good + u32::from(*right)));
+        if count == 0 {
+            continue;
+        }
+        let share = f64::from(right) / f64::from(count);
+        println!("{:3.0} - {:3.0} %  {count:8}  {right:5}  {:4.0} %", from * 100.0, to * 100.0, share * 100.0);
+        assert!(share >= from, "of the verdicts given with {from} and more only {share} are right");
+    }
+    println!("Brier score {brier:.4} over {} verdicts", all.len());
+    assert!(brier <= 0.05, "Brier score {brier}");
+}
+
 #[test]
 fn recorded_journals_are_small() {
     for folder in recorded() {

@@ -2,6 +2,7 @@
 //! A failure whose record names no upstream is counted to those whose going down caused it, where records tell.
 //! Keeps a bounded number of failures in full and exact counts of all.
 
+mod aborts;
 mod blame;
 mod stretch;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use aborts::Aborts;
 pub use stretch::{Note, Stretch};
 
 use crate::fleet::Fleet;
@@ -16,6 +18,8 @@ use crate::model::{Attempt, Failure, GatewayNotice, GatewayRef, Origin, Signal, 
 
 /// Most cases open at once; failures of further ones are counted and passed over.
 const CASES_MAX: usize = 20_000;
+/// More members than this are not tried one by one.
+const CANDIDATES_MAX: usize = 32;
 /// Answers after the last failure that make the next failure a new stretch.
 const RECOVERED_ANSWERS: u64 = 3;
 /// Quiet after which the next failure may begin a new stretch, microseconds.
@@ -28,6 +32,8 @@ pub enum Made {
     ByGateway,
     /// The application, or a gateway behind this one.
     ByApplication,
+    /// Nobody: the clients went away first, much more often than usual.
+    ByClients,
 }
 
 /// What makes failures one case.
@@ -56,6 +62,8 @@ pub struct Case {
     pub before: Option<Stretch>,
     /// The instance's host, as found when it was last judged.
     pub host: Option<String>,
+    /// Where no record names the upstream: the only member whose trouble explains the failures.
+    pub singled_out: Option<String>,
     /// Answers since the last failure.
     pub answers_since: u64,
     /// Something that bears on its verdict came in since it was last judged.
@@ -184,21 +192,43 @@ impl Cases {
     }
 
     /// Takes what a gateway's logs told of an upstream's answers.
-    pub fn answers(&mut self, fleet: &Fleet, host: &str, sample: &UpstreamSample) {
+    pub fn answers(&mut self, fleet: &Fleet, host: &str, sample: &UpstreamSample, received_us: i64) {
         let gateway = gateway_ref(fleet, host, &sample.gateway);
         let upstream = blame::resolve(fleet, &gateway, "", &sample.upstream);
-        for made in [Made::ByGateway, Made::ByApplication] {
+        self.aborts(fleet, &gateway, &upstream, sample, received_us);
+        for made in [Made::ByGateway, Made::ByApplication, Made::ByClients] {
             let key = CaseKey { gateway: gateway.clone(), upstream: Some(upstream.clone()), made };
             let Some(case) = self.open.get_mut(&key) else { continue };
             let served = match made {
                 Made::ByGateway => sample.answered,
                 Made::ByApplication => sample.answered - sample.answered_5xx.min(sample.answered),
+                Made::ByClients => sample.answered,
             };
             if sample.last_answered_us > case.total.last_us && served > 0 {
                 case.answers_since += served;
                 case.dirty = true;
             }
         }
+    }
+
+    /// Clients that went away make a case only where they do so much more often than usual, and where no failure of the
+    /// upstream is what they ran from.
+    fn aborts(
+        &mut self,
+        fleet: &Fleet,
+        gateway: &GatewayRef,
+        upstream: &str,
+        sample: &UpstreamSample,
+        received_us: i64,
+    ) {
+        let rises = sample.client_aborts > 0 && Aborts::of(fleet, gateway, &sample.upstream, sample.to_us).is_surge();
+        let key = |made| CaseKey { gateway: gateway.clone(), upstream: Some(upstream.to_owned()), made };
+        if !rises || self.open.contains_key(&key(Made::ByGateway)) {
+            return;
+        }
+        let moment = Moment { at_us: sample.to_us, received_us };
+        let failure = aborts::as_failure(gateway, sample);
+        self.add(gateway, Some(upstream.to_owned()), Made::ByClients, moment, &failure, failure.attempts.first());
     }
 
     /// A case by its key.
@@ -231,6 +261,7 @@ impl Case {
             current: Stretch::default(),
             before: None,
             host: None,
+            singled_out: None,
             answers_since: 0,
             dirty: true,
         }
@@ -252,6 +283,11 @@ impl Case {
         self.dirty = true;
     }
 
+    /// The same failures, taken for those of one upstream.
+    pub fn supposing(&self, upstream: String) -> Self {
+        Self { key: CaseKey { upstream: Some(upstream), ..self.key.clone() }, ..self.clone() }
+    }
+
     /// The stretch before and the present one have one cause.
     pub fn join_stretches(&mut self) {
         self.before = None;
@@ -263,6 +299,17 @@ impl Case {
         self.total = self.current.clone();
         Some(before)
     }
+}
+
+/// The members that failures without an upstream may be of.
+pub fn candidates(fleet: &Fleet, case: &Case) -> Vec<String> {
+    let mut members = blame::members(fleet, &case.key.gateway, &case.pool, &case.pool);
+    if members.is_empty() {
+        members = blame::all_members(fleet, &case.key.gateway);
+    }
+    members.sort();
+    members.dedup();
+    if members.len() > CANDIDATES_MAX { Vec::new() } else { members }
 }
 
 /// The address of an upstream as a gateway's record or notice names it.

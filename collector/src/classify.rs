@@ -9,6 +9,7 @@ mod gateway_side;
 mod health_check;
 mod host_down;
 mod hung;
+mod inner;
 mod instance_down;
 mod link;
 mod network;

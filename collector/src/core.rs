@@ -6,14 +6,17 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::book::Book;
-use crate::case::{Case, CaseKey, Cases};
+use crate::case::{Case, CaseKey, Cases, candidates};
 use crate::classify::{Scene, classify};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Place};
 use crate::incident::{Incidents, Outcome};
-use crate::model::{EventKind, HostState, Incident, Record, RecordKind, Report};
+use crate::model::{EventKind, Family, HostState, Incident, Record, RecordKind, Report, Verdict};
 
 /// A case that gets no further failures is judged anew for so long, since evidence may come late, microseconds.
 const JUDGED_FOR_US: i64 = 90_000_000;
+
+/// A member is singled out for failures that name none by a verdict this sure.
+const SINGLED_OUT_FROM: f64 = 0.8;
 
 /// The fold's state.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -87,14 +90,15 @@ impl Core {
             }
         }
         for sample in &report.upstreams {
-            self.cases.answers(&self.fleet, &report.host, sample);
+            self.cases.answers(&self.fleet, &report.host, sample, self.now_us);
         }
     }
 
     /// Marks the cases that a host's news bears on.
     fn mark_concerned(&mut self, host: &str) {
         for case in self.cases.iter_mut().filter(|case| !case.dirty) {
-            case.dirty = case.key.gateway.host == host || case.host.as_deref() == Some(host);
+            let unplaced = case.key.upstream.is_none();
+            case.dirty = unplaced || case.key.gateway.host == host || case.host.as_deref() == Some(host);
         }
     }
 
@@ -125,9 +129,36 @@ impl Core {
 }
 
 fn judge_one(fleet: &Fleet, incidents: &mut Incidents, case: &mut Case, now_us: i64) -> Outcome {
-    let scene = Scene::new(fleet, case, now_us);
-    let verdict = classify(&scene);
-    let place = scene.place.clone();
+    let (verdict, place) = match single_out(fleet, case, now_us) {
+        Some((upstream, verdict, place)) => {
+            case.singled_out = Some(upstream);
+            (verdict, place)
+        }
+        None => {
+            let scene = Scene::new(fleet, case, now_us);
+            (classify(&scene), scene.place.clone())
+        }
+    };
     case.host.clone_from(&place.host);
     incidents.judged(case, &place, verdict, now_us)
+}
+
+/// Where no record names the upstream, the only member whose host or probe shows what explains the failures.
+fn single_out(fleet: &Fleet, case: &Case, now_us: i64) -> Option<(String, Verdict, Place)> {
+    if case.key.upstream.is_some() {
+        return None;
+    }
+    let explained = candidates(fleet, case).into_iter().filter_map(|member| {
+        let supposed = case.supposing(member.clone());
+        let scene = Scene::new(fleet, &supposed, now_us);
+        let verdict = classify(&scene);
+        let seen_there = matches!(
+            verdict.cause.family(),
+            Family::InstanceDown | Family::Network | Family::Overload | Family::Restarting
+        );
+        (seen_there && verdict.confidence >= SINGLED_OUT_FROM).then(|| (member, verdict, scene.place.clone()))
+    });
+    let mut explained = explained.take(2);
+    let only = explained.next()?;
+    explained.next().is_none().then_some(only)
 }

@@ -194,6 +194,7 @@ fn opens(case: &Case, verdict: &Verdict) -> bool {
 
 fn fill(incident: &mut Incident, case: &Case, stretch: &Stretch, place: &Place) {
     incident.gateway.clone_from(&case.key.gateway);
+    incident.upstream = case.key.upstream.clone().or_else(|| case.singled_out.clone());
     incident.service.clone_from(&place.service);
     incident.host.clone_from(&place.host);
     count(incident, stretch);

@@ -10,6 +10,7 @@ mod incident;
 mod probe;
 mod record;
 mod sample;
+mod setting;
 mod signal;
 mod state;
 
@@ -22,5 +23,6 @@ pub use incident::*;
 pub use probe::*;
 pub use record::*;
 pub use sample::*;
+pub use setting::{SETTINGS, Setting, is_known_kind};
 pub use signal::Signal;
 pub use state::*;

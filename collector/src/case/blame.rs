@@ -29,6 +29,12 @@ pub fn members(fleet: &Fleet, gateway: &GatewayRef, pool: &str, named: &str) -> 
     chosen.map(|pool| pool.members.iter().map(|member| canonical(&member.address)).collect()).unwrap_or_default()
 }
 
+/// Every member of a gateway.
+pub fn all_members(fleet: &Fleet, gateway: &GatewayRef) -> Vec<String> {
+    let members = pools(fleet, gateway).iter().flat_map(|pool| &pool.members);
+    members.map(|member| canonical(&member.address)).collect()
+}
+
 /// The one upstream that a gateway or the named pool has; None where there are several.
 pub fn only_member(fleet: &Fleet, gateway: &GatewayRef, pool: &str) -> Option<String> {
     let mut members = members(fleet, gateway, pool, pool);

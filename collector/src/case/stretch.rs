@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::Moment;
-use crate::model::{Attempt, Failure, Signal};
+use crate::model::{Attempt, Failure, Origin, Signal};
 
 /// The first failures of a stretch that are kept in full.
 const FIRST_MAX: usize = 16;
@@ -35,6 +35,10 @@ pub struct Note {
     pub answered_meanwhile: Option<u32>,
     /// The request's method and path, for people.
     pub request: String,
+    /// The request's id, by which the records of several gateways are joined. Empty: not told.
+    pub request_id: String,
+    /// Who made the status, as the record tells.
+    pub origin: Origin,
     /// The gateway's own words.
     pub reason: String,
     /// The record itself.
@@ -92,6 +96,8 @@ impl Note {
             reused: attempt.and_then(|attempt| attempt.reused_connection),
             answered_meanwhile: attempt.and_then(|attempt| attempt.answered_meanwhile),
             request: format!("{} {}", failure.method, failure.path).trim().to_owned(),
+            request_id: failure.request_id.clone(),
+            origin: failure.origin,
             reason: failure.reason.clone(),
             line: failure.line.clone(),
             unconfirmed: failure.unconfirmed,

@@ -1,26 +1,41 @@
 //! Family not_502: the application answered itself, another gateway did, or an instance that works was too slow.
 
+use super::inner::{inner_gateway, leads_to_gateway};
 use super::overload;
 use super::scene::Scene;
-use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use crate::case::{Aborts, Made};
 use crate::model::{Cause, Signal};
 
-pub(super) const RULES: &[Rule] =
-    &[app_not_leader, app_task_timeout, app_cache_failure, app_unavailable, app_error, inner_gateway, gateway_timeout];
+pub(super) const RULES: &[Rule] = &[
+    app_not_leader,
+    app_task_timeout,
+    app_cache_failure,
+    app_unavailable,
+    app_error,
+    inner_gateway,
+    gateway_timeout,
+    client_closed,
+];
 
 /// The application's log may tell the reason a moment before or after its answer, microseconds.
-const LOG_REACH_US: i64 = 5_000_000;
+pub(super) const LOG_REACH_US: i64 = 5_000_000;
 
 /// Share of the statuses given to clients that fit.
-fn status_share(scene: &Scene, fits: impl Fn(u16) -> bool) -> f64 {
+pub(super) fn status_share(scene: &Scene, fits: impl Fn(u16) -> bool) -> f64 {
     let all: u64 = scene.failures.statuses.values().sum();
     let some: u64 = scene.failures.statuses.iter().filter(|(status, _)| fits(**status)).map(|(_, count)| count).sum();
     if all == 0 { 0.0 } else { some as f64 / all as f64 }
 }
 
+/// Whether the application answered 503 itself.
+fn is_503(scene: &Scene) -> bool {
+    scene.by_application() && status_share(scene, |status| status == 503) >= 0.5
+}
+
 /// A 503 of the application's own, whose log or health answer tells its kind.
 fn told_503(scene: &Scene, cause: Cause, kind: &str) -> Option<Support> {
-    if !scene.by_application() || status_share(scene, |status| status == 503) < 0.5 {
+    if !is_503(scene) {
         return None;
     }
     let (from_us, to_us) = (scene.failures.began_us - LOG_REACH_US, scene.failures.last_us + LOG_REACH_US);
@@ -40,7 +55,16 @@ fn told_503(scene: &Scene, cause: Cause, kind: &str) -> Option<Support> {
 const KINDS_503: &[&str] = &["not_leader", "task_timeout", "cache_failure"];
 
 fn app_not_leader(scene: &Scene) -> Option<Support> {
-    told_503(scene, Cause::AppNotLeader, "not_leader")
+    let told = told_503(scene, Cause::AppNotLeader, "not_leader");
+    let support = match told {
+        Some(told) => told,
+        // It says so of itself, though not in the answer.
+        None if is_503(scene) && scene.is_follower() => {
+            Support::new(Cause::AppNotLeader, LIKELY, scene.failures.first_us)
+        }
+        None => return None,
+    };
+    Some(support.with(scene.leadership()))
 }
 
 fn app_task_timeout(scene: &Scene) -> Option<Support> {
@@ -52,13 +76,18 @@ fn app_cache_failure(scene: &Scene) -> Option<Support> {
 }
 
 fn app_unavailable(scene: &Scene) -> Option<Support> {
-    if !scene.by_application() || status_share(scene, |status| status == 503) < 0.5 {
+    if !is_503(scene) {
         return None;
     }
     let told = KINDS_503.iter().any(|kind| {
         scene.log_of(&[kind], scene.failures.began_us - LOG_REACH_US, scene.failures.last_us + LOG_REACH_US).is_some()
     });
-    let weight = if told { POSSIBLE / 2.0 } else { LIKELY * 2.0 };
+    let weight = match (leads_to_gateway(scene), told) {
+        (true, _) => COMPATIBLE,
+        (false, true) => POSSIBLE / 2.0,
+        (false, false) if scene.is_follower() => POSSIBLE,
+        (false, false) => LIKELY * 2.0,
+    };
     Some(
         Support::new(Cause::AppUnavailable, weight, scene.failures.first_us)
             .lacking("why it answered 503: its log was not given to the agent, or tells nothing of it"),
@@ -73,6 +102,7 @@ fn app_error(scene: &Scene) -> Option<Support> {
     let gateway_like = status_share(scene, |status| matches!(status, 502 | 504));
     let weight = match (own >= 0.5, gateway_like >= 0.5) {
         (true, _) => LIKELY * 2.0,
+        (false, true) if leads_to_gateway(scene) => COMPATIBLE,
         (false, true) => POSSIBLE,
         _ => return None,
     };
@@ -85,24 +115,21 @@ fn app_error(scene: &Scene) -> Option<Support> {
     Some(support.with(log.map(|(at_us, found)| scene.from_host(at_us, "app_log", found.line.clone()))))
 }
 
-fn inner_gateway(scene: &Scene) -> Option<Support> {
-    if !scene.by_application() || status_share(scene, |status| matches!(status, 502..=504 | 520..=526)) < 0.5 {
+/// Clients went away much more often than usual, and nothing failed that they would have run from.
+fn client_closed(scene: &Scene) -> Option<Support> {
+    if scene.case.key.made != Made::ByClients {
         return None;
     }
-    let host = scene.host?;
-    // A gateway on that host whose own upstream fails at the same time made the status.
-    let inner = host.state.gateways.iter().find(|(name, gateway)| {
-        let is_this = **name == scene.case.key.gateway.name && scene.host_name() == scene.case.key.gateway.host;
-        let fails = gateway.upstreams.values().any(|totals| {
-            totals.last_failed_us >= scene.failures.began_us - LOG_REACH_US
-                && totals.last_failed_us <= scene.failures.last_us + LOG_REACH_US
-        });
-        !is_this && fails
-    });
-    let (name, _) = inner?;
-    let says = format!("gateway {name} on {} failed towards its own upstream at that time", scene.host_name());
-    let at_us = scene.failures.first_us;
-    Some(Support::new(Cause::InnerGateway, PROVEN, at_us).with([scene.from_host(at_us, "gateway_log", says)]))
+    let upstream = scene.case.key.upstream.as_deref()?;
+    let aborts = Aborts::of(scene.fleet, &scene.case.key.gateway, upstream, scene.failures.last_us);
+    let support = Support::new(Cause::ClientClosed, PROVEN, scene.failures.first_us);
+    let support = support.with([scene.from_gateway(scene.failures.last_us, "gateway_log", aborts.says())]);
+    let (Some(late_us), usual_us) = aborts.mean_us() else {
+        return Some(support.lacking("how long its answers took: let the gateway log the upstream's time"));
+    };
+    let usual = usual_us.map_or_else(String::new, |us| format!(", usually {} ms", us / 1000));
+    let says = format!("its answers took {} ms on average{usual}", late_us / 1000);
+    Some(support.with([scene.from_gateway(scene.failures.last_us, "gateway_log", says)]))
 }
 
 fn gateway_timeout(scene: &Scene) -> Option<Support> {
@@ -118,7 +145,7 @@ fn gateway_timeout(scene: &Scene) -> Option<Support> {
         (true, false) => PROVEN,
         (true, true) => POSSIBLE,
         (false, false) if healthy && !waiting => POSSIBLE * 1.5,
-        _ => super::COMPATIBLE,
+        _ => COMPATIBLE,
     };
     let mut support = Support::new(Cause::GatewayTimeout, weight, scene.failures.began_us);
     if answered > 0 {

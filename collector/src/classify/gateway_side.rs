@@ -9,7 +9,7 @@ pub(super) const RULES: &[Rule] =
     &[no_live_upstream, wrong_upstream, ephemeral_ports_exhausted, upstream_socket_permission, gateway_resource];
 
 fn no_live_upstream(scene: &Scene) -> Option<Support> {
-    let share = scene.share(&[Signal::NoLiveUpstream]);
+    let share = scene.failures.share(&[Signal::NoLiveUpstream]);
     if share < 0.9 {
         return None;
     }
@@ -115,15 +115,46 @@ fn in_no_pool(scene: &Scene, service: &ServiceConfig) -> bool {
 
 fn ephemeral_ports_exhausted(scene: &Scene) -> Option<Support> {
     let at_us = scene.failures.first_us;
-    if scene.share(&[Signal::LocalPortExhausted]) >= 0.3 {
-        return Some(Support::new(Cause::EphemeralPortsExhausted, PROVEN, at_us));
-    }
-    let probe = scene
+    let told = scene.share(&[Signal::LocalPortExhausted]) >= 0.3
+        || scene
+            .own_notices
+            .iter()
+            .any(|(at_us, notice)| notice.signal == Signal::LocalPortExhausted && near(scene, *at_us));
+    let tried = scene
         .probes
         .iter()
-        .find(|(_, probe)| probe.connects.iter().any(|tried| tried.outcome == "local_port_exhausted"))?;
-    let says = "connecting from here fails: no local port is free (EADDRNOTAVAIL)".to_owned();
-    Some(Support::new(Cause::EphemeralPortsExhausted, PROVEN, at_us).with([scene.from_gateway(probe.0, "probe", says)]))
+        .find(|(_, probe)| probe.connects.iter().any(|tried| tried.outcome == Signal::LocalPortExhausted.id()));
+    let held = ports_held(scene);
+    let failed = scene.share(&[Signal::ConnectFailed, Signal::UpstreamErrorUnspecified, Signal::StatusOnly]) > 0.5;
+    let weight = match (told || tried.is_some(), &held) {
+        (true, _) => PROVEN,
+        (false, Some(_)) if failed => LIKELY,
+        _ => return None,
+    };
+    let tried = tried.map(|(at_us, _)| {
+        let says = "connecting from here fails: no local port is free (EADDRNOTAVAIL)".to_owned();
+        scene.from_gateway(*at_us, "probe", says)
+    });
+    Some(Support::new(Cause::EphemeralPortsExhausted, weight, at_us).with(tried).with(held))
+}
+
+/// Whether a moment lies in the failures or just beside them.
+fn near(scene: &Scene, at_us: i64) -> bool {
+    (scene.failures.first_us - 5_000_000..=scene.failures.last_us + 5_000_000).contains(&at_us)
+}
+
+/// The gateway's host holds nearly as many closed connections as it has local ports.
+fn ports_held(scene: &Scene) -> Option<Evidence> {
+    let history = &scene.gateway_host()?.history;
+    let held = history
+        .host_samples(scene.failures.began_us - 10_000_000, scene.failures.last_us + 10_000_000)
+        .find_map(|sample| {
+            let waiting = sample.time_wait?;
+            let near = sample.local_ports > 0 && waiting * 10 >= u64::from(sample.local_ports) * 9;
+            near.then(|| (sample.at_us, waiting, sample.local_ports))
+        });
+    let (at_us, waiting, ports) = held?;
+    Some(scene.from_gateway(at_us, "kernel", format!("{waiting} sockets in TIME_WAIT, {ports} local ports")))
 }
 
 fn upstream_socket_permission(scene: &Scene) -> Option<Support> {
@@ -132,6 +163,16 @@ fn upstream_socket_permission(scene: &Scene) -> Option<Support> {
 }
 
 fn gateway_resource(scene: &Scene) -> Option<Support> {
-    let share = scene.share(&[Signal::GatewayResource, Signal::GatewayCrash]);
-    (share >= 0.3).then(|| Support::new(Cause::GatewayResource, PROVEN, scene.failures.first_us))
+    const SHORT: &[Signal] = &[Signal::GatewayResource, Signal::GatewayCrash];
+    /// What clients get while the gateway is short of something, where its access record tells no reason.
+    const UNTOLD: &[Signal] =
+        &[Signal::StatusOnly, Signal::UpstreamErrorUnspecified, Signal::ConnectFailed, Signal::NoResponseHeaders];
+    let said = scene.own_notices.iter().find(|(at_us, notice)| SHORT.contains(&notice.signal) && near(scene, *at_us));
+    let weight = match (scene.share(SHORT) >= 0.3, said) {
+        (true, _) => PROVEN,
+        (false, Some(_)) if scene.share(UNTOLD) > 0.5 => LIKELY,
+        _ => return None,
+    };
+    let said = said.map(|(at_us, notice)| scene.from_gateway(*at_us, "gateway_log", notice.says.clone()));
+    Some(Support::new(Cause::GatewayResource, weight, scene.failures.first_us).with(said))
 }

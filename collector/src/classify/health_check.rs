@@ -1,7 +1,7 @@
 //! Family health_check: the gateway's check fails though the application may work.
 
 use super::scene::Scene;
-use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, hung, overload};
 use crate::model::{Cause, Evidence, GatewayNotice, HealthResult, Signal};
 
 pub(super) const RULES: &[Rule] =
@@ -109,7 +109,13 @@ fn health_endpoint_slow(scene: &Scene) -> Option<Support> {
     if now_us < limit_us {
         return None;
     }
-    let weight = if risen { PROVEN } else { POSSIBLE };
+    // Where it answers nothing at all, or everything slowly, the endpoint is not what is wrong.
+    let whole = hung::stuck_state(scene).is_some() || overload::short_of_something(scene);
+    let weight = match (whole, risen) {
+        (true, _) => COMPATIBLE,
+        (false, true) => PROVEN,
+        (false, false) => POSSIBLE,
+    };
     let ordinary = ordinary_us.map_or_else(String::new, |us| format!(", ordinarily {} ms", us / 1000));
     let says = format!("{} took {} ms{ordinary}; the check allows {} ms", health.url, now_us / 1000, limit_us / 1000);
     let local = scene.from_host(health_us, "health", says);

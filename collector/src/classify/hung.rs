@@ -1,17 +1,24 @@
 //! The cause process_hung: alive and listening, and nothing is answered.
 
 use super::scene::Scene;
-use super::{LIKELY, POSSIBLE, PROVEN, Support, overload};
+use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Support, overload};
 use crate::model::{Cause, Evidence, Signal};
 
 /// Signals of something that accepts and does not answer.
 const SILENT: &[Signal] = &[Signal::ReadTimeout, Signal::SendTimeout, Signal::ConnectTimeout, Signal::BodyTimeout];
+/// Signals of a record that does not tell how the attempt failed.
+const UNTOLD: &[Signal] = &[Signal::StatusOnly, Signal::UpstreamErrorUnspecified];
 
 pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
-    if scene.by_application() || scene.share(SILENT) < 0.3 || scene.process_alive().no() || scene.listening().no() {
+    let untold = scene.share(UNTOLD) > 0.5;
+    if scene.by_application()
+        || (scene.share(SILENT) < 0.3 && !untold)
+        || scene.process_alive().no()
+        || scene.listening().no()
+    {
         return None;
     }
-    if scene.answered_meanwhile() > 0 {
+    if scene.answered_meanwhile() > 0 || scene.answered_elsewhere().is_some() {
         return None;
     }
     let stuck = stuck_state(scene);
@@ -24,7 +31,9 @@ pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
     let queue = scene.samples.iter().rev().find_map(|sample| {
         sample.listeners.iter().find(|listener| listener.queue > 0).map(|listener| (sample.at_us, listener))
     });
-    let connected = scene.share(&[Signal::ReadTimeout, Signal::SendTimeout, Signal::BodyTimeout]) > 0.3;
+    let silence_seen = stuck.is_some() || silent_locally.is_some() || silent_probe.is_some();
+    let connected =
+        scene.share(&[Signal::ReadTimeout, Signal::SendTimeout, Signal::BodyTimeout]) > 0.3 || (untold && silence_seen);
     // Something it is short of explains why it does not answer; a process that is stopped needs no such reason.
     let explained = stuck.is_none() && overload::short_of_something(scene);
     let spins = spinning(scene);
@@ -38,6 +47,12 @@ pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
         _ => return None,
     };
     let weight = if explained { weight.min(POSSIBLE) } else { weight };
+    // Where nobody sees the process, a hang is told from an overload by nothing.
+    let weight = match (scene.process_alive().yes(), silent_probe.is_some()) {
+        (true, _) => weight,
+        (false, true) => weight.min(LIKELY / 2.0),
+        (false, false) => weight.min(COMPATIBLE),
+    };
     let mut support = Support::new(Cause::ProcessHung, weight, scene.failures.began_us).with(stuck).with(spins);
     if let Some((at_us, health)) = silent_locally {
         let says =
@@ -76,7 +91,7 @@ fn spinning(scene: &Scene) -> Option<Evidence> {
 }
 
 /// A state of its processes in which nothing can be answered.
-fn stuck_state(scene: &Scene) -> Option<Evidence> {
+pub(super) fn stuck_state(scene: &Scene) -> Option<Evidence> {
     scene.samples.iter().find_map(|sample| {
         let frozen = sample.cgroup.as_ref().and_then(|cgroup| cgroup.frozen) == Some(true);
         if frozen {

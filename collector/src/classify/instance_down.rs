@@ -35,7 +35,7 @@ fn process_crashed(scene: &Scene) -> Option<Support> {
     }
     // Several faults in a row are a crash loop, of which this is the first turn.
     let weight = match outage.failed_ends() {
-        _ if outage.liveness.is_some() => COMPATIBLE,
+        _ if outage.liveness_names_it(scene) => COMPATIBLE,
         0 | 1 => end_weight(&outage),
         2 => LIKELY,
         _ => POSSIBLE,
@@ -47,7 +47,7 @@ fn process_crashed(scene: &Scene) -> Option<Support> {
 fn process_killed(scene: &Scene) -> Option<Support> {
     let outage = Outage::of(scene)?;
     let weight = match outage.first.kind {
-        _ if outage.liveness.is_some() => COMPATIBLE,
+        _ if outage.liveness_names_it(scene) => COMPATIBLE,
         EndKind::Killed if outage.deployed() && !outage.stayed_away() && outage.restart.is_some() => POSSIBLE,
         EndKind::Killed if blind_to_oom(scene) => LIKELY,
         EndKind::Killed => end_weight(&outage),
@@ -171,7 +171,7 @@ fn oom_killed(scene: &Scene) -> Option<Support> {
 /// A SIGKILL where neither the kernel's log nor a counter would have told of its want of memory.
 fn oom_unseen(scene: &Scene) -> Option<Support> {
     let outage = Outage::of(scene)?;
-    if outage.first.kind != EndKind::Killed || !blind_to_oom(scene) || outage.liveness.is_some() {
+    if outage.first.kind != EndKind::Killed || !blind_to_oom(scene) || outage.liveness_names_it(scene) {
         return None;
     }
     let use_of_limit = scene.group().and_then(|group| Some((group.mem_bytes?, group.mem_limit_bytes?)));

@@ -23,7 +23,7 @@ pub(super) fn link_down(scene: &Scene) -> Option<Support> {
 pub(super) fn link_lost(scene: &Scene) -> Option<(i64, Evidence)> {
     let own = scene.host.map(|host| (host, scene.host_name(), holder(scene, host)));
     let route = scene.probes.iter().find_map(|(_, probe)| route_interface(probe));
-    let gateway = scene.gateway.map(|host| (host, scene.case.key.gateway.host.as_str(), route));
+    let gateway = scene.gateway_host().map(|host| (host, scene.case.key.gateway.host.as_str(), route));
     own.into_iter().chain(gateway).find_map(|(entry, name, on_the_way)| {
         let (at_us, says) = lost(scene, entry, on_the_way.as_deref())?;
         Some((at_us, Evidence { at_us, host: name.to_owned(), source: "link", says }))

@@ -34,6 +34,7 @@ pub(super) const QUEUE_NEAR: f64 = 0.25;
 /// The instance works where it runs: it listens on that very address, and its own host connects.
 fn works_locally(scene: &Scene) -> Tri {
     match (scene.listening(), scene.local_connect()) {
+        (Tri::Yes | Tri::Unknown, _) if scene.answered_elsewhere().is_some() => Tri::Yes,
         (Tri::Yes, Tri::Yes) => Tri::Yes,
         (Tri::No, _) | (_, Tri::No) => Tri::No,
         _ => Tri::Unknown,
@@ -42,6 +43,10 @@ fn works_locally(scene: &Scene) -> Tri {
 
 fn locally_evidence(scene: &Scene) -> Vec<Evidence> {
     let mut evidence = Vec::new();
+    if let Some((answered, host)) = scene.answered_elsewhere() {
+        let says = format!("{host} got {answered} answers from {} meanwhile", scene.upstream());
+        evidence.push(Evidence { at_us: scene.failures.last_us, host: host.to_owned(), source: "gateway_log", says });
+    }
     if scene.listening().yes() {
         let at_us = scene.samples.first().map_or(scene.failures.first_us, |sample| sample.at_us);
         let says = format!("{} listens on {} all the while", scene.service_name(), scene.upstream());
@@ -162,7 +167,7 @@ fn reach_evidence(scene: &Scene) -> Option<Evidence> {
 }
 
 /// Whether the instance's accept queue was at its limit while it failed.
-fn queue_full(scene: &Scene) -> bool {
+pub(super) fn queue_full(scene: &Scene) -> bool {
     // The kernel's counter is the whole host's: another listener's overflow is not this one's.
     let peak = queue_peak(scene);
     peak.is_some_and(|share| share >= 1.0) || (overflows(scene) > 0 && peak.is_none_or(|share| share >= QUEUE_NEAR))
@@ -223,7 +228,7 @@ fn retransmit_share(scene: &Scene) -> f64 {
             .fold((0, 0), |(again, all), net| (again + net.retransmits, all + net.segments_out));
         if all > 50 { again as f64 / all as f64 } else { 0.0 }
     };
-    scene.host.map_or(0.0, share).max(scene.gateway.map_or(0.0, share))
+    scene.host.map_or(0.0, share).max(scene.gateway_host().map_or(0.0, share))
 }
 
 fn dns_failure(scene: &Scene) -> Option<Support> {
@@ -245,7 +250,7 @@ fn conntrack_full(scene: &Scene) -> Option<Support> {
         return None;
     }
     let own = scene.host.map(|host| (host, scene.host_name().to_owned()));
-    let gateway = scene.gateway.map(|host| (host, scene.case.key.gateway.host.clone()));
+    let gateway = scene.gateway_host().map(|host| (host, scene.case.key.gateway.host.clone()));
     own.into_iter().chain(gateway).find_map(|(entry, name)| {
         let (from_us, to_us) = (scene.failures.began_us - 10_000_000, scene.failures.last_us + 10_000_000);
         let note = entry.history.lives(from_us, to_us).find_map(|event| match &event.kind {
@@ -255,9 +260,10 @@ fn conntrack_full(scene: &Scene) -> Option<Support> {
         let full = entry.history.host_samples(from_us, to_us).find_map(|sample| {
             let (count, max) = (sample.conntrack_count?, sample.conntrack_max?);
             let says = format!("connection tracking holds {count} of {max} connections");
-            (max > 0 && count * 100 >= max * 98).then_some((sample.at_us, says))
+            (max > 0 && count >= max).then_some((sample.at_us, says))
         });
-        let weight = if note.is_some() { PROVEN * 1.5 } else { LIKELY * 2.0 };
+        // A table that is full and whose drops nobody counted may be full of what is long gone.
+        let weight = if note.is_some() { PROVEN * 1.5 } else { LIKELY };
         let (at_us, says) = note.or(full)?;
         let evidence = Evidence { at_us, host: name, source: "kernel", says };
         Some(Support::new(Cause::ConntrackFull, weight, scene.failures.began_us).with([evidence]))

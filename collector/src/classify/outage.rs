@@ -50,7 +50,7 @@ pub struct Outage<'s, 'a> {
     pub marked: Option<(i64, String)>,
     /// A deployment was marked only when it had long begun: it mends.
     mended_by_mark: bool,
-    /// A supervisor's own record that it ended the instance for failing its liveness check.
+    /// A supervisor's own record that it ended something for failing its liveness check.
     pub liveness: Option<(i64, &'a LogMatch)>,
 }
 
@@ -97,6 +97,15 @@ impl<'s, 'a> Outage<'s, 'a> {
         matches!(self.first.kind, EndKind::Clean | EndKind::Terminated)
     }
 
+    /// The supervisor's record names this instance: its log may tell of others as well.
+    pub fn liveness_names_it(&self, scene: &Scene) -> bool {
+        let unit = scene.before().map_or("", |sample| sample.unit.as_str());
+        let pid = self.first.exit.pid.to_string();
+        let names = [scene.service_name(), unit, &pid];
+        self.liveness
+            .is_some_and(|(_, found)| names.iter().any(|name| !name.is_empty() && names_word(&found.line, name)))
+    }
+
     /// It was left stopped for a while: what starts it later is no part of a restart.
     pub fn stayed_away(&self) -> bool {
         self.restart.is_some_and(|(at_us, _)| at_us - self.first.at_us > NOT_AGAIN_US)
@@ -141,4 +150,11 @@ impl<'s, 'a> Outage<'s, 'a> {
         let (at_us, found) = scene.log_of(FATAL, self.first.at_us - 10_000_000, end_us + 2_000_000)?;
         Some(scene.from_host(at_us, "app_log", format!("{}: {}", found.kind, found.line)))
     }
+}
+
+/// Whether a name stands in a line by itself, not as a part of a longer word.
+fn names_word(line: &str, name: &str) -> bool {
+    let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    line.match_indices(name)
+        .any(|(at, _)| !inside(line[..at].chars().next_back()) && !inside(line[at + name.len()..].chars().next()))
 }

@@ -1,6 +1,6 @@
 //! Family overload: too much for the instance, or too little of something it needs.
 
-use super::network::{QUEUE_NEAR, overflows, queue_peak};
+use super::network::{QUEUE_NEAR, overflows, queue_full, queue_peak};
 use super::scene::Scene;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
 use crate::model::{Cause, Evidence, HostSample, InstanceSample, Signal};
@@ -44,6 +44,13 @@ const BROKEN: &[Signal] = &[
     Signal::BodyTruncated,
 ];
 
+/// Whether the failures are those of an instance that is too slow. The kernel shakes hands for it, however slow it is,
+/// as long as its queue has room.
+fn too_slow(scene: &Scene) -> bool {
+    let shaken = if queue_full(scene) { 0.0 } else { scene.share(&[Signal::ConnectTimeout]) };
+    !scene.by_application() && scene.share(SLOW) - shaken >= 0.3
+}
+
 /// Whether it lacks something without which no process can answer: descriptors, a device, its CPU quota, memory.
 pub(super) fn short_of_something(scene: &Scene) -> bool {
     let needs: [Rule; 4] = [fd_exhausted, io_stalled, cpu_throttled, memory_pressure];
@@ -76,7 +83,7 @@ fn mean<S>(samples: &[&S], value: impl Fn(&S) -> Option<f64>) -> Option<f64> {
 }
 
 fn cpu_saturated(scene: &Scene) -> Option<Support> {
-    if scene.by_application() || scene.share(SLOW) < 0.3 {
+    if !too_slow(scene) {
         return None;
     }
     let mut samples = host_samples(scene);
@@ -121,7 +128,7 @@ fn throttled<'a>(scene: &Scene<'a>) -> Option<(&'a InstanceSample, f64)> {
 }
 
 fn cpu_throttled(scene: &Scene) -> Option<Support> {
-    if scene.by_application() || scene.share(SLOW) < 0.3 {
+    if !too_slow(scene) {
         return None;
     }
     let (sample, share) = throttled(scene).filter(|(_, share)| *share >= 0.25)?;
@@ -138,17 +145,15 @@ fn cpu_throttled(scene: &Scene) -> Option<Support> {
 }
 
 fn memory_pressure(scene: &Scene) -> Option<Support> {
-    if scene.by_application() || scene.share(SLOW) < 0.3 {
+    if !too_slow(scene) {
         return None;
     }
     let group = peak(&scene.samples, |sample| sample.cgroup.as_ref()?.pressure.as_ref()?.memory_full_ratio);
     let samples = host_samples(scene);
     let host = peak(&samples, |sample| sample.pressure.as_ref()?.memory_full_ratio);
     let group = group.map(|(sample, share)| (sample.at_us, share));
-    let (at_us, share) = group
-        .into_iter()
-        .chain(host.map(|(sample, share)| (sample.at_us, share)))
-        .max_by(|one, other| one.1.total_cmp(&other.1))?;
+    // The host's pressure is that of all its groups: where its own is known, that one tells.
+    let (at_us, share) = group.or(host.map(|(sample, share)| (sample.at_us, share)))?;
     let weight = match share {
         share if share >= 0.3 => PROVEN,
         share if share >= 0.1 => LIKELY,
@@ -219,7 +224,10 @@ fn fd_exhausted(scene: &Scene) -> Option<Support> {
     }
     let samples = samples_around(scene);
     let used = peak(&samples, |sample| {
-        let ratio = |process: &crate::model::ProcessSample| Some(f64::from(process.fds?) / process.fd_limit? as f64);
+        let ratio = |process: &crate::model::ProcessSample| {
+            let limit = process.fd_limit.filter(|limit| *limit > 0)?;
+            Some(f64::from(process.fds?) / limit as f64)
+        };
         sample.processes.iter().filter_map(ratio).max_by(f64::total_cmp)
     });
     let at_limit = used.filter(|(_, share)| *share >= 0.98);
@@ -322,7 +330,9 @@ fn disk_full(scene: &Scene) -> Option<Support> {
     let weight = match (&full, &log) {
         (Some(_), Some(_)) => PROVEN * 3.0,
         (None, Some(_)) => PROVEN * 1.5,
-        (Some(_), None) => LIKELY * 2.0,
+        // A full disk makes it fail in its work; that it can't be reached is another matter.
+        (Some(_), None) if in_its_work(scene) => LIKELY * 2.0,
+        (Some(_), None) => POSSIBLE,
         (None, None) => return None,
     };
     let began_us = scene.chain.first().map_or(i64::MAX, |end| end.at_us).min(scene.failures.began_us);
@@ -335,8 +345,19 @@ fn disk_full(scene: &Scene) -> Option<Support> {
     Some(Support::new(Cause::DiskFull, weight, began_us).with(evidence))
 }
 
+/// Whether the instance failed while it worked on requests, or ended by a fault of its own.
+fn in_its_work(scene: &Scene) -> bool {
+    let cut = scene.share(&[
+        Signal::ResetBeforeHeaders,
+        Signal::ClosedBeforeHeaders,
+        Signal::NoResponseHeaders,
+        Signal::BodyTruncated,
+    ]);
+    scene.by_application() || cut >= 0.3 || scene.chain.iter().any(|end| end.failed())
+}
+
 fn io_stalled(scene: &Scene) -> Option<Support> {
-    if scene.by_application() || scene.share(SLOW) < 0.3 {
+    if !too_slow(scene) {
         return None;
     }
     let samples = host_samples(scene);
@@ -352,6 +373,8 @@ fn io_stalled(scene: &Scene) -> Option<Support> {
     });
     let share = pressure.map_or(0.0, |(_, share)| share);
     let weight = match (&waits, share) {
+        // While others are answered fast, what waits for the device is not what serves.
+        (Some(_), _) if scene.others_fast() == Some(true) => POSSIBLE,
         (Some(_), share) if share > 0.2 => PROVEN * 1.5,
         (Some(_), share) if share > 0.05 => LIKELY,
         (None, share) if share > 0.5 => POSSIBLE,

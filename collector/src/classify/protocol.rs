@@ -197,15 +197,39 @@ fn header_invalid(scene: &Scene) -> Option<Support> {
     Some(Support::new(Cause::HeaderInvalid, weight, scene.failures.first_us))
 }
 
+/// Whether the gateway's record, or a handshake repeated where the record tells no phase, shows that TLS failed.
+fn tls_fails(scene: &Scene) -> bool {
+    /// What a gateway says that does not tell a failed handshake from a failed connect or a closed connection.
+    const VAGUE: &[Signal] = &[
+        Signal::ConnectFailed,
+        Signal::UpstreamErrorUnspecified,
+        Signal::StatusOnly,
+        Signal::NoResponseHeaders,
+        Signal::ResetBeforeHeaders,
+        Signal::ClosedBeforeHeaders,
+    ];
+    let repeated = || tls_tried(scene).is_some_and(|(_, tls)| !tls.ok);
+    scene.share(&[Signal::TlsHandshake, Signal::TlsVerify]) >= 0.3 || (scene.share(VAGUE) >= 0.5 && repeated())
+}
+
+fn tls_tried<'a>(scene: &Scene<'a>) -> Option<(i64, &'a crate::model::TlsTry)> {
+    scene.probes.iter().rev().find_map(|(at_us, probe)| Some((*at_us, probe.tls.as_ref()?)))
+}
+
 fn tls_handshake_failed(scene: &Scene) -> Option<Support> {
-    if scene.share(&[Signal::TlsHandshake, Signal::TlsVerify]) < 0.3 {
+    if scene.by_application() || !tls_fails(scene) {
         return None;
     }
-    let tried = scene.probes.iter().rev().find_map(|(at_us, probe)| Some((*at_us, probe.tls.as_ref()?)));
+    let tried = tls_tried(scene);
     let plain = tried.is_some_and(|(_, tls)| tls.plain_answer) || says_plain(scene) || answers_by(scene, "http:");
     let weight = if plain { POSSIBLE } else { PROVEN };
     let evidence = tried.filter(|(_, tls)| !tls.ok).map(|(at_us, tls)| {
-        scene.from_gateway(at_us, "probe", format!("the handshake repeated from here fails: {}", tls.error))
+        let names = if tls.names.is_empty() {
+            String::new()
+        } else {
+            format!("; the certificate is for {}", tls.names.join(", "))
+        };
+        scene.from_gateway(at_us, "probe", format!("the handshake repeated from here fails: {}{names}", tls.error))
     });
     Some(Support::new(Cause::TlsHandshakeFailed, weight, scene.failures.first_us).with(evidence))
 }
@@ -226,11 +250,11 @@ fn answers_by(scene: &Scene, scheme: &str) -> bool {
 }
 
 fn wrong_protocol(scene: &Scene) -> Option<Support> {
-    let tls = scene.share(&[Signal::TlsHandshake, Signal::TlsVerify]) >= 0.3;
+    let tls = !scene.by_application() && tls_fails(scene);
     let invalid = scene.share(&[Signal::ResponseInvalid, Signal::HeaderInvalid]) >= 0.3;
     let cut = scene.share(CUT) >= 0.5;
-    let probed = scene.probes.iter().rev().find_map(|(at_us, probe)| Some((*at_us, probe.tls.as_ref()?)));
-    let plain = probed.is_some_and(|(_, tls)| tls.plain_answer) || says_plain(scene) || answers_by(scene, "http:");
+    let plain =
+        tls_tried(scene).is_some_and(|(_, tls)| tls.plain_answer) || says_plain(scene) || answers_by(scene, "http:");
     let instance_speaks_tls = answers_by(scene, "https:");
     let gateway_plain = scene.pool.is_some_and(|pool| pool.scheme == "http");
     let weight = match (tls && plain, instance_speaks_tls && gateway_plain && cut) {

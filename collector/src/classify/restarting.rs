@@ -1,6 +1,7 @@
 //! Family restarting: the instance was away for a moment.
 
 use super::chain::EndKind;
+use super::network::NO_WAY;
 use super::outage::{GONE, Outage};
 use super::scene::{LONGEST_START_US, SAME_MOMENT_US, Scene};
 use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support};
@@ -141,7 +142,7 @@ fn listens_already(scene: &Scene) -> bool {
 
 fn host_rebooted(scene: &Scene) -> Option<Support> {
     let host = scene.host?;
-    if scene.by_application() {
+    if scene.by_application() || scene.share(GONE).max(scene.share(NO_WAY)) < 0.3 {
         return None;
     }
     let heard_us = host.history.reboots().next_back()?;
@@ -161,6 +162,13 @@ fn host_rebooted(scene: &Scene) -> Option<Support> {
 fn health_check_restart(scene: &Scene) -> Option<Support> {
     let outage = Outage::of(scene)?;
     let (at_us, found) = outage.liveness?;
-    let support = Support::new(Cause::HealthCheckRestart, PROVEN * 1.5, at_us);
+    // Only what was ended from outside was ended by a supervisor.
+    let weight = match (&outage.first.kind, outage.liveness_names_it(scene)) {
+        (EndKind::OutOfMemory(..) | EndKind::Clean, false) => return None,
+        (EndKind::OutOfMemory(..), true) => POSSIBLE,
+        (_, true) => PROVEN * 1.5,
+        (_, false) => LIKELY,
+    };
+    let support = Support::new(Cause::HealthCheckRestart, weight, at_us);
     Some(support.with([scene.from_host(at_us, "app_log", found.line.clone()), outage.end_evidence(scene)]))
 }

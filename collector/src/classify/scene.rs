@@ -3,8 +3,12 @@
 //! A fact is three-valued: yes, no, or not known. Missing is not zero, and silent is not down.
 
 mod answers;
+mod leader;
+mod listening;
 
 use std::sync::Arc;
+
+pub use listening::LONGEST_START_US;
 
 use super::chain::{self, End};
 use crate::case::{Case, Made, Stretch, upstream_address};
@@ -20,9 +24,6 @@ pub const REACH_BACK_US: i64 = 120_000_000;
 pub const SAME_MOMENT_US: i64 = 1_500_000;
 /// Evidence this long after the newest failure still speaks of it.
 const REACH_ON_US: i64 = 15_000_000;
-
-/// A process that has not come to listen for so long is not starting any more, microseconds.
-pub const LONGEST_START_US: i64 = 60_000_000;
 
 /// A three-valued fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,10 +93,9 @@ pub struct Scene<'a> {
     pub probes: Vec<(i64, &'a ProbeResult)>,
     /// What the gateway itself said of the upstream, oldest first.
     pub notices: Vec<(i64, &'a GatewayNotice)>,
+    /// What the gateway said of itself, oldest first.
+    pub own_notices: Vec<(i64, &'a GatewayNotice)>,
 }
-
-/// A reading so long before the newest failure says nothing of it any more: two of the default interval, microseconds.
-const STALE_US: i64 = 10_000_000;
 
 impl<'a> Scene<'a> {
     /// Gathers what is known about a case.
@@ -129,6 +129,7 @@ impl<'a> Scene<'a> {
             logs: Vec::new(),
             probes: Vec::new(),
             notices: Vec::new(),
+            own_notices: Vec::new(),
         };
         scene.gather_instance();
         scene.gather_views(named);
@@ -171,15 +172,20 @@ impl<'a> Scene<'a> {
     fn gather_views(&mut self, named: &str) {
         let Some(entry) = self.gateway else { return };
         let gateway = &self.case.key.gateway;
+        let at_the_gateway = self.gateway_host().is_some();
         let from_us = self.failures.first_us - REACH_BACK_US;
         for event in entry.history.views(from_us, self.failures.last_us + REACH_BACK_US) {
             match &event.kind {
                 EventKind::Probe(probe)
-                    if probe.gateway == gateway.name
+                    if at_the_gateway
+                        && probe.gateway == gateway.name
                         && event.at_us >= self.failures.first_us - 10_000_000
                         && upstream_address(self.fleet, gateway, "", &probe.upstream) == named =>
                 {
                     self.probes.push((event.at_us, probe));
+                }
+                EventKind::Notice(notice) if notice.gateway == gateway.name && notice.upstream.is_empty() => {
+                    self.own_notices.push((event.at_us, notice));
                 }
                 EventKind::Notice(notice)
                     if notice.gateway == gateway.name
@@ -192,9 +198,41 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Share of the failures with one of these signals, 0 to 1.
+    /// Share of the failures with one of these signals, 0 to 1. That the gateway had taken the upstream out is a
+    /// consequence: the failures of its own kind count, and where there are none, what its check met.
     pub fn share(&self, signals: &[Signal]) -> f64 {
-        self.failures.share(signals)
+        const TAKEN_OUT: &[Signal] = &[Signal::NoLiveUpstream];
+        let out = self.failures.share(TAKEN_OUT);
+        if out == 0.0 {
+            return self.failures.share(signals);
+        }
+        if out < 1.0 {
+            let others: Vec<Signal> = signals.iter().copied().filter(|signal| !TAKEN_OUT.contains(signal)).collect();
+            return self.failures.share(&others) / (1.0 - out);
+        }
+        let met = self.check_met();
+        if signals.contains(&Signal::NoLiveUpstream) || met.is_some_and(|met| signals.contains(&met)) {
+            1.0
+        } else {
+            0.0
+        }
+    }
+
+    /// What the gateway's own check met when it took the upstream out, where that is a signal of the way or the process.
+    pub fn check_met(&self) -> Option<Signal> {
+        let downs = self
+            .notices
+            .iter()
+            .rev()
+            .filter(|(at_us, notice)| notice.signal == Signal::HealthCheckDown && *at_us <= self.failures.last_us);
+        let met = downs.map(|(_, notice)| Signal::from_id(&notice.check_signal));
+        met.into_iter().find(|signal| signal.is_failure())
+    }
+
+    /// The gateway's own host, as far as its agent is there: a cloud's balancer is elsewhere, only its log is here.
+    pub fn gateway_host(&self) -> Option<&'a HostEntry> {
+        const ELSEWHERE: &[&str] = &["aws_alb", "aws_clb", "gcp_lb", "azure_appgw", "cloudflare"];
+        self.gateway.filter(|_| !ELSEWHERE.contains(&self.case.key.gateway.kind.as_str()))
     }
 
     /// Whether the application made the statuses.
@@ -256,86 +294,6 @@ impl<'a> Scene<'a> {
         let from_us = self.failures.began_us - REACH_BACK_US;
         let mut samples = host.history.instance_samples(service, from_us, self.failures.last_us);
         samples.rfind(|sample| sample.cgroup.is_some()).and_then(|sample| sample.cgroup.as_ref())
-    }
-
-    /// Whether the instance listened on the upstream's address while the failures went on.
-    pub fn listening(&self) -> Tri {
-        let (Some(host), Some(service)) = (self.host, self.place.service.as_deref()) else { return Tri::Unknown };
-        let first_us = self.failures.first_us;
-        let changes = host.history.lives(first_us - REACH_BACK_US, self.failures.last_us + 500_000);
-        let changed: Vec<(i64, bool)> = changes
-            .filter_map(|event| match &event.kind {
-                EventKind::ListenChanged(change) if change.service == service => {
-                    Address::parse(&change.address).covers(&self.address).then_some((event.at_us, change.listening))
-                }
-                _ => None,
-            })
-            .collect();
-        // What changed while it failed: a listener that was away at any failure is what matters.
-        let mut during = changed.iter().filter(|(at_us, _)| *at_us < self.aftermath_us - SAME_MOMENT_US);
-        let away = during.any(|(at_us, listening)| !listening && *at_us >= first_us - SAME_MOMENT_US);
-        let last_before = changed.iter().rev().find(|(at_us, _)| *at_us < first_us);
-        let seen: Vec<bool> =
-            self.samples.iter().filter(|sample| sample.listeners_known).map(|sample| self.listens(sample)).collect();
-        match (seen.is_empty(), seen.iter().all(|listens| *listens)) {
-            (false, true) if away => Tri::No,
-            // It may have ended since the last reading, and nobody told.
-            (false, true) => {
-                if self.read_lately() {
-                    Tri::Yes
-                } else {
-                    Tri::Unknown
-                }
-            }
-            (false, false) => Tri::No,
-            (true, _) if away => Tri::No,
-            // What was seen before it failed tells nothing of what came then, but that it did not even listen before.
-            (true, _) => match last_before {
-                Some((_, true)) => Tri::Unknown,
-                Some((_, false)) => Tri::No,
-                None => match self.before().filter(|sample| sample.listeners_known) {
-                    Some(sample) if self.host_reports().yes() && !self.listens(sample) => Tri::No,
-                    _ => Tri::Unknown,
-                },
-            },
-        }
-    }
-
-    /// The newest reading of the instance is not much older than the newest failure.
-    fn read_lately(&self) -> bool {
-        let until_us = self.failures.last_us.min(self.aftermath_us);
-        self.samples.last().is_some_and(|sample| until_us - sample.at_us <= STALE_US)
-    }
-
-    /// Whether a reading shows a listener at the upstream's address.
-    pub fn listens(&self, sample: &InstanceSample) -> bool {
-        sample.listeners.iter().any(|listener| Address::parse(&listener.address).covers(&self.address))
-    }
-
-    /// The newest reading in which the instance runs for longer than a start takes, but does not listen where the gateway
-    /// looks: its last end was over by then, and what persisted is the address. Listening elsewhere it has started.
-    pub fn up_elsewhere(&self) -> Option<&'a InstanceSample> {
-        let is_ip = |address: &Address| matches!(address, Address::Ip(_));
-        let elsewhere = |sample: &&&InstanceSample| {
-            let started_us = sample.processes.iter().map(|process| process.started_us).max().unwrap_or(0);
-            let bound = sample.listeners.iter().map(|listener| Address::parse(&listener.address));
-            let others = bound.filter(|bound| is_ip(bound) == is_ip(&self.address)).count();
-            let start_us = if others > 0 { 1_000_000 } else { LONGEST_START_US };
-            let settled = sample.at_us - started_us > start_us && self.failures.last_us > started_us + SAME_MOMENT_US;
-            sample.listeners_known && sample.process_count > 0 && settled && !self.listens(sample)
-        };
-        self.samples.iter().rev().find(elsewhere).copied()
-    }
-
-    /// Whether the instance's own host could connect to it while the failures went on.
-    pub fn local_connect(&self) -> Tri {
-        let from_us = self.failures.first_us - SAME_MOMENT_US;
-        let to_us = (self.failures.last_us + 5_000_000).min(self.aftermath_us - SAME_MOMENT_US);
-        let mut during = self.health.iter().filter(|(at_us, _)| (from_us..=to_us).contains(at_us)).peekable();
-        if during.peek().is_none() {
-            return Tri::Unknown;
-        }
-        Tri::of(during.all(|(_, health)| health.connect_us.is_some()))
     }
 
     /// The newest log line of one of these kinds between two times.

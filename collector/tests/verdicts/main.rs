@@ -2,6 +2,7 @@
 #![allow(clippy::panic, clippy::unwrap_used)] // a test that can not go on panics
 
 mod combined;
+mod gateways;
 mod lookalike;
 mod story;
 

@@ -53,6 +53,24 @@ impl Scene<'_> {
         samples.map(|sample| sample.last_answered_us).filter(|at_us| (1..=before_us).contains(at_us)).max()
     }
 
+    /// Attempts of other gateways that the upstream answered while it failed here, and one that got answers.
+    pub fn answered_elsewhere(&self) -> Option<(u64, &str)> {
+        let named = self.case.key.upstream.as_deref()?;
+        let (from_us, to_us) = (self.failures.began_us, self.failures.last_us);
+        let of_host = |(name, entry): (&'_ String, &'_ crate::fleet::HostEntry)| {
+            let gateways = entry.state.gateways.keys();
+            let others = gateways
+                .filter(|gateway| (name, *gateway) != (&self.case.key.gateway.host, &self.case.key.gateway.name));
+            others
+                .flat_map(|gateway| entry.history.upstream_samples(gateway, named, from_us, to_us))
+                .filter(|sample| (from_us..=to_us).contains(&sample.last_answered_us))
+                .map(|sample| sample.answered)
+                .sum::<u64>()
+        };
+        let found = self.fleet.hosts().map(|(name, entry)| (of_host((name, entry)), name.as_str()));
+        found.filter(|(answered, _)| *answered > 0).max_by_key(|(answered, _)| *answered)
+    }
+
     /// Whether this gateway ever got an answer from the upstream while the collector watched.
     pub fn ever_answered(&self) -> bool {
         let state = self.gateway.and_then(|entry| entry.state.gateways.get(&self.case.key.gateway.name));
