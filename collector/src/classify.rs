@@ -5,6 +5,7 @@
 mod advice;
 mod application;
 mod chain;
+mod dependency;
 mod gateway_side;
 mod health_check;
 mod host_down;

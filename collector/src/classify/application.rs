@@ -1,5 +1,6 @@
 //! Family not_502: the application answered itself, another gateway did, or an instance that works was too slow.
 
+use super::dependency::named_in;
 use super::inner::{inner_gateway, leads_to_gateway};
 use super::overload;
 use super::scene::Scene;
@@ -48,7 +49,8 @@ fn told_503(scene: &Scene, cause: Cause, kind: &str) -> Option<Support> {
     // Where its log tells of several kinds, the commoner one has the better claim.
     let weight = PROVEN * lines.count() as f64 / all.count().max(1) as f64;
     let support = Support::new(cause, weight, scene.failures.first_us);
-    Some(support.with([scene.from_host(at_us, "app_log", found.line.clone())]))
+    let support = support.with([scene.from_host(at_us, "app_log", found.line.clone())]);
+    Some(if cause == Cause::AppNotLeader { support } else { support.with(named_in(scene, at_us, found)) })
 }
 
 /// Kinds of log lines that explain a 503.
@@ -111,7 +113,13 @@ fn app_error(scene: &Scene) -> Option<Support> {
         scene.failures.began_us - LOG_REACH_US,
         scene.failures.last_us + LOG_REACH_US,
     );
+    let dependency = scene.log_of(
+        &["dependency_error"],
+        scene.failures.began_us - LOG_REACH_US,
+        scene.failures.last_us + LOG_REACH_US,
+    );
     let support = Support::new(Cause::AppError, weight, scene.failures.first_us);
+    let support = support.with(dependency.into_iter().flat_map(|(at_us, found)| named_in(scene, at_us, found)));
     Some(support.with(log.map(|(at_us, found)| scene.from_host(at_us, "app_log", found.line.clone()))))
 }
 

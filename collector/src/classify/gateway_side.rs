@@ -1,7 +1,7 @@
 //! Family gateway: the fault lies on the gateway's own side.
 
 use super::scene::Scene;
-use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
 use crate::fleet::HostEntry;
 use crate::model::{Address, Cause, Evidence, ServiceConfig, Signal};
 
@@ -54,7 +54,8 @@ fn wrong_upstream(scene: &Scene) -> Option<Support> {
                 format!("no known host has the address {}, and it has never answered this gateway", scene.upstream());
             let unknown_host =
                 Evidence { at_us: from_us, host: scene.case.key.gateway.host.clone(), source: "collector", says };
-            (if probed.is_some() { POSSIBLE } else { POSSIBLE / 2.0 }, unknown_host)
+            // An instance that is down where no agent looks is as likely.
+            (if probed.is_some() { POSSIBLE / 2.0 } else { COMPATIBLE }, unknown_host)
         }
     };
     let tried = probed.map(|(at_us, probe)| {

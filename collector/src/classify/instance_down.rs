@@ -54,7 +54,7 @@ fn process_killed(scene: &Scene) -> Option<Support> {
         EndKind::Terminated if outage.deployed() => POSSIBLE / 2.0,
         // Asked to end and started again at once, unchanged, is a restart; left alone it was killed by somebody.
         EndKind::Terminated if restarted_at_once(&outage) => POSSIBLE,
-        EndKind::Terminated => end_weight(&outage) / 2.0,
+        EndKind::Terminated => weight_of_sigterm(scene, false),
         EndKind::Untold => POSSIBLE / 2.0,
         _ => return None,
     };
@@ -67,6 +67,17 @@ fn process_killed(scene: &Scene) -> Option<Support> {
 
 /// What is missing where an out-of-memory kill would go unseen.
 const BLIND: &str = "neither the kernel log nor the cgroup's counters are readable on this host: an out-of-memory kill can't be told from another SIGKILL";
+
+/// What an end by SIGTERM says for a stop on purpose, or else for a kill. A unit's stop and somebody's `kill` look the same from
+/// outside; what has no unit is not stopped by its unit.
+fn weight_of_sigterm(scene: &Scene, stopped: bool) -> f64 {
+    let in_unit = scene.before().is_some_and(|sample| !sample.unit.is_empty());
+    match (in_unit, stopped) {
+        (true, true) | (false, false) => LIKELY,
+        (true, false) => POSSIBLE * 1.5,
+        (false, true) => POSSIBLE,
+    }
+}
 
 /// Whether an out-of-memory kill of the instance would have gone unseen.
 fn blind_to_oom(scene: &Scene) -> bool {
@@ -89,7 +100,8 @@ fn process_stopped(scene: &Scene) -> Option<Support> {
         // Most failures came while it was away, not while it started.
         (EndKind::Clean, Some((start_us, _))) if share_before(scene, start_us) > 0.5 => LIKELY,
         (EndKind::Clean, Some(_)) => POSSIBLE,
-        (EndKind::Terminated, None) => POSSIBLE * 2.0,
+        (EndKind::Terminated, None) => weight_of_sigterm(scene, true),
+        (EndKind::Terminated, Some(_)) if outage.stayed_away() => weight_of_sigterm(scene, true),
         (EndKind::Untold, None) => POSSIBLE / 2.0,
         _ => return None,
     };

@@ -1,9 +1,11 @@
 //! Family overload: too much for the instance, or too little of something it needs.
 
+mod device;
+
 use super::network::{QUEUE_NEAR, overflows, queue_full, queue_peak};
 use super::scene::Scene;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
-use crate::model::{Cause, Evidence, HostSample, InstanceSample, Signal};
+use crate::model::{Cause, HostSample, InstanceSample, Signal};
 
 pub(super) const RULES: &[Rule] = &[
     cpu_saturated,
@@ -12,8 +14,8 @@ pub(super) const RULES: &[Rule] = &[
     accept_queue_overflow,
     fd_exhausted,
     worker_pool_exhausted,
-    disk_full,
-    io_stalled,
+    device::disk_full,
+    device::io_stalled,
 ];
 
 /// Signals of an instance that is too slow.
@@ -53,7 +55,7 @@ fn too_slow(scene: &Scene) -> bool {
 
 /// Whether it lacks something without which no process can answer: descriptors, a device, its CPU quota, memory.
 pub(super) fn short_of_something(scene: &Scene) -> bool {
-    let needs: [Rule; 4] = [fd_exhausted, io_stalled, cpu_throttled, memory_pressure];
+    let needs: [Rule; 4] = [fd_exhausted, device::io_stalled, cpu_throttled, memory_pressure];
     needs.iter().filter_map(|rule| rule(scene)).any(|support| support.weight >= PROVEN)
 }
 
@@ -86,6 +88,29 @@ fn cpu_saturated(scene: &Scene) -> Option<Support> {
     if !too_slow(scene) {
         return None;
     }
+    host_saturated(scene).or_else(|| own_thread_saturated(scene))
+}
+
+/// The instance can't use more than one CPU, and uses that one all the time while requests wait: what it has to do is too
+/// much for it, though the host has CPUs to spare.
+fn own_thread_saturated(scene: &Scene) -> Option<Support> {
+    let busiest = |sample: &InstanceSample| {
+        sample.processes.iter().filter_map(|process| process.cpu_ratio).max_by(f64::total_cmp)
+    };
+    // A reading tells of the stretch before it.
+    let during: Vec<_> = scene.samples.iter().copied().filter(|one| one.at_us > scene.failures.began_us).collect();
+    let used = mean(&during, busiest).filter(|used| (0.95..1.2).contains(used))?;
+    let waits = scene.samples.iter().flat_map(|sample| &sample.listeners).any(|listener| listener.queue > 0);
+    if scene.answered_meanwhile() == 0 || !waits || scene.others_fast() == Some(true) {
+        return None;
+    }
+    let at_us = scene.samples.first().map_or(scene.failures.first_us, |sample| sample.at_us);
+    let says = format!("its busiest process used {:.0} % of a CPU all the while, and requests waited", used * 100.0);
+    let support = Support::new(Cause::CpuSaturated, LIKELY, began_at(scene, at_us));
+    Some(support.with([scene.from_host(at_us, "process", says)]))
+}
+
+fn host_saturated(scene: &Scene) -> Option<Support> {
     let mut samples = host_samples(scene);
     // A reading tells of the stretch before it.
     samples.retain(|sample| sample.at_us > scene.failures.began_us);
@@ -299,94 +324,4 @@ fn worker_pool_exhausted(scene: &Scene) -> Option<Support> {
         support = support.with([scene.from_gateway(scene.failures.last_us, "gateway_log", says)]);
     }
     Some(support.with(log.map(|(at_us, found)| scene.from_host(at_us, "app_log", found.line.clone()))))
-}
-
-fn disk_full(scene: &Scene) -> Option<Support> {
-    if scene.share(BROKEN) < 0.3 && !scene.by_application() {
-        return None;
-    }
-    let (from_us, to_us) = (scene.failures.began_us - 60_000_000, scene.failures.last_us + 5_000_000);
-    let log = scene.log_of(&["disk_full"], from_us, to_us);
-    let full = host_samples(scene).into_iter().find_map(|sample| {
-        let own = |mount: &&crate::model::MountSample| mount.services.iter().any(|name| name == scene.service_name());
-        let mount = sample.mounts.iter().filter(own).find(|mount| {
-            let no_space = mount.total_bytes > 0
-                && mount.available_bytes * 1000 < mount.total_bytes
-                && mount.available_bytes < 4 << 20;
-            let no_inodes = mount.total_inodes > 0 && mount.available_inodes == 0;
-            !mount.read_only && (no_space || no_inodes)
-        })?;
-        let what = if mount.available_inodes == 0 && mount.total_inodes > 0 { "no inodes" } else { "no space" };
-        Some((
-            sample.at_us,
-            format!(
-                "{what} left on {} ({} of {} MiB free)",
-                mount.path,
-                mount.available_bytes >> 20,
-                mount.total_bytes >> 20
-            ),
-        ))
-    });
-    let weight = match (&full, &log) {
-        (Some(_), Some(_)) => PROVEN * 3.0,
-        (None, Some(_)) => PROVEN * 1.5,
-        // A full disk makes it fail in its work; that it can't be reached is another matter.
-        (Some(_), None) if in_its_work(scene) => LIKELY * 2.0,
-        (Some(_), None) => POSSIBLE,
-        (None, None) => return None,
-    };
-    let began_us = scene.chain.first().map_or(i64::MAX, |end| end.at_us).min(scene.failures.began_us);
-    let evidence: Vec<Evidence> = full
-        .map(|(at_us, says)| scene.from_host(at_us, "disk", says))
-        .into_iter()
-        .chain(log.map(|(at_us, found)| scene.from_host(at_us, "app_log", found.line.clone())))
-        .collect();
-    let began_us = evidence.iter().map(|evidence| evidence.at_us).fold(began_us, i64::min);
-    Some(Support::new(Cause::DiskFull, weight, began_us).with(evidence))
-}
-
-/// Whether the instance failed while it worked on requests, or ended by a fault of its own.
-fn in_its_work(scene: &Scene) -> bool {
-    let cut = scene.share(&[
-        Signal::ResetBeforeHeaders,
-        Signal::ClosedBeforeHeaders,
-        Signal::NoResponseHeaders,
-        Signal::BodyTruncated,
-    ]);
-    scene.by_application() || cut >= 0.3 || scene.chain.iter().any(|end| end.failed())
-}
-
-fn io_stalled(scene: &Scene) -> Option<Support> {
-    if !too_slow(scene) {
-        return None;
-    }
-    let samples = host_samples(scene);
-    let pressure =
-        peak(&samples, |sample| sample.pressure.as_ref()?.io_full_ratio.or(sample.pressure.as_ref()?.io_some_ratio));
-    let waits = scene.samples.iter().find_map(|sample| {
-        let process =
-            sample.processes.iter().find(|process| process.state == "D" || process.thread_states.contains("D:"))?;
-        Some((
-            sample.at_us,
-            format!("process {} ({}) waits for a device (state D) {}", process.pid, process.name, process.waits_in),
-        ))
-    });
-    let share = pressure.map_or(0.0, |(_, share)| share);
-    let weight = match (&waits, share) {
-        // While others are answered fast, what waits for the device is not what serves.
-        (Some(_), _) if scene.others_fast() == Some(true) => POSSIBLE,
-        (Some(_), share) if share > 0.2 => PROVEN * 1.5,
-        (Some(_), share) if share > 0.05 => LIKELY,
-        (None, share) if share > 0.5 => POSSIBLE,
-        _ => return None,
-    };
-    let mut support = Support::new(Cause::IoStalled, weight, scene.failures.began_us);
-    if let Some((at_us, says)) = waits {
-        support = support.with([scene.from_host(at_us, "process", says)]);
-    }
-    if let Some((sample, share)) = pressure {
-        let says = format!("tasks waited for a device {:.0} % of the time", share * 100.0);
-        support = support.with([scene.from_host(sample.at_us, "pressure", says)]);
-    }
-    Some(support)
 }

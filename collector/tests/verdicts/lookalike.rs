@@ -365,3 +365,72 @@ fn a_fresh_answer_shows_that_only_kept_connections_fail() {
     story.pass(3).probe(&[], |probe| probe.idle_kept_us = Some(70_000_000)).pass(3);
     story.is(Cause::PrematureClose);
 }
+
+#[test]
+fn asked_to_end_in_a_unit_is_not_surely_killed() {
+    let mut story = Story::new();
+    if let Some(sample) = &mut story.instance {
+        sample.unit = "api.service".into();
+    }
+    story.pass(2).exits(100, Some(15), None).fails(Signal::ConnectRefused, 502, 0, 5).pass(12);
+    story.fails(Signal::ConnectRefused, 502, 0, 5).pass(3);
+    let incident = story.is(Cause::ProcessStopped);
+    assert!(incident.verdict.alternatives.iter().any(|(cause, _)| *cause == Cause::ProcessKilled), "{incident:#?}");
+}
+
+#[test]
+fn refused_where_no_agent_looks_is_unknown() {
+    let mut story = Story::new();
+    let EventKind::Failure(mut failed) = failure(Signal::ConnectRefused, 502, 0, "GET", "/") else { unreachable!() };
+    failed.attempts[0].upstream = "10.0.0.9:3000".into();
+    let tried = ConnectTry { outcome: "connect_refused".into(), ..Default::default() };
+    let probe = ProbeResult {
+        gateway: "edge".into(),
+        upstream: "10.0.0.9:3000".into(),
+        connects: vec![tried; 4],
+        ..Default::default()
+    };
+    story.lb(EventKind::Failure(failed)).lb(EventKind::Probe(Box::new(probe))).pass(4);
+    story.is(Cause::Unknown);
+}
+
+#[test]
+fn one_busy_thread_is_an_overload_though_the_host_has_cpus_to_spare() {
+    let mut story = Story::new();
+    story.answered = 3;
+    if let Some(sample) = &mut story.instance {
+        sample.processes[0].cpu_ratio = Some(1.0);
+        sample.listeners[0].queue = 40;
+    }
+    story.pass(3).fails(Signal::ReadTimeout, 504, 3_000_000, 8).pass(3);
+    let incident = story.is(Cause::CpuSaturated);
+    assert!(incident.verdict.confidence <= 0.8, "{incident:#?}");
+}
+
+#[test]
+fn a_failed_dependency_is_named_with_what_is_known_of_it() {
+    let mut story = Story::new();
+    let listen = vec!["10.0.0.5:6379".into()];
+    let redis = ServiceConfig { name: "redis".into(), listen, declared: true, ..Default::default() };
+    story.greets("db-1", 1, vec![redis], vec![]);
+    let at_us = story.now_us;
+    let stopped = InstanceSample { service: "redis".into(), at_us, listeners_known: true, ..Default::default() };
+    story.report("db-1", Report { instances: vec![stopped], ..Default::default() });
+    story.log("cache_failure", "cache failed: connect ECONNREFUSED 10.0.0.5:6379");
+    story.fails(Signal::AppStatus, 503, 2_000, 3).pass(4);
+    let evidence = story.is(Cause::AppCacheFailure).verdict.evidence;
+    let says = |words: &str| evidence.iter().any(|one| one.says.contains(words));
+    assert!(says("speaks of: 10.0.0.5:6379") && says("is redis on db-1, which does not run"), "{evidence:#?}");
+}
+
+#[test]
+fn a_pool_without_a_live_member_and_without_a_reason_says_so() {
+    let mut pool = Story::pool();
+    pool.members.push(PoolMember { address: "10.0.0.8:3000".into(), ..Default::default() });
+    let mut story = Story::behind("haproxy", pool);
+    let EventKind::Failure(mut failed) = failure(Signal::NoLiveUpstream, 503, 0, "GET", "/") else { unreachable!() };
+    failed.attempts.clear();
+    failed.pool = "api".into();
+    story.lb(EventKind::Failure(failed)).pass(4);
+    story.is(Cause::NoLiveUpstream);
+}
