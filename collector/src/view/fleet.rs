@@ -1,6 +1,6 @@
 //! Hosts, instances and gateways as documents.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::document::*;
 use super::{Stats, View, incident_doc, incidents};
@@ -52,7 +52,15 @@ fn service_names(host: &HostState) -> std::collections::BTreeSet<&String> {
 }
 
 /// A service on a host of which nothing has been read.
-static UNREAD: InstanceState = InstanceState { sample: None, health: None, last_start_us: None, last_exit: None };
+static UNREAD: InstanceState = InstanceState {
+    sample: None,
+    health: None,
+    last_start_us: None,
+    last_exit: None,
+    role: None,
+    health_times_us: VecDeque::new(),
+    listened_after_us: None,
+};
 
 /// An instance, before it is written out: most questions pass over most of them.
 pub struct Instance<'a> {

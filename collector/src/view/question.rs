@@ -126,12 +126,9 @@ impl Question {
             Self::Hosts(at) | Self::Instances(at) | Self::Gateways(at) | Self::Why { at, .. } => {
                 at.as_deref().map(|at| parse_time(at, now_us)).transpose()
             }
-            Self::Status
-            | Self::Incidents(_)
-            | Self::Causes
-            | Self::Alerts
-            | Self::Silences
-            | Self::Advise { .. } => Ok(None),
+            Self::Status | Self::Incidents(_) | Self::Causes | Self::Alerts | Self::Silences | Self::Advise { .. } => {
+                Ok(None)
+            }
         }
     }
 }
