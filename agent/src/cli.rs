@@ -12,6 +12,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::check::{self, Verdict};
 use crate::config::{self, Config, Fault, Loaded};
 use crate::gateway::{Kind, Log};
+use crate::identity::{self, Enrolment};
 use crate::read;
 
 /// The command did what it was asked to.
@@ -55,8 +56,33 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Get this host's certificate from a collector, for a token that an administrator made. Exit 0, 1 where there is none, or 2
+    /// with faults of the configuration.
+    Enroll(EnrollArgs),
     /// Print what the agent makes of a gateway's log, one JSON object for each line. Exit 0.
     Read(ReadArgs),
+}
+
+#[derive(Debug, Args)]
+struct EnrollArgs {
+    /// The collector: https://HOST:5020.
+    #[arg(long, value_name = "URL")]
+    collector: String,
+    /// The file with the token; - for standard input.
+    #[arg(long, value_name = "FILE")]
+    token_file: PathBuf,
+    /// What `why502 ca pin` prints: the hash of the collector's root.
+    #[arg(long, value_name = "HASH")]
+    ca_pin: String,
+    /// The configuration file, for the host's name and the state directory.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The host's name. Default: the configured one, else the host's own.
+    #[arg(long)]
+    host: Option<String>,
+    /// The state directory. Default: the configured one, else /var/lib/why502-agent.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -111,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Check { config, service, json } => check(&config, service.as_deref(), json),
         Command::Validate { config } => validate(&config),
+        Command::Enroll(arguments) => enroll(arguments),
         Command::Read(arguments) => read(&arguments),
     })
 }
@@ -120,6 +147,27 @@ fn run(path: &Path) -> u8 {
     match crate::run_until_signal(loaded.config) {
         Ok(_) => EXIT_OK,
         Err(error) => complain(&format!("can't run: {error}"), EXIT_UNHEALTHY),
+    }
+}
+
+fn enroll(arguments: EnrollArgs) -> u8 {
+    let EnrollArgs { collector, token_file, ca_pin, config, host, state_dir } = arguments;
+    let (name, dir) = match config {
+        Some(path) => match load(&path) {
+            Some(Loaded { config, .. }) => (config.host, config.state_dir),
+            None => return EXIT_USAGE,
+        },
+        None => config::defaults(),
+    };
+    let token_file = if token_file == Path::new("-") { PathBuf::from("/dev/stdin") } else { token_file };
+    let (host, state_dir) = (host.unwrap_or(name), state_dir.unwrap_or(dir));
+    let enrolment = Enrolment { collector, token_file, ca_pin, host, state_dir };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let enrolled =
+        runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(identity::enroll(&enrolment)));
+    match enrolled {
+        Ok(dir) => answer(&format!("{} is enrolled, its identity is in {}\n", enrolment.host, dir.display())),
+        Err(why) => complain(&format!("not enrolled: {why}"), EXIT_UNHEALTHY),
     }
 }
 

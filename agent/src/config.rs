@@ -19,6 +19,7 @@ use std::time::Duration;
 use regex::Regex;
 
 use crate::gateway::Kind;
+use crate::identity::Identity;
 
 pub use fault::Fault;
 
@@ -52,6 +53,11 @@ pub fn parse(file: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
     root::parse(file, text)
 }
 
+/// The name of this host and the state directory where no configuration says otherwise.
+pub fn defaults() -> (String, PathBuf) {
+    root::defaults()
+}
+
 /// What the agent was told to do.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -61,6 +67,8 @@ pub struct Config {
     pub host: String,
     /// How often the host is sampled.
     pub interval: Duration,
+    /// Who this host is to collectors that are spoken to over TLS.
+    pub identity: Identity,
     /// Where log positions and undelivered reports are kept.
     pub state_dir: PathBuf,
     /// Plain text to a collector beyond loopback is accepted.

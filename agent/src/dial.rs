@@ -21,7 +21,7 @@ use crate::gateway::Signal;
 
 pub use certificate::Certificate;
 pub use http::{Answer, Ask, Idle, NoAnswer, get};
-pub use tls::{NoHandshake, Secured, TlsAsk, handshake};
+pub use tls::{NoHandshake, Secured, TlsAsk, handshake, roots};
 
 /// Where to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

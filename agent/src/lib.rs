@@ -10,6 +10,7 @@ pub mod dial;
 pub mod gateway;
 pub mod gateway_watch;
 pub mod glob;
+pub mod identity;
 pub mod kernel;
 pub mod listen;
 pub mod log_watch;
@@ -38,6 +39,7 @@ use why502_proto::v1;
 
 use budget::Budget;
 use config::{Config, Listen};
+use identity::Watched;
 use listen::Inbox;
 use report::{Clocks, Gatherer, Sealed};
 use sampler::probe::{ProbeRequest, Prober};
@@ -86,9 +88,17 @@ pub async fn run(config: Config, shutdown: impl Future<Output = &'static str>) -
     let (observed, inbox) = mpsc::channel(OBSERVED);
     let (stop, stopped) = flag::channel(false);
     let (reports, outbox) = mpsc::channel(REPORTS);
-    let settings = Settings { collectors: config.collectors.clone(), hello: hello(&config), spool_bytes: SPOOL_BYTES };
+    let (changed, changes) = flag::channel(());
+    let settings = Settings {
+        collectors: config.collectors.clone(),
+        hello: hello(&config),
+        spool_bytes: SPOOL_BYTES,
+        identity: Watched { identity: config.identity.clone(), changes },
+    };
     // First of all, so that the collector hears of this host while the first look at it is still under way.
     let uplink = tokio::task::spawn_local(uplink::run(settings, outbox, positions.clone()));
+    let keeper = identity::keep(config.identity.clone(), config.collectors.clone(), config.host.clone(), changed);
+    let keeper = tokio::task::spawn_local(keeper);
     let gatherer = tokio::task::spawn_local(gather(inbox, reports, config.interval * 2));
     let (watchers, samplers) = spawn(&config, &positions, &observed, &stopped);
 
@@ -102,6 +112,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = &'static str>) -
     let _ = observed.send(Observed::event(unix_now_us(), stopping)).await;
     drop(observed);
     let _ = gatherer.await;
+    keeper.abort();
     let ended = uplink.await.unwrap_or(Ended { undelivered_reports: 0, given_up: spool::Counts::default() });
     match ended.undelivered_reports {
         0 => tracing::info!("ended, everything delivered"),

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use why502_proto::v1;
 
 use crate::backoff;
+use crate::identity::Watched;
 use crate::report::Sealed;
 use crate::spool::{self, Spool};
 use crate::tail::Positions;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub hello: v1::Hello,
     /// How many bytes of unacknowledged reports are held.
     pub spool_bytes: usize,
+    /// Who this host is to its collectors.
+    pub identity: Watched,
 }
 
 /// How the uplink ended.
@@ -57,14 +60,22 @@ pub struct Ended {
 type Opening = Pin<Box<dyn Future<Output = Result<Link, String>>>>;
 
 enum Connection {
-    Waiting { until: Instant },
+    Waiting {
+        until: Instant,
+    },
     Connecting(Opening),
-    Connected { link: Box<Link>, last_heard: Instant },
+    /// The successor takes over once it is open: it is under way where the host's identity has changed.
+    Connected {
+        link: Box<Link>,
+        last_heard: Instant,
+        successor: Option<Opening>,
+    },
 }
 
 enum Step {
     Retry,
     Opened(Result<Box<Link>, String>),
+    Succeeded(Result<Box<Link>, String>),
     Link(Change),
 }
 
@@ -77,8 +88,18 @@ impl Connection {
                 Step::Retry
             }
             Self::Connecting(opening) => Step::Opened(opening.await.map(Box::new)),
-            Self::Connected { link, .. } => Step::Link(link.next(wants_room).await),
+            Self::Connected { link, successor, .. } => tokio::select! {
+                change = link.next(wants_room) => Step::Link(change),
+                opened = opened(successor) => Step::Succeeded(opened.map(Box::new)),
+            },
         }
+    }
+}
+
+async fn opened(successor: &mut Option<Opening>) -> Result<Link, String> {
+    match successor {
+        Some(opening) => opening.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -99,6 +120,7 @@ struct Uplink {
 /// Delivers reports until their source ends and the rest is delivered, or the time for that is over.
 pub async fn run(settings: Settings, mut reports: Receiver<Sealed>, positions: Positions) -> Ended {
     let mut uplink = Uplink::new(settings, positions);
+    let mut identity = uplink.settings.identity.changes.clone();
     let mut drain_until: Option<Instant> = None;
     while drain_until.is_none() || !uplink.spool.is_empty() {
         let wake = uplink.wake(drain_until);
@@ -109,6 +131,8 @@ pub async fn run(settings: Settings, mut reports: Receiver<Sealed>, positions: P
                 None => drain_until = Some(Instant::now() + DRAIN_LIMIT),
             },
             step = uplink.connection.next(wants_room) => uplink.step(step),
+            // Whoever keeps the identity lives as long as this; where nobody does it never changes.
+            Ok(()) = identity.changed() => uplink.succeed(),
             () = sleep_until(wake) => {
                 if drain_until.is_some_and(|until| until <= Instant::now()) {
                     break;
@@ -161,11 +185,17 @@ impl Uplink {
     fn step(&mut self, step: Step) {
         match step {
             Step::Retry => self.connect(),
-            Step::Opened(Ok(link)) => {
+            Step::Opened(Ok(link)) | Step::Succeeded(Ok(link)) => {
                 tracing::info!(collector = %self.collector_url(), "connected");
                 self.spool.rewind();
-                self.connection = Connection::Connected { link, last_heard: Instant::now() };
+                self.connection = Connection::Connected { link, last_heard: Instant::now(), successor: None };
                 self.tell_given_up();
+            }
+            Step::Succeeded(Err(why)) => {
+                tracing::warn!(collector = %self.collector_url(), "the present connection goes on: {why}");
+                if let Connection::Connected { successor, .. } = &mut self.connection {
+                    *successor = None;
+                }
             }
             Step::Opened(Err(why)) => self.lost("can't reach collector", &why),
             Step::Link(Change::Room) => self.send(),
@@ -180,6 +210,21 @@ impl Uplink {
     }
 
     fn connect(&mut self) {
+        self.connection = Connection::Connecting(self.opening());
+    }
+
+    /// The host's identity has changed: a connection as the new one takes over without a pause.
+    fn succeed(&mut self) {
+        if !matches!(self.connection, Connection::Connected { .. }) {
+            return;
+        }
+        let opening = self.opening();
+        if let Connection::Connected { successor, .. } = &mut self.connection {
+            *successor = Some(opening);
+        }
+    }
+
+    fn opening(&mut self) -> Opening {
         let now_us = unix_now_us();
         let hello = v1::Hello {
             next_seq: self.spool.first_seq(),
@@ -189,10 +234,17 @@ impl Uplink {
         };
         self.offset.disconnected();
         self.offset.sent(now_us, now_us);
-        self.connection = Connection::Connecting(Box::pin(Link::open(self.collector_url(), hello)));
+        Box::pin(Link::open(self.collector_url(), self.settings.identity.identity.clone(), hello))
     }
 
     fn lost(&mut self, what: &str, why: &str) {
+        // The collector ends a stream once it has let in the one that takes over.
+        if let Connection::Connected { successor, .. } = &mut self.connection
+            && let Some(opening) = successor.take()
+        {
+            self.connection = Connection::Connecting(opening);
+            return;
+        }
         self.failures = self.failures.saturating_add(1);
         if self.failures.is_power_of_two() {
             // Ever rarer: a collector that is away for a day needs no line for each try.
@@ -204,7 +256,7 @@ impl Uplink {
     }
 
     fn send(&mut self) {
-        let Connection::Connected { link, last_heard } = &mut self.connection else { return };
+        let Connection::Connected { link, last_heard, .. } = &mut self.connection else { return };
         // Silence counts from when there is something to acknowledge.
         if self.spool.sent() == 0 {
             *last_heard = Instant::now();

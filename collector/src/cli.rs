@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::Config;
+use crate::identity::client::Credentials;
 use crate::render::{self, Style};
 use crate::view::{self, clean, clean_json};
 
+mod access;
 mod alerts;
 mod ask;
+mod ca;
 mod replay;
 
 /// Answered; for `serve`: told to stop.
@@ -42,6 +45,8 @@ struct Asking {
     /// Print one JSON document and nothing else
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 #[derive(Debug, Subcommand)]
@@ -55,7 +60,13 @@ enum Command {
     /// The fleet in a screenful
     Status,
     /// Hosts now or at a past time
-    Hosts(At),
+    #[command(args_conflicts_with_subcommands = true)]
+    Hosts {
+        #[command(flatten)]
+        at: At,
+        #[command(subcommand)]
+        what: Option<HostsCommand>,
+    },
     /// Services on hosts now or at a past time
     Instances(At),
     /// Load balancers and their upstreams now or at a past time
@@ -96,6 +107,19 @@ enum Command {
         #[command(subcommand)]
         what: Silence,
     },
+    /// Make and rotate the collector's own CA; on the collector's machine
+    Ca {
+        #[command(subcommand)]
+        what: CaCommand,
+        /// The collector's configuration; without it its store is /var/lib/why502
+        #[arg(long, global = true, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Let hosts enrol and people ask
+    Token {
+        #[command(subcommand)]
+        what: TokenCommand,
+    },
     /// The incidents that a journal gives, without a collector
     Replay {
         /// A collector's store, or the journal in it
@@ -108,6 +132,74 @@ struct At {
     /// A time in the past: 2026-11-22T14:32:00Z, or 14:32 (UTC)
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum HostsCommand {
+    /// Refuse every certificate that a host has now, and cut its streams; a new token lets it in again
+    Revoke {
+        /// The host
+        host: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CaCommand {
+    /// Make the CA and the administrator's token; tell what agents pin
+    Init,
+    /// Tell what agents pin
+    Pin,
+    /// Make a new root; the old one is trusted beside it until it is retired
+    Rotate,
+    /// Stop to trust the old root, once every host has renewed its certificate
+    Retire,
+    /// Make a person's certificate and key in a folder
+    Issue {
+        /// The person's name
+        #[arg(long)]
+        person: String,
+        /// read or admin
+        #[arg(long, default_value = "read")]
+        role: String,
+        /// How many days it is good
+        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(i64).range(1..=825))]
+        days: i64,
+        /// The folder
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token and print it; it is kept as a hash only
+    Create(TokenFor),
+}
+
+#[derive(Debug, Args)]
+struct TokenFor {
+    #[command(flatten)]
+    whom: Whom,
+    /// How long it is good (default 1h, for a role 30d)
+    #[arg(long, value_name = "DURATION")]
+    ttl: Option<String>,
+    /// How many hosts it enrols
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    uses: u32,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Whom {
+    /// Enrols the host of this name
+    #[arg(long)]
+    host: Option<String>,
+    /// Enrols hosts whose names fit, such as 'app-*'
+    #[arg(long)]
+    pattern: Option<String>,
+    /// Lets a person or a program ask: read or admin
+    #[arg(long)]
+    role: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -252,6 +344,7 @@ fn execute(cli: Cli) -> Result<u8, Fault> {
     match cli.command {
         Command::Serve { config } => serve(&config),
         Command::Replay { dir } => replay::run(&dir, cli.asking.json),
+        Command::Ca { what, config } => ca::run(what, config.as_deref()),
         Command::Causes => {
             let catalogue = view::answer(&view::View::default(), &view::Question::Causes);
             let catalogue = catalogue.map_err(|bad| Fault::Usage(bad.to_string()))?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use crate::alert;
+use crate::identity::{self, MinVersion};
 use crate::journal;
 use crate::view::parse_duration;
 
@@ -23,6 +24,8 @@ pub struct Config {
     pub store: Store,
     /// Who is told of incidents.
     pub alerts: alert::Settings,
+    /// How TLS is spoken.
+    pub tls: Tls,
 }
 
 /// Where agents connect.
@@ -57,6 +60,32 @@ impl Default for Api {
     }
 }
 
+/// How TLS is spoken. Without a CA of its own or files of another's the collector speaks plain text.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Roots of somebody else's CA that sign hosts' and people's certificates.
+    pub ca: Option<PathBuf>,
+    /// The collector's certificate by that CA.
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+    /// Further names and addresses in the certificate that the collector makes for itself.
+    pub names: Vec<String>,
+    /// The oldest version of TLS that is spoken.
+    pub min_version: MinVersion,
+    /// How long a host's certificate is good.
+    #[serde(deserialize_with = "host_life")]
+    pub host_life: Duration,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        let host_life = Duration::from_secs(7 * 86_400);
+        Self { ca: None, cert: None, key: None, names: Vec::new(), min_version: MinVersion::default(), host_life }
+    }
+}
+
 /// What is kept, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -79,6 +108,11 @@ impl Default for Store {
 }
 
 impl Store {
+    /// The identity's folder: the collector's own CA, tokens, revoked hosts.
+    pub fn identity_dir(&self) -> PathBuf {
+        self.dir.join("identity")
+    }
+
     /// The journal's folder.
     pub fn journal_dir(&self) -> PathBuf {
         self.dir.join("journal")
@@ -103,6 +137,19 @@ impl Config {
         Self::parse(&text, &path.display().to_string())
     }
 
+    /// How the doors are guarded; None where neither a CA was made nor certificates are given.
+    pub fn identity(&self) -> Result<Option<identity::Settings>, ConfigError> {
+        let Tls { ca, cert, key, names, min_version, host_life } = self.tls.clone();
+        let dir = self.store.identity_dir();
+        let source = match (ca, cert, key) {
+            (Some(ca), Some(cert), Some(key)) => identity::Source::Given { ca, cert, key },
+            (None, None, None) if dir.join(identity::files::ROOTS).exists() => identity::Source::Own(names),
+            (None, None, None) => return Ok(None),
+            _ => return Err(ConfigError("[tls] needs ca, cert and key, all three or none".to_owned())),
+        };
+        Ok(Some(identity::Settings { dir, source, min_version, host_life }))
+    }
+
     /// Parses the text of the file called `name`.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| {
@@ -121,6 +168,15 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         return Err(serde::de::Error::custom("max_age must be at least \"1m\""));
     }
     Ok(Duration::from_micros(us.unsigned_abs()))
+}
+
+fn host_life<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let us = parse_duration(&text).map_err(serde::de::Error::custom)?;
+    match u64::try_from(us) {
+        Ok(us @ 10_000_000..=34_128_000_000_000) => Ok(Duration::from_micros(us)),
+        _ => Err(serde::de::Error::custom("host_life must be \"10s\" to \"395d\"")),
+    }
 }
 
 fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

@@ -1,10 +1,11 @@
 //! The agents' front door. A stream begins with a hello that names its host; then reports come in the order of their
 //! numbers and are answered once they are durable. Acknowledgements are cumulative, so several may be folded into one.
 //! A second stream of a host replaces the first. What does not keep to the rules ends its stream with a status that
-//! says why; nothing that an agent sends can end anything else. It keeps nothing but the list of open streams.
+//! says why; nothing that an agent sends can end anything else. It keeps nothing but the list of
+//! open streams.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -13,8 +14,15 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::info;
 use why502_proto::v1;
 
+use crate::doors::Notices;
 use crate::engine::{Handle, Refusal, Taken};
+use crate::identity::enrolment;
+use crate::identity::origin::{Origin, Pass};
 use crate::wire::{self, Numbering, Unpacker};
+
+mod streams;
+
+use streams::Streams;
 
 /// Largest message of an agent, bytes.
 pub const MESSAGE_MAX: usize = 256 << 10;
@@ -42,9 +50,9 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// A service that hands reports to the engine until `closing` turns true.
-    pub fn new(engine: Handle, closing: watch::Receiver<bool>) -> Self {
-        Self { engine, streams: Arc::default(), closing }
+    /// A service that hands reports to the engine until `closing` turns true, and tells of names that two machines use.
+    pub fn new(engine: Handle, notices: Arc<Notices>, closing: watch::Receiver<bool>) -> Self {
+        Self { engine, streams: Arc::new(Streams::new(notices)), closing }
     }
 }
 
@@ -56,53 +64,19 @@ impl v1::ingest_server::Ingest for Ingest {
         &self,
         request: Request<Streaming<v1::AgentMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let peer = request.remote_addr().map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+        let origin = enrolment::origin(&request)?;
+        let peer = origin.address.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
         let (acks, out) = mpsc::channel(4);
         let (engine, streams, closing) = (self.engine.clone(), self.streams.clone(), self.closing.clone());
         tokio::spawn(async move {
             let inbound = request.into_inner();
             let mut session = Session { engine, acks, closing, inbound, unpacker: Unpacker::default() };
-            if let Err(refused) = session.run(&streams, &peer).await {
+            if let Err(refused) = session.run(&streams, &origin, &peer).await {
                 info!("agent at {peer}: stream ended: {:?}", refused.message());
                 let _ = tokio::time::timeout(UNREAD, session.acks.send(Err(refused))).await;
             }
         });
         Ok(Response::new(ReceiverStream::new(out)))
-    }
-}
-
-/// The open streams, one a host.
-#[derive(Default)]
-struct Streams(Mutex<Open>);
-
-#[derive(Default)]
-struct Open {
-    by_host: HashMap<String, (u64, oneshot::Sender<()>)>,
-    newest: u64,
-}
-
-impl Streams {
-    /// Enters a stream and tells the one before it that it is replaced.
-    fn enter(&self, host: &str) -> (u64, oneshot::Receiver<()>) {
-        let (replace, replaced) = oneshot::channel();
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        open.newest += 1;
-        let id = open.newest;
-        if let Some((_, old)) = open.by_host.insert(host.to_owned(), (id, replace)) {
-            // The old stream may just have ended by itself.
-            let _ = old.send(());
-        }
-        (id, replaced)
-    }
-
-    /// Takes a stream off the list. False: another one has its place.
-    fn leave(&self, host: &str, id: u64) -> bool {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = open.by_host.get(host).is_some_and(|(present, _)| *present == id);
-        if own {
-            open.by_host.remove(host);
-        }
-        own
     }
 }
 
@@ -150,7 +124,7 @@ impl End {
 }
 
 impl Session {
-    async fn run(&mut self, streams: &Streams, peer: &str) -> Result<(), Status> {
+    async fn run(&mut self, streams: &Streams, origin: &Origin, peer: &str) -> Result<(), Status> {
         let first = tokio::time::timeout(HELLO_WAIT, self.inbound.message());
         let first = first.await.map_err(|_| Status::deadline_exceeded("no hello in time"))??;
         let Some(v1::AgentMessage { kind: Some(v1::agent_message::Kind::Hello(hello)) }) = first else {
@@ -159,12 +133,13 @@ impl Session {
         let (echo_us, interval_us) = (hello.at_unix_us, hello.interval_us);
         let numbering = wire::numbering(&hello);
         let hello = wire::hello(hello).map_err(|refused| Status::invalid_argument(refused.to_string()))?;
-        let (id, replaced) = streams.enter(&numbering.host);
+        let pass = origin.pass(&numbering.host).map_err(|why| streams.turn_away(&numbering.host, peer, why))?;
+        let (id, replaced) = streams.enter(&numbering, peer);
         let end = match self.engine.take(hello).await {
             Ok(taken) => {
                 info!("agent of {:?} connected from {peer}, taken up to {}", numbering.host, taken.up_to);
                 match self.acknowledge(taken.up_to, echo_us).await {
-                    Ok(()) => self.reports(&numbering, idle_limit(interval_us), replaced).await,
+                    Ok(()) => self.reports(&numbering, idle_limit(interval_us), replaced, pass).await,
                     Err(end) => end,
                 }
             }
@@ -178,7 +153,13 @@ impl Session {
     }
 
     /// Takes reports until the stream ends.
-    async fn reports(&mut self, numbering: &Numbering, idle: Duration, mut replaced: oneshot::Receiver<()>) -> End {
+    async fn reports(
+        &mut self,
+        numbering: &Numbering,
+        idle: Duration,
+        mut replaced: oneshot::Receiver<()>,
+        mut pass: Pass,
+    ) -> End {
         let mut waiting: VecDeque<Pending> = VecDeque::new();
         let mut closing = self.closing.clone();
         let mut open = true;
@@ -199,6 +180,7 @@ impl Session {
                 }
                 _ = &mut replaced => return End::Replaced,
                 () = closed(&mut closing) => return End::Stopping,
+                why = pass.over() => return End::Refused(Status::permission_denied(why)),
             }
         }
         End::Closed

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -22,8 +22,10 @@ pub mod classify;
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod doors;
 pub mod engine;
 pub mod fleet;
+pub mod identity;
 pub mod incident;
 pub mod ingest;
 pub mod journal;
@@ -37,16 +39,22 @@ pub mod wire;
 
 use alert::Alerter;
 use config::Config;
+use doors::{Door, Doors};
 use engine::Engine;
+use identity::Identity;
 
 /// Connections of agents at once, where the descriptors allow it.
 const AGENTS_MAX: usize = 16_384;
 /// Connections of askers at once.
 const ASKERS_MAX: usize = 256;
+/// Largest message of whoever is not an agent that reports, bytes.
+const SMALL_MAX: usize = 64 << 10;
 /// Descriptors kept for files and for the askers.
 const RESERVE: usize = 512;
 /// Tests of sinks that may wait for the one under way.
 const SINK_TESTS: usize = 4;
+/// Connections that may wait in the kernel to be accepted: a fleet comes back all at once.
+const BACKLOG: u32 = 4_096;
 /// How long open streams may take to end.
 const DRAIN: Duration = Duration::from_secs(5);
 /// A connection is closed after this long, so that agents spread over collectors again.
@@ -58,6 +66,9 @@ pub enum ServeError {
     /// An address could not be had.
     #[error("listen on {0}: {1}")]
     Bind(SocketAddr, io::Error),
+    /// An address would be open in a way that was not asked for, or its certificates do not hold.
+    #[error("{0}")]
+    Door(String),
     /// The journal could not be opened.
     #[error("journal: {0}")]
     Open(#[from] journal::OpenError),
@@ -85,6 +96,7 @@ pub struct Bound {
     api: TcpListener,
     engine: Engine,
     alerter: Arc<Alerter>,
+    doors: Arc<Doors>,
 }
 
 /// Serves until `shutdown` is done.
@@ -94,14 +106,26 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
 
 /// Binds both addresses and reads the journal.
 pub async fn bind(config: &Config) -> Result<Bound, ServeError> {
-    let (ingest, ingest_addr) = listen_on(config.ingest.listen).await?;
-    let (api, api_addr) = listen_on(config.api.listen).await?;
+    let (ingest_door, api_door) = open_doors(config)?;
+    let (ingest, ingest_addr) = listen_on(config.ingest.listen)?;
+    let (api, api_addr) = listen_on(config.api.listen)?;
     let alerter = Alerter::new(&config.alerts).map_err(ServeError::Alerts)?;
     let mut engine = Engine::open(&config.store.journal_dir(), config.store.journal_options())?;
     engine.name_sinks(alerter.infos());
-    info!("ingest listening on http://{ingest_addr}");
-    info!("api listening on http://{api_addr}");
-    Ok(Bound { ingest_addr, api_addr, ingest, api, engine, alerter: Arc::new(alerter) })
+    info!("ingest listening on {}://{ingest_addr}", ingest_door.scheme());
+    info!("api listening on {}://{api_addr}", api_door.scheme());
+    let doors = Arc::new(Doors::new((ingest_door, ingest_addr), (api_door, api_addr)));
+    Ok(Bound { ingest_addr, api_addr, ingest, api, engine, alerter: Arc::new(alerter), doors })
+}
+
+/// How both addresses take connections.
+fn open_doors(config: &Config) -> Result<(Door, Door), ServeError> {
+    let settings = config.identity().map_err(|error| ServeError::Door(error.to_string()))?;
+    let identity = settings.map(Identity::open).transpose().map_err(ServeError::Door)?.map(Arc::new);
+    let door = |section, listen, insecure| Door::of(section, listen, insecure, identity.as_ref());
+    let ingest = door("ingest", config.ingest.listen, config.ingest.insecure).map_err(ServeError::Door)?;
+    let api = door("api", config.api.listen, config.api.insecure).map_err(ServeError::Door)?;
+    Ok((ingest, api))
 }
 
 impl Bound {
@@ -109,12 +133,13 @@ impl Bound {
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let (engine, mut ended) = self.engine.spawn().map_err(ServeError::Spawn)?;
         let (close, closing) = watch::channel(false);
-        let agents = serve_agents(self.ingest, engine.clone(), closing.clone());
+        let agents = serve_agents(self.ingest, engine.clone(), self.doors.clone(), closing.clone());
         let (sink_tests, asked) = mpsc::channel(SINK_TESTS);
-        let askers = serve_askers(self.api, engine.clone(), sink_tests, closing.clone());
+        let askers = serve_askers(self.api, engine.clone(), self.doors.clone(), sink_tests, closing.clone());
         tokio::spawn(test_sinks(self.alerter.clone(), asked));
         let (alerter, handle) = (self.alerter, engine.clone());
         let alerts = tokio::spawn(async move { alerter.run(handle, closing).await });
+        let kept = self.doors.ingest.identity().map(|identity| tokio::spawn(identity.clone().keep_current()));
         let servers = async { tokio::try_join!(agents, askers).map(|_| ()) };
         tokio::pin!(servers);
         let outcome = tokio::select! {
@@ -123,6 +148,9 @@ impl Bound {
             served = &mut servers => served.map_err(ServeError::from),
         };
         info!("stopping");
+        if let Some(kept) = kept {
+            kept.abort();
+        }
         close.send_replace(true);
         if tokio::time::timeout(DRAIN, servers).await.is_err() {
             warn!("some streams did not end in {} s and were cut", DRAIN.as_secs());
@@ -155,9 +183,12 @@ fn how_it_ended(end: Result<Result<(), String>, oneshot::error::RecvError>) -> S
     }
 }
 
-async fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
     let failed = |error| ServeError::Bind(address, error);
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
+    // A collector that starts again takes its address over from connections that are still closing.
+    socket.set_reuseaddr(true).and_then(|()| socket.bind(address)).map_err(failed)?;
+    let listener = socket.listen(BACKLOG).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }
@@ -165,37 +196,45 @@ async fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Ser
 async fn serve_agents(
     listener: TcpListener,
     engine: engine::Handle,
+    doors: Arc<Doors>,
     closing: watch::Receiver<bool>,
 ) -> Result<(), tonic::transport::Error> {
-    let ingest = ingest::Ingest::new(engine, closing.clone());
+    let ingest = ingest::Ingest::new(engine, doors.notices.clone(), closing.clone());
     let service = v1::ingest_server::IngestServer::new(ingest).max_decoding_message_size(ingest::MESSAGE_MAX);
+    let enrolment = identity::enrolment::Enrolment::new(doors.ingest.identity().cloned(), doors.notices.clone());
+    let enrolment = v1::enrolment_server::EnrolmentServer::new(enrolment).max_decoding_message_size(SMALL_MAX);
     Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .max_concurrent_streams(4)
         .max_connection_age(CONNECTION_AGE)
         .add_service(service)
-        .serve_with_incoming_shutdown(listen::accept(listener, agents_max()), closed(closing))
+        .add_service(enrolment)
+        .serve_with_incoming_shutdown(listen::accept(listener, agents_max(), doors.ingest.clone()), closed(closing))
         .await
 }
 
 async fn serve_askers(
     listener: TcpListener,
     engine: engine::Handle,
+    doors: Arc<Doors>,
     sink_tests: mpsc::Sender<query::SinkTest>,
     closing: watch::Receiver<bool>,
 ) -> Result<(), tonic::transport::Error> {
-    let query = query::Query::new(engine.clone(), sink_tests, closing.clone());
+    let query = query::Query::new(engine.clone(), doors.clone(), sink_tests, closing.clone());
     let query = v1::query_server::QueryServer::new(query);
-    let grpc = Routes::new(query.max_decoding_message_size(64 << 10)).into_axum_router();
-    let routes = grpc.merge(web::routes(engine)).fallback(web::not_found);
+    let access = identity::access::Access(doors.api.identity().cloned());
+    let access = v1::access_server::AccessServer::new(access).max_decoding_message_size(SMALL_MAX);
+    let grpc = Routes::new(query.max_decoding_message_size(SMALL_MAX)).add_service(access).into_axum_router();
+    let routes = grpc.merge(web::routes(engine, doors.clone())).fallback(web::not_found);
+    let routes = routes.layer(axum::middleware::from_fn(identity::gate::gate));
     Server::builder()
         .accept_http1(true)
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .max_concurrent_streams(32)
         .add_routes(Routes::from(routes))
-        .serve_with_incoming_shutdown(listen::accept(listener, ASKERS_MAX), closed(closing))
+        .serve_with_incoming_shutdown(listen::accept(listener, ASKERS_MAX, doors.api.clone()), closed(closing))
         .await
 }
 

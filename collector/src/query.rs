@@ -9,6 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use why502_proto::v1;
 
+use crate::doors::Doors;
 use crate::engine::{Handle, Refusal};
 use crate::view::{self, Document, Question, View, WatchDoc};
 use crate::wire;
@@ -29,14 +30,20 @@ pub struct SinkTest {
 /// The query service.
 pub struct Query {
     engine: Handle,
+    doors: Arc<Doors>,
     sink_tests: mpsc::Sender<SinkTest>,
     closing: watch::Receiver<bool>,
 }
 
 impl Query {
     /// A service that answers from the engine's views until `closing` turns true, and hands tests of sinks on.
-    pub fn new(engine: Handle, sink_tests: mpsc::Sender<SinkTest>, closing: watch::Receiver<bool>) -> Self {
-        Self { engine, sink_tests, closing }
+    pub fn new(
+        engine: Handle,
+        doors: Arc<Doors>,
+        sink_tests: mpsc::Sender<SinkTest>,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
+        Self { engine, doors, sink_tests, closing }
     }
 }
 
@@ -62,7 +69,7 @@ impl v1::query_server::Query for Query {
         let document = Document::parse(&request.document).map_err(invalid)?;
         let question = Question::parse(document, filters).map_err(invalid)?;
         let view = self.engine.view_for(&question).await.map_err(invalid)?;
-        let answer = view::answer(&view, &question).map_err(invalid)?;
+        let answer = self.doors.answer(&view, &question).map_err(invalid)?;
         Ok(Response::new(v1::AskResponse { json: answer.json, found: answer.found }))
     }
 

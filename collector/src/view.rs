@@ -19,7 +19,7 @@ mod untrusted;
 mod why;
 
 pub use alerts::word;
-pub use answer::{Answer, answer};
+pub use answer::{Answer, answer, answer_with};
 pub use document::*;
 pub use fleet::rate_doc;
 pub use incidents::{IncidentFilter, changes, incident_doc};

@@ -12,15 +12,16 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 
+use crate::doors::Doors;
 use crate::engine::{Handle, Refusal};
-use crate::view::{self, Answer, BadQuestion, Document, Question, Tally, stamp};
+use crate::view::{Answer, BadQuestion, Document, Question, Tally, stamp};
 use crate::wire;
 
 /// Largest request body, bytes.
 const BODY_MAX: usize = 16 << 10;
 
 /// The routes.
-pub fn routes(engine: Handle) -> Router {
+pub fn routes(engine: Handle, doors: Arc<Doors>) -> Router {
     let counted = Counted { tally: Arc::new(Mutex::new(Tally::new(&engine.view()))), engine: engine.clone() };
     let metrics = Router::new().route("/metrics", get(metrics)).with_state(counted);
     Router::new()
@@ -28,7 +29,7 @@ pub fn routes(engine: Handle) -> Router {
         .route("/v1/mark", post(mark))
         .route("/healthz", get(async || "ok\n"))
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .with_state(engine)
+        .with_state((engine, doors))
         .merge(metrics)
 }
 
@@ -52,20 +53,25 @@ pub async fn not_found() -> Response {
 }
 
 async fn document(
-    State(engine): State<Handle>,
+    State((engine, doors)): State<(Handle, Arc<Doors>)>,
     Path(name): Path<String>,
     Query(filters): Query<BTreeMap<String, String>>,
 ) -> Response {
     let Ok(document) = Document::parse(&name) else { return not_found().await };
-    match answer(&engine, document, filters).await {
+    match answer(&engine, &doors, document, filters).await {
         Ok(answer) => json(StatusCode::OK, answer.json),
         Err(bad) => fault(StatusCode::BAD_REQUEST, &bad.to_string()),
     }
 }
 
-async fn answer(engine: &Handle, document: Document, filters: BTreeMap<String, String>) -> Result<Answer, BadQuestion> {
+async fn answer(
+    engine: &Handle,
+    doors: &Doors,
+    document: Document,
+    filters: BTreeMap<String, String>,
+) -> Result<Answer, BadQuestion> {
     let question = Question::parse(document, filters)?;
-    view::answer(&*engine.view_for(&question).await?, &question)
+    doors.answer(&*engine.view_for(&question).await?, &question)
 }
 
 /// The body of `POST /v1/mark`.
@@ -80,7 +86,7 @@ struct MarkBody {
     host: String,
 }
 
-async fn mark(State(engine): State<Handle>, Json(body): Json<MarkBody>) -> Response {
+async fn mark(State((engine, _)): State<(Handle, Arc<Doors>)>, Json(body): Json<MarkBody>) -> Response {
     let mark = match wire::mark(body.kind, body.service, body.version, body.host) {
         Ok(mark) => mark,
         Err(refused) => return fault(StatusCode::BAD_REQUEST, &refused.to_string()),

@@ -63,6 +63,23 @@ const TABLE: &[Rule] = &[
         never: &["tonic", "prost", "crate::uplink", "crate::spool", "crate::report", "crate::cli"],
     },
     Rule { folder: "agent", modules: &["tail"], never: &["crate::gateway", "why502_proto", "tonic", "crate::uplink"] },
+    // Who the host is to its collectors has nothing to do with what it sees.
+    Rule {
+        folder: "agent",
+        modules: &["identity"],
+        never: &[
+            "crate::sampler",
+            "crate::kernel",
+            "crate::gateway",
+            "crate::watch",
+            "crate::tail",
+            "crate::report",
+            "crate::spool",
+            "crate::uplink",
+            "crate::config",
+            "crate::cli",
+        ],
+    },
     Rule { folder: "agent", modules: &["report"], never: &["tokio", "tonic", "crate::uplink"] },
     Rule {
         folder: "agent",
@@ -147,6 +164,34 @@ const TABLE: &[Rule] = &[
         folder: "collector",
         modules: &["engine"],
         never: &["tonic", "axum", "crate::ingest", "crate::query", "crate::alert", "crate::web", "crate::cli"],
+    },
+    // Who may come in is decided at the front doors; nothing behind them knows of it.
+    Rule {
+        folder: "collector",
+        modules: &["identity", "doors", "listen"],
+        never: &[
+            "crate::model",
+            "crate::wire",
+            "crate::journal",
+            "crate::engine",
+            "crate::core",
+            "crate::fleet",
+            "crate::case",
+            "crate::classify",
+            "crate::incident",
+            "crate::ingest",
+            "crate::query",
+            "crate::alert",
+            "crate::web",
+            "crate::config",
+            "crate::cli",
+        ],
+    },
+    Rule { folder: "collector", modules: &["identity", "listen"], never: &["crate::view", "crate::render"] },
+    Rule {
+        folder: "collector",
+        modules: &["engine", "journal", "wire", "core", "view", "render"],
+        never: &["crate::identity", "crate::doors", "crate::listen"],
     },
     Rule {
         folder: "collector",

@@ -1,6 +1,6 @@
 //! The file as a whole.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -8,8 +8,10 @@ use super::fault::Faults;
 use super::section::Section;
 use super::value::{Limits, NAME_LIMIT};
 use super::{Config, Fault, Loaded, address, gateway, service};
+use crate::identity::{Identity, Pair};
 
-const KEYS: [&str; 7] = ["collector", "host", "interval", "state_dir", "insecure", "service", "gateway"];
+const KEYS: [&str; 10] =
+    ["collector", "host", "interval", "state_dir", "insecure", "ca", "cert", "key", "service", "gateway"];
 const INTERVAL: Limits = Limits { default_text: "5s", least_ms: 100, most_ms: 3_600_000 };
 const STATE_DIR: &str = "/var/lib/why502-agent";
 const COLLECTOR_EXAMPLE: &str = "\"http://192.0.2.10:5020\"";
@@ -36,11 +38,13 @@ fn read(section: &Section<'_, '_>, whole: bool, faults: &mut Faults) -> Config {
     let collectors = collectors(section, insecure, whole, faults);
     let host = section.name("host", "app-1", faults).map_or_else(|| host_name(section, faults), |host| host.value);
     let state_dir = section.text("state_dir", &format!("state_dir = \"{STATE_DIR}\""), faults);
+    let state_dir = PathBuf::from(state_dir.map_or(STATE_DIR, |found| found.value));
     Config {
         collectors,
         host,
         interval: section.duration("interval", &INTERVAL, faults),
-        state_dir: PathBuf::from(state_dir.map_or(STATE_DIR, |found| found.value)),
+        identity: identity(section, &state_dir, faults),
+        state_dir,
         insecure,
         services: service::read_all(section.tables("service", faults), faults),
         gateways: gateway::read_all(section.tables("gateway", faults), whole, faults),
@@ -57,8 +61,10 @@ fn collectors(section: &Section<'_, '_>, insecure: bool, whole: bool, faults: &m
         match address::collector(found.value) {
             Ok((url, exposed)) => {
                 if exposed && !insecure {
-                    let what = format!("reports to {url} travel in plain text");
-                    faults.warn(&found.span, what, "write insecure = true if that network is trusted, else https://");
+                    let what = format!("reports to {url} would travel in plain text");
+                    let instead =
+                        "write https:// and enrol this host, or insecure = true where that network is trusted";
+                    faults.fault(&found.span, what, instead.to_owned());
                 }
                 urls.push(url);
             }
@@ -73,12 +79,39 @@ fn collectors(section: &Section<'_, '_>, insecure: bool, whole: bool, faults: &m
     urls
 }
 
+/// Where the host's identity lies: in the files given, else where enrolment leaves it.
+fn identity(section: &Section<'_, '_>, state_dir: &Path, faults: &mut Faults) -> Identity {
+    let mut path = |key: &str| {
+        let found = section.text(key, &format!("{key} = \"/etc/why502/{key}.pem\""), faults)?;
+        Some(PathBuf::from(found.value))
+    };
+    let (ca, cert, key) = (path("ca"), path("cert"), path("key"));
+    let pair = match (cert, key) {
+        (None, None) if ca.is_none() => return Identity::in_state_dir(state_dir),
+        (Some(cert), Some(key)) => Some(Pair { cert, key }),
+        (None, None) => None,
+        _ => {
+            faults.fault(&section.span, "cert and key belong together", "write both, or neither".to_owned());
+            None
+        }
+    };
+    Identity { ca, pair, own: false }
+}
+
 /// The host's own name, bounded as a configured one is.
 fn host_name(section: &Section<'_, '_>, faults: &mut Faults) -> String {
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    let name: String = name.chars().filter(|c| !c.is_control()).take(NAME_LIMIT).collect();
+    let name = own_name();
     if name.trim().is_empty() && !section.has("host") {
         faults.fault(&section.span, "this host has no name of its own", "write host = \"app-1\"");
     }
     name
+}
+
+fn own_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    name.chars().filter(|c| !c.is_control()).take(NAME_LIMIT).collect()
+}
+
+pub(super) fn defaults() -> (String, PathBuf) {
+    (own_name(), PathBuf::from(STATE_DIR))
 }

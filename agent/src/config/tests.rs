@@ -126,12 +126,26 @@ fn a_key_that_stands_twice_is_a_fault() {
 }
 
 #[test]
-fn plain_text_beyond_loopback_is_a_warning() {
+fn plain_text_beyond_loopback_must_be_asked_for() {
     let beyond = "collector = [\"http://192.0.2.10:5020/\", \"https://192.0.2.11:5020\", \"http://[::1]:5020\"]\n";
-    let told = warnings(beyond);
+    let told = faults(beyond);
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].starts_with("agent.toml:1: warning: reports to http://192.0.2.10:5020 travel in plain text"));
+    assert!(
+        told[0].starts_with("agent.toml:1: reports to http://192.0.2.10:5020 would travel in plain text: "),
+        "{told:?}"
+    );
     assert_eq!(warnings(&format!("{beyond}insecure = true\n")), [""; 0]);
+}
+
+#[test]
+fn an_identity_is_given_whole_or_the_agents_own() {
+    let own = config("state_dir = \"/state\"\n").identity;
+    assert_eq!(own, Identity::in_state_dir(Path::new("/state")));
+    let given = config("ca = \"/ca.pem\"\ncert = \"/c.pem\"\nkey = \"/k.pem\"\n").identity;
+    assert_eq!(given.pair.map(|pair| pair.key), Some("/k.pem".into()));
+    assert!(!given.own);
+    let told = faults(&format!("{COLLECTOR}cert = \"/c.pem\"\n"));
+    assert!(told.len() == 1 && told[0].contains("cert and key belong together"), "{told:?}");
 }
 
 #[test]

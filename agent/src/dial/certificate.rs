@@ -36,23 +36,26 @@ const IP_ADDRESS: u8 = 0x87;
 /// 2.5.29.17, subjectAltName.
 const SUBJECT_ALT_NAME: [u8; 3] = [0x55, 0x1d, 0x11];
 
-pub(super) fn parse(der: &[u8]) -> Option<Certificate> {
-    let (_, certificate, _) = element(der)?;
-    let (_, mut rest, _) = element(certificate)?;
-    if rest.first() == Some(&VERSION) {
-        rest = element(rest)?.2;
+impl Certificate {
+    /// Reads one; None where it has not the form of one.
+    pub fn parse(der: &[u8]) -> Option<Self> {
+        let (_, certificate, _) = element(der)?;
+        let (_, mut rest, _) = element(certificate)?;
+        if rest.first() == Some(&VERSION) {
+            rest = element(rest)?.2;
+        }
+        let rest = skip(rest, INTEGER)?; // serial number
+        let rest = skip(rest, SEQUENCE)?; // signature algorithm
+        let rest = skip(rest, SEQUENCE)?; // issuer
+        let (_, validity, rest) = element(rest)?;
+        let (begin_tag, begin, after) = element(validity)?;
+        let (end_tag, end, _) = element(after)?;
+        Some(Self {
+            not_before_unix_s: time(begin_tag, begin).unwrap_or(0),
+            not_after_unix_s: time(end_tag, end).unwrap_or(0),
+            names: names(rest).unwrap_or_default(),
+        })
     }
-    let rest = skip(rest, INTEGER)?; // serial number
-    let rest = skip(rest, SEQUENCE)?; // signature algorithm
-    let rest = skip(rest, SEQUENCE)?; // issuer
-    let (_, validity, rest) = element(rest)?;
-    let (begin_tag, begin, after) = element(validity)?;
-    let (end_tag, end, _) = element(after)?;
-    Some(Certificate {
-        not_before_unix_s: time(begin_tag, begin).unwrap_or(0),
-        not_after_unix_s: time(end_tag, end).unwrap_or(0),
-        names: names(rest).unwrap_or_default(),
-    })
 }
 
 /// A DER element: its tag, its content, and what follows it.

@@ -13,7 +13,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 use tokio_rustls::TlsConnector;
 
 use super::Stream;
-use super::certificate::{self, Certificate};
+use super::certificate::Certificate;
 use super::wire::{Noted, Seen};
 use crate::gateway::Signal;
 
@@ -132,7 +132,8 @@ impl Recorder {
     }
 }
 
-fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
+/// The certificates that a file holds, or that the system trusts.
+pub fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
     let known = SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.exists());
     let path = file.or(known).ok_or("this system has no file of trusted certificates")?;
     let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
@@ -160,7 +161,7 @@ impl ServerCertVerifier for Recorder {
             None => Ok(ServerCertVerified::assertion()),
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = (certificate::parse(end_entity), result.is_err());
+        *seen = (Certificate::parse(end_entity), result.is_err());
         result
     }
 

@@ -84,6 +84,7 @@ fn config(services: Vec<Configured>) -> Arc<Config> {
         interval: Duration::from_secs(60),
         state_dir: PathBuf::new(),
         insecure: false,
+        identity: crate::identity::Identity::default(),
         services,
         gateways: Vec::new(),
     })

@@ -1,24 +1,14 @@
 //! One connection to a collector: the stream of reports out, the stream of acknowledgements in.
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::Streaming;
-use tonic::transport::{Channel, Endpoint, Uri};
 use why502_proto::v1;
 use why502_proto::v1::ingest_client::IngestClient;
 
 use super::pack::Packer;
-use crate::resolve::Resolver;
+use crate::identity::{CONNECT_LIMIT, Identity, reach, refusal};
 
-/// Most time to connect and to be let in.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// A collector that does not answer for this plus `KEEPALIVE_LIMIT` is taken for gone.
-const KEEPALIVE: Duration = Duration::from_secs(20);
-/// Time to answer a keepalive ping.
-const KEEPALIVE_LIMIT: Duration = Duration::from_secs(10);
 /// Messages between the uplink and the connection; the spool holds the rest.
 const OUTBOUND: usize = 4;
 /// The largest message sent, bytes: what collectors take.
@@ -46,45 +36,17 @@ pub enum Change {
     Lost(String),
 }
 
-/// Connects to the first address of a collector that answers. Its name is looked up here: the C library's own lookup loads
-/// plug-ins, which a static program can't.
-async fn reach(collector: &str) -> Result<Channel, String> {
-    let origin: Uri = collector.parse().map_err(|error| format!("{collector}: {error}"))?;
-    let host = origin.host().ok_or_else(|| format!("{collector} names no host"))?;
-    let port = origin.port_u16().unwrap_or(80);
-    let addresses = Resolver::default().lookup(host, CONNECT_LIMIT).await?;
-    let mut failed = format!("{host} has no address");
-    for address in addresses {
-        let endpoint = Endpoint::from_shared(format!("http://{}", SocketAddr::new(address, port)))
-            .map_err(|error| chain(&error))?
-            .origin(origin.clone())
-            .connect_timeout(CONNECT_LIMIT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE_LIMIT)
-            .keep_alive_while_idle(true);
-        match endpoint.connect().await {
-            Ok(channel) => return Ok(channel),
-            Err(error) => failed = chain(&error),
-        }
-    }
-    Err(failed)
-}
-
 impl Link {
     /// Connects and says hello.
-    pub async fn open(collector: String, hello: v1::Hello) -> Result<Self, String> {
-        match tokio::time::timeout(CONNECT_LIMIT, Self::open_unbounded(&collector, hello)).await {
+    pub async fn open(collector: String, identity: Identity, hello: v1::Hello) -> Result<Self, String> {
+        match tokio::time::timeout(CONNECT_LIMIT, Self::open_unbounded(&collector, &identity, hello)).await {
             Ok(opened) => opened,
             Err(_) => Err(format!("no answer within {} s", CONNECT_LIMIT.as_secs())),
         }
     }
 
-    async fn open_unbounded(collector: &str, hello: v1::Hello) -> Result<Self, String> {
-        if collector.starts_with("https://") {
-            return Err("https:// is not supported yet: write http://, on a network that you trust".to_owned());
-        }
-        let channel = reach(collector).await?;
+    async fn open_unbounded(collector: &str, identity: &Identity, hello: v1::Hello) -> Result<Self, String> {
+        let channel = reach(collector, identity).await?;
         let mut client = IngestClient::new(channel)
             .max_encoding_message_size(MAX_SENT_BYTES)
             .max_decoding_message_size(MAX_TAKEN_BYTES);
@@ -129,25 +91,4 @@ impl Link {
         };
         self.outbound.try_send(v1::AgentMessage { kind: Some(kind) }).is_ok()
     }
-}
-
-/// An error with its causes after colons.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Some layers repeat the words of the one below.
-        let says = error.to_string();
-        if !text.ends_with(&says) {
-            text = format!("{text}: {says}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
-fn refusal(status: &tonic::Status) -> String {
-    use std::error::Error;
-    let cause = status.source().map(|cause| format!(": {}", chain(cause))).unwrap_or_default();
-    format!("{} ({}){cause}", status.message(), status.code())
 }

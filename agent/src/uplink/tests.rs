@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status, Streaming};
 use why502_proto::v1::ingest_server::{Ingest, IngestServer};
 
 use super::*;
+use crate::identity::Identity;
 use crate::tail::{FilePosition, Mark, Position};
 
 /// What a collector of the tests does with the reports that it gets.
@@ -115,7 +116,9 @@ impl Collector {
 
 fn settings(collectors: Vec<String>) -> Settings {
     let hello = v1::Hello { host: "app-1".into(), epoch: 5, ..Default::default() };
-    Settings { collectors, hello, spool_bytes: 1 << 20 }
+    let (_, changes) = tokio::sync::watch::channel(());
+    let identity = Watched { identity: Identity::default(), changes };
+    Settings { collectors, hello, spool_bytes: 1 << 20, identity }
 }
 
 fn report(at_unix_us: i64) -> Sealed {

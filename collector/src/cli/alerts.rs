@@ -1,15 +1,13 @@
 //! Commands about alerts: try a sink, silence incidents, end a silence.
 
-use tonic::transport::Channel;
 use why502_proto::v1;
-use why502_proto::v1::query_client::QueryClient;
 
-use super::ask::fault;
+use super::ask::{Client, fault};
 use super::{Asking, EXIT_NOTHING, EXIT_OK, Fault, SilenceAdd, print};
 use crate::view::{clean, parse_duration, stamp};
 
 /// Sends a sample to a sink. Exit 1: it did not arrive.
-pub async fn test(client: &mut QueryClient<Channel>, sink: String, asking: &Asking) -> Result<u8, Fault> {
+pub async fn test(client: &mut Client, sink: String, asking: &Asking) -> Result<u8, Fault> {
     let request = v1::TestSinkRequest { sink: sink.clone() };
     let answer = client.test_sink(request).await.map_err(|status| fault(asking, &status))?.into_inner();
     print(&match (asking.json, answer.fault.is_empty()) {
@@ -21,7 +19,7 @@ pub async fn test(client: &mut QueryClient<Channel>, sink: String, asking: &Aski
 }
 
 /// Adds a silence; prints its id.
-pub async fn silence(client: &mut QueryClient<Channel>, add: SilenceAdd, asking: &Asking) -> Result<u8, Fault> {
+pub async fn silence(client: &mut Client, add: SilenceAdd, asking: &Asking) -> Result<u8, Fault> {
     let lasts_us = parse_duration(&add.lasts).map_err(|bad| Fault::Usage(format!("--for: {bad}")))?;
     let text = Option::unwrap_or_default;
     let only = v1::SilenceOnly {
@@ -46,7 +44,7 @@ pub async fn silence(client: &mut QueryClient<Channel>, add: SilenceAdd, asking:
 }
 
 /// Ends a silence. Exit 1: there is none of that id.
-pub async fn expire(client: &mut QueryClient<Channel>, id: String, asking: &Asking) -> Result<u8, Fault> {
+pub async fn expire(client: &mut Client, id: String, asking: &Asking) -> Result<u8, Fault> {
     let request = v1::ExpireSilenceRequest { id: id.clone() };
     let found = client.expire_silence(request).await.map_err(|status| fault(asking, &status))?.into_inner().found;
     print(&match (asking.json, found) {

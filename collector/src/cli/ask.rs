@@ -3,26 +3,36 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
 use why502_proto::v1;
 use why502_proto::v1::query_client::QueryClient;
 
-use super::{Alerts, Asking, Command, EXIT_NOTHING, EXIT_OK, Fault, Mark, Silence, alerts, print, print_answer, style};
+use super::{
+    Alerts, Asking, Command, EXIT_NOTHING, EXIT_OK, Fault, HostsCommand, Mark, Silence, access, alerts, print,
+    print_answer, style,
+};
+use crate::identity::client::NoClient;
 use crate::render;
 use crate::view::{clean_json, stamp};
 
-/// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(3);
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(30);
 /// Largest answer that is read, bytes.
 const ANSWER_MAX: usize = 256 << 20;
 
+/// The way to a collector.
+pub(super) type Caller = InterceptedService<Channel, Shown>;
+
 /// Runs a command that needs a collector.
 pub async fn run(command: Command, asking: &Asking) -> Result<u8, Fault> {
-    let mut client = connect(&asking.collector).await?;
+    let mut client = QueryClient::new(connect(asking).await?).max_decoding_message_size(ANSWER_MAX);
     match command {
+        Command::Token { what } => access::token(what, asking).await,
+        Command::Hosts { what: Some(HostsCommand::Revoke { host }), .. } => access::revoke(host, asking).await,
         Command::Watch => watch(&mut client, asking).await,
         Command::Mark { what: Mark::Deploy { service, version, host } } => {
             let request = v1::MarkRequest { kind: "deploy".to_owned(), service, version, host };
@@ -50,7 +60,7 @@ pub async fn run(command: Command, asking: &Asking) -> Result<u8, Fault> {
 fn question(command: Command) -> Option<(&'static str, HashMap<String, String>)> {
     let (document, filters) = match command {
         Command::Status => ("status", vec![]),
-        Command::Hosts(at) => ("hosts", vec![("at", at.at)]),
+        Command::Hosts { at, .. } => ("hosts", vec![("at", at.at)]),
         Command::Instances(at) => ("instances", vec![("at", at.at)]),
         Command::Gateways(at) => ("gateways", vec![("at", at.at)]),
         Command::Incidents(only) => (
@@ -68,31 +78,43 @@ fn question(command: Command) -> Option<(&'static str, HashMap<String, String>)>
         Command::Alerts { .. } => ("alerts", vec![]),
         Command::Silence { .. } => ("silences", vec![]),
         Command::Advise { target } => ("advise", vec![("target", target)]),
-        Command::Serve { .. } | Command::Watch | Command::Causes | Command::Mark { .. } | Command::Replay { .. } => {
-            return None;
-        }
+        Command::Serve { .. }
+        | Command::Watch
+        | Command::Causes
+        | Command::Mark { .. }
+        | Command::Token { .. }
+        | Command::Ca { .. }
+        | Command::Replay { .. } => return None,
     };
     let filters = filters.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     Some((document, filters.collect()))
 }
 
-async fn connect(url: &str) -> Result<QueryClient<Channel>, Fault> {
-    let usage = || Fault::Usage(format!("{url:?} is not a collector's address such as http://127.0.0.1:5021"));
-    if !url.starts_with("http://") {
-        return Err(usage());
-    }
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| usage())?.connect_timeout(CONNECT);
-    let connected = endpoint.connect().await;
-    let channel = connected.map_err(|error| {
-        let mut why = format!("collector {url} is out of reach");
-        let mut source: Option<&dyn std::error::Error> = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            why = format!("{why}: {cause}");
-            source = cause.source();
+/// Who asks questions.
+pub(super) type Client = QueryClient<Caller>;
+
+/// Connects with whatever shows who asks.
+pub(super) async fn connect(asking: &Asking) -> Result<Caller, Fault> {
+    let told = |none: NoClient| match none {
+        NoClient::Usage(why) => Fault::Usage(why),
+        NoClient::Unreachable(why) => Fault::Unreachable(why),
+    };
+    let token = asking.credentials.authorization(&asking.collector).map_err(told)?;
+    let channel = asking.credentials.connect(&asking.collector).await.map_err(told)?;
+    Ok(InterceptedService::new(channel, Shown(token)))
+}
+
+/// Shows a token with each call.
+#[derive(Clone)]
+pub(super) struct Shown(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Shown {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
         }
-        Fault::Unreachable(why)
-    })?;
-    Ok(QueryClient::new(channel).max_decoding_message_size(ANSWER_MAX))
+        Ok(request)
+    }
 }
 
 fn out_of_reach(asking: &Asking, why: &str) -> Fault {
@@ -102,13 +124,15 @@ fn out_of_reach(asking: &Asking, why: &str) -> Fault {
 /// What a refusal means for the command line.
 pub fn fault(asking: &Asking, status: &Status) -> Fault {
     match status.code() {
-        Code::InvalidArgument => Fault::Usage(status.message().to_owned()),
+        Code::InvalidArgument | Code::Unauthenticated | Code::PermissionDenied | Code::FailedPrecondition => {
+            Fault::Usage(status.message().to_owned())
+        }
         _ => out_of_reach(asking, status.message()),
     }
 }
 
 /// Prints what the collector tells until it stops or nobody reads.
-async fn watch(client: &mut QueryClient<Channel>, asking: &Asking) -> Result<u8, Fault> {
+async fn watch(client: &mut Client, asking: &Asking) -> Result<u8, Fault> {
     let lines = client.watch(v1::WatchRequest {}).await.map_err(|status| fault(asking, &status))?;
     let mut lines = lines.into_inner();
     while let Some(line) = lines.message().await.map_err(|status| fault(asking, &status))? {

@@ -30,8 +30,25 @@ pub fn status(doc: &StatusDoc, style: Style) -> String {
     if collector.disk_full {
         let _ = writeln!(out, "{}", style.paint(Tone::Bad, "the collector's disk is full: nothing is taken"));
     }
+    let _ = write!(out, "{}", doors(&doc.doors, &doc.at, style));
     if !doc.open.is_empty() {
         let _ = write!(out, "\n{}", incident::table(&doc.open, &doc.at, style));
+    }
+    out
+}
+
+/// What is wrong with the front doors; nothing where nothing is.
+fn doors(doc: &DoorsDoc, now: &str, style: Style) -> String {
+    let mut out = String::new();
+    for door in &doc.exposed {
+        let told = format!("plain text: {} takes anybody's word, unencrypted", clean(door));
+        let _ = writeln!(out, "{}", style.paint(Tone::Bad, &told));
+    }
+    for notice in &doc.notices {
+        let often = if notice.count > 1 { format!(", {} times", notice.count) } else { String::new() };
+        let at = short_time(&notice.at, now);
+        let told = format!("{at} host {}: {}{often}", or_dash(&notice.host), clean(&notice.says));
+        let _ = writeln!(out, "{}", style.paint(Tone::Warn, &told));
     }
     out
 }

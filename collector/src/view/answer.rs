@@ -27,8 +27,13 @@ impl Answer {
 
 /// Answers a question from a view.
 pub fn answer(view: &View, question: &Question) -> Result<Answer, BadQuestion> {
+    answer_with(view, &DoorsDoc::default(), question)
+}
+
+/// Answers a question from a view, and from how the front doors are open.
+pub fn answer_with(view: &View, doors: &DoorsDoc, question: &Question) -> Result<Answer, BadQuestion> {
     Ok(match question {
-        Question::Status => Answer::new(&status_doc(view), true),
+        Question::Status => Answer::new(&StatusDoc { doors: doors.clone(), ..status_doc(view) }, true),
         Question::Hosts(_) => {
             let hosts: Vec<HostDoc> = view.hosts.iter().map(|host| host_doc(host)).collect();
             let found = !hosts.is_empty();

@@ -292,6 +292,36 @@ document! {
         open: Vec<IncidentDoc>,
         /// The collector itself.
         collector: CollectorDoc,
+        /// How its front doors are open.
+        doors: DoorsDoc,
+    }
+}
+
+document! {
+    /// How the front doors are open.
+    DoorsDoc {
+        /// The agents': "plain", "tls" or "plain and tls".
+        ingest: String,
+        /// The askers', in the same words.
+        api: String,
+        /// Doors that take plain text from beyond the collector's machine.
+        exposed: Vec<String>,
+        /// Who was not let in and why, which name two machines use; newest first, at most 50.
+        notices: Vec<NoticeDoc>,
+    }
+}
+
+document! {
+    /// Something that a front door has to tell.
+    NoticeDoc {
+        /// When last.
+        at: String,
+        /// The host that it is about, as it calls itself.
+        host: String,
+        /// What.
+        says: String,
+        /// How often.
+        count: u64,
     }
 }
 

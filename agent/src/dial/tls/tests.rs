@@ -96,13 +96,13 @@ async fn settings_that_cannot_work_are_told() {
 #[tokio::test]
 async fn no_cut_of_a_certificate_makes_its_reader_panic() {
     let der = CertificateDer::from_pem_file(fixture("server.pem")).unwrap();
-    assert!(certificate::parse(&der).is_some());
+    assert!(Certificate::parse(&der).is_some());
     for end in 0..der.len() {
-        certificate::parse(&der[..end]);
+        Certificate::parse(&der[..end]);
         for value in [0, 0x7f, 0x80, 0x84, 0xff] {
             let mut changed = der.to_vec();
             changed[end] = value;
-            certificate::parse(&changed);
+            Certificate::parse(&changed);
         }
     }
 }

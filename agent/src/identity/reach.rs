@@ -1,0 +1,101 @@
+//! The way to a collector. Its name is looked up here: the C library's own lookup loads plug-ins, which a static program can't.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::service_fn;
+
+use super::{Identity, tls};
+use crate::resolve::Resolver;
+
+/// Most time to connect and to be let in.
+pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// A collector that does not answer for this plus `KEEPALIVE_LIMIT` is taken for gone.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// Time to answer a keepalive ping.
+const KEEPALIVE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Connects to the first address of a collector that answers: in plain text to `http://`, else as this host.
+pub async fn reach(collector: &str, identity: &Identity) -> Result<Channel, String> {
+    let config = if is_plain(collector) { None } else { Some(tls::config(identity)?) };
+    connect(collector, config).await
+}
+
+/// Whether a collector is spoken to in plain text.
+pub fn is_plain(collector: &str) -> bool {
+    !collector.starts_with("https://")
+}
+
+/// Connects, under TLS where a configuration is given.
+pub async fn connect(collector: &str, config: Option<Arc<ClientConfig>>) -> Result<Channel, String> {
+    let origin: Uri = collector.parse().map_err(|error| format!("{collector}: {error}"))?;
+    let host = origin.host().ok_or_else(|| format!("{collector} names no host"))?;
+    let port = origin.port_u16().unwrap_or(if config.is_some() { 443 } else { 80 });
+    let addresses = Resolver::default().lookup(host, CONNECT_LIMIT).await?;
+    let mut failed = format!("{host} has no address");
+    for address in addresses.into_iter().map(|address| SocketAddr::new(address, port)) {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| chain(&error))?
+            .origin(origin.clone())
+            .connect_timeout(CONNECT_LIMIT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE_LIMIT)
+            .keep_alive_while_idle(true);
+        let connected = match config.clone() {
+            Some(config) => {
+                let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
+                let name = name.map_err(|_| format!("{host} is no name"))?;
+                let secure = service_fn(move |_: Uri| secure(address, name.clone(), config.clone()));
+                endpoint.connect_with_connector(secure).await
+            }
+            None => endpoint.connect().await,
+        };
+        match connected {
+            Ok(channel) => return Ok(channel),
+            Err(error) => failed = chain(&error),
+        }
+    }
+    Err(failed)
+}
+
+async fn secure(
+    address: SocketAddr,
+    name: ServerName<'static>,
+    config: Arc<ClientConfig>,
+) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(TokioIo::new(TlsConnector::from(config).connect(name, stream).await?))
+}
+
+/// An error with its causes after colons.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Some layers repeat the words of the one below.
+        let says = error.to_string();
+        if !text.ends_with(&says) {
+            text = format!("{text}: {says}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// What a collector answers instead of what was asked for.
+pub fn refusal(status: &tonic::Status) -> String {
+    use std::error::Error;
+    let cause = status.source().map(|cause| format!(": {}", chain(cause))).unwrap_or_default();
+    format!("{} ({}){cause}", status.message(), status.code())
+}

@@ -1,0 +1,107 @@
+//! The open streams, one a host. A machine that reports under a host's name and finds itself replaced comes back: where it
+//! takes the place of another machine that had taken its own, two machines use one name, and with it one key.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+use tonic::Status;
+use tracing::warn;
+
+use crate::doors::Notices;
+use crate::wire::Numbering;
+
+/// Hosts whose replaced machines are remembered; the longest remembered go first.
+const REPLACED_MAX: usize = 1_024;
+
+/// The open streams.
+pub struct Streams {
+    open: Mutex<Open>,
+    notices: Arc<Notices>,
+}
+
+#[derive(Default)]
+struct Open {
+    by_host: HashMap<String, Stream>,
+    newest: u64,
+    /// Who was replaced while its stream was open.
+    replaced: VecDeque<Numbering>,
+}
+
+struct Stream {
+    id: u64,
+    /// The machine and the run of its agent.
+    machine: Numbering,
+    peer: String,
+    replace: oneshot::Sender<()>,
+}
+
+impl Streams {
+    /// None yet.
+    pub fn new(notices: Arc<Notices>) -> Self {
+        Self { open: Mutex::default(), notices }
+    }
+
+    /// Enters a stream and tells the one before it that it is replaced.
+    pub fn enter(&self, machine: &Numbering, peer: &str) -> (u64, oneshot::Receiver<()>) {
+        let (replace, replaced) = oneshot::channel();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.newest += 1;
+        let id = open.newest;
+        let stream = Stream { id, machine: machine.clone(), peer: peer.to_owned(), replace };
+        if let Some(old) = open.by_host.insert(machine.host.clone(), stream) {
+            // The receiver is gone where that stream has just ended by itself.
+            let _ = old.replace.send(());
+            if old.machine != *machine {
+                let twice = open.is_back(machine);
+                open.remember(old.machine);
+                if twice {
+                    self.tell_twice(&machine.host, peer, &old.peer);
+                }
+            }
+        }
+        (id, replaced)
+    }
+
+    fn tell_twice(&self, host: &str, one: &str, other: &str) {
+        let ip = |peer: &str| peer.rsplit_once(':').map_or(peer, |(ip, _)| ip).to_owned();
+        let mut places = [ip(one), ip(other)];
+        places.sort();
+        let says = format!("two machines report under this name in turn, from {} and {}", places[0], places[1]);
+        warn!("host {host:?}: {says}");
+        self.notices.tell(host, says);
+    }
+
+    /// Takes a stream off the list. False: another one has its place.
+    pub fn leave(&self, host: &str, id: u64) -> bool {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = open.by_host.get(host).is_some_and(|present| present.id == id);
+        if own {
+            open.by_host.remove(host);
+        }
+        own
+    }
+
+    /// Tells that a stream of a host was not let in, and gives the status that says so.
+    pub fn turn_away(&self, host: &str, peer: &str, why: String) -> Status {
+        self.notices.tell(host, format!("is not let in: {why}"));
+        warn!("agent at {peer} that says it is {host:?} is not let in: {why}");
+        Status::permission_denied(why)
+    }
+}
+
+impl Open {
+    fn is_back(&self, machine: &Numbering) -> bool {
+        self.replaced.contains(machine)
+    }
+
+    fn remember(&mut self, machine: Numbering) {
+        if self.is_back(&machine) {
+            return;
+        }
+        if self.replaced.len() >= REPLACED_MAX {
+            self.replaced.pop_front();
+        }
+        self.replaced.push_back(machine);
+    }
+}
