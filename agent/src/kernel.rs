@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+pub mod capability;
 pub mod cgroup;
 pub mod clock;
 pub mod diag;

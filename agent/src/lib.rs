@@ -27,7 +27,7 @@ pub mod watch;
 
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -100,6 +100,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = &'static str>) -
     let keeper = identity::keep(config.identity.clone(), config.collectors.clone(), config.host.clone(), changed);
     let keeper = tokio::task::spawn_local(keeper);
     let gatherer = tokio::task::spawn_local(gather(inbox, reports, config.interval * 2));
+    // The channel is empty yet.
+    let _ = observed.try_send(Observed::Status(sampler::privilege::status(Path::new("/proc")).message("privilege")));
     let (watchers, samplers) = spawn(&config, &positions, &observed, &stopped);
 
     let why = shutdown.await;

@@ -4,6 +4,7 @@
 pub mod cgroup;
 pub mod health;
 pub mod host;
+pub mod privilege;
 pub mod probe;
 pub mod process;
 pub mod socket;

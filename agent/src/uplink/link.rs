@@ -1,5 +1,7 @@
 //! One connection to a collector: the stream of reports out, the stream of acknowledgements in.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::Streaming;
@@ -9,6 +11,8 @@ use why502_proto::v1::ingest_client::IngestClient;
 use super::pack::Packer;
 use crate::identity::{CONNECT_LIMIT, Identity, reach, refusal};
 
+/// How long a connection that broke is listened to for the reason.
+const LAST_WORD: Duration = Duration::from_millis(200);
 /// Messages between the uplink and the connection; the spool holds the rest.
 const OUTBOUND: usize = 4;
 /// The largest message sent, bytes: what collectors take.
@@ -61,8 +65,8 @@ impl Link {
 
     /// The next thing that happens; room is of interest only where there is something to send.
     pub async fn next(&mut self, wants_room: bool) -> Change {
-        tokio::select! {
-            message = self.inbound.message() => match message {
+        let room = tokio::select! {
+            message = self.inbound.message() => return match message {
                 Ok(Some(message)) => match message.ack {
                     Some(ack) => {
                         if ack.takes_packed {
@@ -75,11 +79,17 @@ impl Link {
                 Ok(None) => Change::Lost("it ended the stream".to_owned()),
                 Err(status) => Change::Lost(refusal(&status)),
             },
-            room = self.outbound.reserve(), if wants_room => match room {
-                // Given back at once: nobody else sends, so it stays free.
-                Ok(_) => Change::Room,
-                Err(_) => Change::Lost("the connection broke".to_owned()),
-            },
+            // Given back at once: nobody else sends, so it stays free.
+            room = self.outbound.reserve(), if wants_room => room.is_ok(),
+        };
+        if room { Change::Room } else { self.why_lost().await }
+    }
+
+    /// A collector that ends a stream says why; that may lie unread where sending fails first.
+    async fn why_lost(&mut self) -> Change {
+        match tokio::time::timeout(LAST_WORD, self.inbound.message()).await {
+            Ok(Err(status)) => Change::Lost(refusal(&status)),
+            _ => Change::Lost("the connection broke".to_owned()),
         }
     }
 

@@ -1,0 +1,83 @@
+//! From nothing to a host that reports over TLS, with the real programs and the commands of the README; then its certificate is
+//! renewed while it reports, and the host is revoked.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use why502_tests::programs;
+
+use super::parts::{free_port, run, until};
+
+/// Programs that end with the test.
+struct Running(Vec<Child>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for program in &mut self.0 {
+            let _ = (program.kill(), program.wait());
+        }
+    }
+}
+
+impl Running {
+    fn start(&mut self, program: &Path, verb: &str, config: &Path) {
+        let log = File::create(config.with_extension("log")).unwrap();
+        let mut command = Command::new(program);
+        command.arg(verb).arg("--config").arg(config).stdin(Stdio::null());
+        self.0.push(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
+    }
+}
+
+#[test]
+fn a_host_enrols_reports_over_tls_renews_and_is_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, ingest, api) = (dir.path().display(), free_port(), free_port());
+    let (collector, agent) = (dir.path().join("collector.toml"), dir.path().join("agent.toml"));
+    let doors = format!("[ingest]\nlisten = \"127.0.0.1:{ingest}\"\n[api]\nlisten = \"127.0.0.1:{api}\"\n");
+    fs::write(&collector, format!("{doors}[store]\ndir = \"{place}/store\"\n[tls]\nhost_life = \"15s\"\n")).unwrap();
+    let url = format!("https://127.0.0.1:{ingest}");
+    fs::write(
+        &agent,
+        format!("collector = [\"{url}\"]\nhost = \"app-1\"\ninterval = \"1s\"\nstate_dir = \"{place}/state\"\n"),
+    )
+    .unwrap();
+    let (collector_arg, agent_arg) = (collector.display().to_string(), agent.display().to_string());
+    let admin = format!("{place}/store/identity/admin.token");
+    let asked = format!("https://127.0.0.1:{api}");
+    let ask = |arguments: &[&str]| {
+        let roots = format!("{place}/store/identity/ca.pem");
+        let who = ["--collector", &asked, "--ca", &roots, "--token-file", &admin];
+        run(&programs::why502(), &[&who, arguments].concat())
+    };
+
+    assert_eq!(run(&programs::why502(), &["ca", "init", "--config", &collector_arg]).0, 0);
+    let (_, pin, _) = run(&programs::why502(), &["ca", "pin", "--config", &collector_arg]);
+    let mut running = Running(Vec::new());
+    running.start(&programs::why502(), "serve", &collector);
+    let token = until("the collector makes a token", || {
+        let (code, token, _) = ask(&["token", "create", "--host", "app-1"]);
+        (code == 0).then_some(token)
+    });
+    let token_file = dir.path().join("token");
+    fs::write(&token_file, token).unwrap();
+    let token_arg = token_file.display().to_string();
+    let enroll =
+        ["enroll", "--config", &agent_arg, "--collector", &url, "--token-file", &token_arg, "--ca-pin", pin.trim()];
+    let (code, _, fault) = run(&programs::agent(), &enroll);
+    assert_eq!(code, 0, "{fault}");
+    assert_eq!(run(&programs::agent(), &enroll).0, 1, "a token works once");
+
+    running.start(&programs::agent(), "run", &agent);
+    let said = |what: &str| fs::read_to_string(agent.with_extension("log")).unwrap_or_default().contains(what);
+    let hosts = || serde_json::from_str::<Value>(&ask(&["hosts", "--json"]).1).unwrap_or_default()["hosts"][0].clone();
+    until("the host reports", || (hosts()["state"] == "up").then_some(()));
+    until("the certificate is renewed and the host was never away", || {
+        assert_eq!(hosts()["state"], "up");
+        said("the certificate was renewed").then_some(())
+    });
+    assert_eq!(ask(&["hosts", "revoke", "app-1"]).0, 0);
+    until("the host is cut off", || (hosts()["state"] == "silent").then_some(()));
+    assert!(ask(&["status"]).1.contains("revoked"));
+}
