@@ -99,7 +99,8 @@ fn what_a_cloud_balancers_log_reader_meets_is_not_what_the_balancer_meets() {
 #[test]
 fn a_handshake_that_fails_behind_a_gateway_that_says_only_no_connection() {
     let mut story = Story::behind("haproxy", pool_of("https"));
-    story.fails(Signal::ConnectFailed, 503, 3_000, 4);
+    story.health.url = format!("https://{UPSTREAM}/health");
+    story.pass(3).fails(Signal::ConnectFailed, 503, 3_000, 4);
     story.probe(&["connected"; 4], |probe| {
         probe.tls = Some(TlsTry { error: "certificate expired".into(), ..Default::default() });
     });
