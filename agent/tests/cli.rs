@@ -31,11 +31,14 @@ fn file(folder: &tempfile::TempDir, content: &str) -> String {
 #[test]
 fn validate_exits_0_or_2() {
     let folder = tempfile::tempdir().unwrap();
-    let path = file(&folder, "collector = [\"http://192.0.2.10:5020\"]\nhost = \"app-1\"\n");
+    let plain = "collector = [\"http://192.0.2.10:5020\"]\nhost = \"app-1\"\n";
+    let path = file(&folder, &format!("{plain}insecure = true\n"));
     let good = agent(&["validate", "--config", &path], "");
-    assert_eq!(good.status.code(), Some(0));
+    assert_eq!((good.status.code(), text(&good.stderr)), (Some(0), String::new()));
     assert!(text(&good.stdout).contains("holds: host app-1"), "{}", text(&good.stdout));
-    assert!(text(&good.stderr).starts_with(&format!("{path}:1: warning: ")), "{}", text(&good.stderr));
+    let bad = agent(&["validate", "--config", &file(&folder, plain)], "");
+    assert_eq!(bad.status.code(), Some(2));
+    assert!(text(&bad.stderr).starts_with(&format!("{path}:1: reports to ")), "{}", text(&bad.stderr));
 
     let path = file(&folder, "colector = []\ninterval = 5\n");
     let bad = agent(&["validate", "--config", &path], "");

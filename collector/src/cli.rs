@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::identity::client::Credentials;
 use crate::render::{self, Style};
 use crate::view::{self, clean, clean_json};
+use alerts::{Alerts, Silence};
 
 mod access;
 mod alerts;
@@ -238,56 +239,6 @@ enum Mark {
         #[arg(long, default_value = "")]
         host: String,
     },
-}
-
-#[derive(Debug, Subcommand)]
-enum Alerts {
-    /// Send a sample to a sink; exit 1 where it does not arrive
-    Test {
-        /// The sink's name in the collector's configuration
-        sink: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum Silence {
-    /// Begin a silence: what fits all that is given is told to nobody. Who was told already hears of its end
-    Add(SilenceAdd),
-    /// The silences that hold, and those that ended in the last day
-    List,
-    /// End a silence now; exit 1 where there is none of that id
-    Expire {
-        /// Its id
-        id: String,
-    },
-}
-
-#[derive(Debug, Args)]
-struct SilenceAdd {
-    /// Only this service
-    #[arg(long)]
-    service: Option<String>,
-    /// Only instances on this host
-    #[arg(long)]
-    host: Option<String>,
-    /// Only this upstream address
-    #[arg(long)]
-    upstream: Option<String>,
-    /// Only this gateway
-    #[arg(long)]
-    gateway: Option<String>,
-    /// Only this cause
-    #[arg(long)]
-    cause: Option<String>,
-    /// Only this family of causes
-    #[arg(long)]
-    family: Option<String>,
-    /// How long, such as 2h
-    #[arg(long = "for", value_name = "DURATION")]
-    lasts: String,
-    /// Why
-    #[arg(long)]
-    comment: Option<String>,
 }
 
 /// Why a command did not answer.

@@ -1,10 +1,61 @@
 //! Commands about alerts: try a sink, silence incidents, end a silence.
 
+use clap::{Args, Subcommand};
 use why502_proto::v1;
 
 use super::ask::{Client, fault};
-use super::{Asking, EXIT_NOTHING, EXIT_OK, Fault, SilenceAdd, print};
+use super::{Asking, EXIT_NOTHING, EXIT_OK, Fault, print};
 use crate::view::{clean, parse_duration, stamp};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Alerts {
+    /// Send a sample to a sink; exit 1 where it does not arrive
+    Test {
+        /// The sink's name in the collector's configuration
+        sink: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Silence {
+    /// Begin a silence: what fits all that is given is told to nobody. Who was told already hears of its end
+    Add(SilenceAdd),
+    /// The silences that hold, and those that ended in the last day
+    List,
+    /// End a silence now; exit 1 where there is none of that id
+    Expire {
+        /// Its id
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SilenceAdd {
+    /// Only this service
+    #[arg(long)]
+    service: Option<String>,
+    /// Only instances on this host
+    #[arg(long)]
+    host: Option<String>,
+    /// Only this upstream address
+    #[arg(long)]
+    upstream: Option<String>,
+    /// Only this gateway
+    #[arg(long)]
+    gateway: Option<String>,
+    /// Only this cause
+    #[arg(long)]
+    cause: Option<String>,
+    /// Only this family of causes
+    #[arg(long)]
+    family: Option<String>,
+    /// How long, such as 2h
+    #[arg(long = "for", value_name = "DURATION")]
+    lasts: String,
+    /// Why
+    #[arg(long)]
+    comment: Option<String>,
+}
 
 /// Sends a sample to a sink. Exit 1: it did not arrive.
 pub async fn test(client: &mut Client, sink: String, asking: &Asking) -> Result<u8, Fault> {

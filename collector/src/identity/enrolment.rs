@@ -2,6 +2,7 @@
 //! The host makes its key and proves that it has it; only the public half travels.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use tonic::{Request, Response, Status};
@@ -42,13 +43,18 @@ impl Enrolment {
         // Before the token is spent: a collector without a CA must not cost it.
         identity.authority().ok_or_else(no_authority)?;
         identity.spend(token, host.clone()).await.map_err(Status::permission_denied)?;
-        sign(&identity, &host, &key)
+        sign(&identity, &host, &key).await
     }
 
-    fn renew(&self, origin: &Origin, host: &str, request: v1::RenewRequest) -> Result<v1::HostCertificate, Status> {
+    async fn renew(
+        &self,
+        origin: &Origin,
+        host: &str,
+        request: v1::RenewRequest,
+    ) -> Result<v1::HostCertificate, Status> {
         let identity = self.identity(origin)?;
         let key = proven(host, request.public_key, &request.proof)?;
-        sign(&identity, host, &key)
+        sign(&identity, host, &key).await
     }
 
     fn identity(&self, origin: &Origin) -> Result<Arc<Identity>, Status> {
@@ -77,7 +83,7 @@ impl v1::enrolment_server::Enrolment for Enrolment {
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::HostCertificate>, Status> {
         let origin = origin(&request)?;
         let host = origin.host().map_err(Status::permission_denied)?;
-        match self.renew(&origin, &host, request.into_inner()) {
+        match self.renew(&origin, &host, request.into_inner()).await {
             Ok(signed) => Ok(Response::new(signed)),
             Err(why) => Err(self.refuse(&host, &origin, why)),
         }
@@ -104,10 +110,12 @@ fn proven(host: &str, public_key: Vec<u8>, proof: &[u8]) -> Result<HostKey, Stat
     Ok(key)
 }
 
-fn sign(identity: &Identity, host: &str, key: &HostKey) -> Result<v1::HostCertificate, Status> {
+async fn sign(identity: &Identity, host: &str, key: &HostKey) -> Result<v1::HostCertificate, Status> {
     let authority = identity.authority().ok_or_else(no_authority)?;
-    // A certificate that begins when a revocation ends is not of those that it refuses.
-    let from_s = now_s().max(identity.good_from_s(host));
+    // A certificate that begins when a revocation ends is not of those that it refuses; until then it would be good for
+    // nothing, so that who asks within the same second waits for the next.
+    let (now, from_s) = (now_s(), now_s().max(identity.good_from_s(host)));
+    tokio::time::sleep(Duration::from_secs(u64::from(from_s > now))).await;
     let certificate_pem = authority.host(host, key, from_s, identity.host_life()).map_err(Status::internal)?;
     Ok(v1::HostCertificate { certificate_pem, roots_pem: authority.roots_pem().to_owned() })
 }
