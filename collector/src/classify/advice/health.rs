@@ -45,7 +45,9 @@ pub(super) fn target(scene: &Scene) -> Vec<String> {
     let to =
         path.map_or_else(|| "a path that it serves".to_owned(), |path| format!("{path}, which its agent asks for"));
     let written = written.map_or_else(String::new, |written| format!(": {written}"));
-    vec![format!("set {setting} to {to}, on {port}{written}")]
+    let asked = scene.pool.and_then(|pool| pool.check.as_ref()).map(|check| check.path.as_str());
+    let asked = asked.filter(|path| !path.is_empty()).map_or_else(String::new, |path| format!(" (now {path})"));
+    vec![format!("set {setting} to {to}, on {port}{asked}{written}")]
 }
 
 pub(super) fn failing(scene: &Scene) -> Vec<String> {
