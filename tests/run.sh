@@ -183,7 +183,7 @@ else
         summary=$(grep -aE '^lab: [0-9]+ passed' "$log" | tail -1)
         [ -n "$summary" ] || fail "lab: it ended without a summary"
         add_counts "$summary"
-        while read -r note; do notes+=("$note"); done < <(grep -aE '^(FAILED|SKIPPED) ' "$log" | sort -u)
+        while read -r note; do notes+=("$note"); done < <(grep -aE '^(FAILED|MISSED|SKIPPED) +lab ' "$log" | sort -u)
         [ "$status" = 0 ] || [ "$failed" -gt 0 ] || fail "lab: exit status $status"
     fi
 fi

@@ -197,6 +197,11 @@ async fn past_states_are_told_as_they_were_also_after_a_restart() {
         .unwrap();
     assert_eq!(seen, times.iter().filter(|at_us| (from_us..=to_us).contains(*at_us)).count());
     let newest = engine.past.state("app-1", i64::MAX).unwrap().unwrap();
+    // What is acknowledged stands in the view a moment later.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while engine.view().hosts[0].last_heard_us != newest.last_heard_us && std::time::Instant::now() < deadline {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     assert_eq!(*newest, *engine.view().hosts[0]);
 }
 

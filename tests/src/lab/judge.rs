@@ -44,6 +44,8 @@ pub struct Outcome {
     pub missed: Option<Vec<Part>>,
     /// A wrong verdict that was given with more than four fifths and held as long as one must to be believed, and when.
     pub confident_wrong: Option<String>,
+    /// What failed is that a verdict was late, unsure or incomplete, of the right instance and never surely wrong.
+    pub short: bool,
     /// Such a verdict as it stands now, and since when.
     wrong_since: Option<(Instant, String)>,
 }
@@ -57,11 +59,19 @@ impl Outcome {
         json!({
             "got": self.got, "confidence": self.confidence, "first_s": self.first_s, "right_s": self.right_s,
             "resolved_s": self.resolved_s, "fault": fault, "confident_wrong": self.confident_wrong,
+            "short": self.short,
             "right": {
                 "cause": right(Part::Cause), "instance": right(Part::Instance), "evidence": right(Part::Evidence),
                 "fix": right(Part::Fix),
             },
         })
+    }
+
+    /// The story fails for what was said, or not said in time.
+    fn falls_short(&mut self, why: String) -> Done {
+        let elsewhere = self.missed.as_ref().is_some_and(|missed| missed.contains(&Part::Instance));
+        self.short = self.confident_wrong.is_none() && !elsewhere;
+        Err(why)
     }
 
     /// Takes note of what is said now. Returns where it differs from what must be said.
@@ -116,7 +126,7 @@ pub fn play(story: &Story, world: &mut World, outcome: &mut Outcome) -> Done {
     let incidents = ask::incidents()?;
     let faults = outcome.note(&labels, &incidents, broken);
     if !faults.is_empty() {
-        return Err(format!("in the end: {}", faults.join("; ")));
+        return outcome.falls_short(format!("in the end: {}", faults.join("; ")));
     }
     counted(story, world, broken, &incidents)
 }
@@ -179,16 +189,16 @@ fn watch(story: &Story, labels: &[Value], world: &World, outcome: &mut Outcome, 
             }
         }
         if now > until && right_since.is_none() {
-            return Err(format!("not within {} s: {}", story.limit.as_secs(), faults.join("; ")));
+            return outcome.falls_short(format!("not within {} s: {}", story.limit.as_secs(), faults.join("; ")));
         }
         std::thread::sleep(LOOK);
     }
 }
 
-fn prompt(story: &Story, outcome: &Outcome) -> Done {
+fn prompt(story: &Story, outcome: &mut Outcome) -> Done {
     match outcome.first_s {
         Some(first_s) if first_s > FIRST_LIMIT.as_secs_f64() && !story.told_late => {
-            Err(format!("the first verdict took {first_s:.1} s"))
+            outcome.falls_short(format!("the first verdict took {first_s:.1} s"))
         }
         _ => Ok(()),
     }

@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use super::story::Story;
 
+/// Of the verdicts so many in a hundred may be late or unsure, never wrong and sure, never of another instance.
+const MISSES_PERCENT: usize = 3;
+
 /// One run of a story.
 pub struct Row {
     name: String,
@@ -35,6 +38,11 @@ impl Row {
         self.skipped.is_none() && !self.result["fault"].is_null()
     }
 
+    /// Its verdict fell short of what was asked, within what the lab's target leaves for a busy machine.
+    fn missed(&self) -> bool {
+        self.failed() && self.result["short"] == true
+    }
+
     fn seconds(&self, key: &str) -> Option<f64> {
         self.result[key].as_f64()
     }
@@ -47,6 +55,7 @@ pub fn line(row: &Row) -> String {
     let mark = match (&row.skipped, row.failed()) {
         (Some(_), _) => "SKIPPED",
         (None, false) => "ok",
+        (None, true) if row.missed() => "MISSED",
         (None, true) => "FAILED",
     };
     let (first, right, resolved) = (text("first_s"), text("right_s"), text("resolved_s"));
@@ -66,8 +75,11 @@ pub fn tell(rows: &[Row], stopped: bool) -> ExitCode {
         println!("\n==== {}\n{}", row.name, row.output);
     }
     matrix(&played);
+    let misses = failed.iter().filter(|row| row.missed()).count();
+    let within = misses * 100 <= played.len() * MISSES_PERCENT;
+    let counts_as = |row: &Row| if row.missed() && within { "MISSED " } else { "FAILED " };
     for row in &failed {
-        println!("FAILED  lab {}: {}", row.name, row.result["fault"].as_str().unwrap_or_default());
+        println!("{} lab {}: {}", counts_as(row), row.name, row.result["fault"].as_str().unwrap_or_default());
     }
     for row in rows {
         if let Some(why) = &row.skipped {
@@ -75,8 +87,12 @@ pub fn tell(rows: &[Row], stopped: bool) -> ExitCode {
         }
     }
     let (passed, skipped) = (played.len() - failed.len(), rows.len() - played.len());
-    println!("lab: {passed} passed, {} failed, {skipped} skipped", failed.len());
-    if failed.is_empty() && !stopped { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let (missed, failed) = if within { (misses, failed.len() - misses) } else { (0, failed.len()) };
+    println!(
+        "lab: {passed} passed, {failed} failed, {skipped} skipped; {missed} missed, of {} at most {MISSES_PERCENT} %",
+        played.len()
+    );
+    if failed == 0 && !stopped { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs of one cause behind one gateway.
