@@ -7,6 +7,7 @@ mod advise;
 mod alerts;
 mod fleet;
 mod incident;
+pub mod page;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
-//! The HTTP side of questions: `GET /v1/DOCUMENT?filter=value`, `POST /v1/mark`, `GET /metrics`, `GET /healthz`. The same
-//! documents as over gRPC, on the same address. It keeps nothing but the counters of `/metrics`. A mark must come as
-//! `application/json`, which a foreign web page can't send without being asked first.
+//! The HTTP side of questions: `GET /v1/DOCUMENT?filter=value`, the same as a page for a browser at `GET /DOCUMENT?filter=value`,
+//! `POST /v1/mark`, `GET /metrics`, `GET /healthz`. The same documents as over gRPC, on the same address. It keeps nothing
+//! but the counters of `/metrics`. A mark must come as `application/json`, which a foreign web page can't send without
+//! being asked first.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,14 +15,21 @@ use serde::Deserialize;
 
 use crate::doors::Doors;
 use crate::engine::{Handle, Refusal};
+use crate::render::page::Pages;
 use crate::view::{Answer, BadQuestion, Document, Question, Tally, stamp};
 use crate::wire;
 
 /// Largest request body, bytes.
 const BODY_MAX: usize = 16 << 10;
 
+/// What a page may do in a browser: nothing but show itself and ask its own address.
+const PAGE_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
 /// The routes.
 pub fn routes(engine: Handle, doors: Arc<Doors>) -> Router {
+    let shown = Shown { pages: Arc::default(), engine: engine.clone(), doors: doors.clone() };
+    let pages = Router::new().route("/", get(front_page)).route("/{document}", get(page)).with_state(shown);
     let counted = Counted { tally: Arc::new(Mutex::new(Tally::new(&engine.view()))), engine: engine.clone() };
     let metrics = Router::new().route("/metrics", get(metrics)).with_state(counted);
     Router::new()
@@ -31,6 +39,42 @@ pub fn routes(engine: Handle, doors: Arc<Doors>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state((engine, doors))
         .merge(metrics)
+        .merge(pages)
+}
+
+/// What pages are made of.
+#[derive(Clone)]
+struct Shown {
+    pages: Arc<Pages>,
+    engine: Handle,
+    doors: Arc<Doors>,
+}
+
+async fn front_page(shown: State<Shown>) -> Response {
+    page(shown, Path("status".to_owned()), Query(BTreeMap::new())).await
+}
+
+async fn page(
+    State(shown): State<Shown>,
+    Path(name): Path<String>,
+    Query(filters): Query<BTreeMap<String, String>>,
+) -> Response {
+    let Ok(document) = Document::parse(&name) else { return not_found().await };
+    let answer = match answer(&shown.engine, &shown.doors, document, filters).await {
+        Ok(answer) => answer,
+        Err(bad) => return fault(StatusCode::BAD_REQUEST, &bad.to_string()),
+    };
+    let Some(page) = shown.pages.page(&name, &answer.json) else { return not_found().await };
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    match page {
+        Ok(page) => (headers, page).into_response(),
+        Err(error) => fault(StatusCode::INTERNAL_SERVER_ERROR, &format!("the page {name}: {error}")),
+    }
 }
 
 /// What `/metrics` is written from; the counters are the same for all that scrape.

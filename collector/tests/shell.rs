@@ -143,6 +143,25 @@ fn http(api: &str, request: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_browser_gets_pages_that_run_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path()).await;
+    let _agent = Agent::connect(&collector.ingest, hello("<b>app-1", 1)).await;
+    collector.until("hosts", &[], |doc| doc["hosts"][0]["state"] == "up").await;
+    let api = collector.api.clone();
+    tokio::task::spawn_blocking(move || {
+        let page = |path: &str| http(&api, &format!("GET {path} HTTP/1.1"));
+        assert!(page("/").contains("1 up"), "{}", page("/"));
+        let hosts = page("/hosts");
+        assert!(hosts.contains("&lt;b&gt;app-1") && hosts.contains("content-security-policy: default-src 'none'"));
+        assert!(page("/why?target=nobody").contains("it is not known at all"));
+        assert!(page("/hosts?colour=red").starts_with("HTTP/1.1 400") && page("/nothing").starts_with("HTTP/1.1 404"));
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
 async fn a_past_state_is_told_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::start(dir.path()).await;

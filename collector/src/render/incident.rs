@@ -1,5 +1,6 @@
 //! Incidents: as table lines, as a report, as they come.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::table::Table;
@@ -20,33 +21,82 @@ pub fn incidents(incidents: &[IncidentDoc], style: Style) -> String {
 pub fn table(incidents: &[IncidentDoc], now: &str, style: Style) -> String {
     let mut table =
         Table::new(&["SINCE", "STATE", "UPSTREAM", "SERVICE", "HOST", "COUNT", "CAUSE", "SURE", "GATEWAY", "ID"]);
-    for (at, one) in incidents.iter().enumerate() {
-        let grouped = |other: &&IncidentDoc| one.group.is_some() && other.group == one.group;
-        if incidents.iter().take(at).any(|other| grouped(&other)) {
-            continue;
-        }
-        let others: Vec<&IncidentDoc> = incidents.iter().skip(at + 1).filter(grouped).collect();
-        let all = || std::iter::once(one).chain(others.iter().copied());
-        let gateway = |one: &IncidentDoc| format!("{} on {}", one.gateway.name, one.gateway.host);
-        let (upstreams, gateways) = (distinct(all().map(|one| one.upstream.clone())), distinct(all().map(gateway)));
-        let open = all().any(|one| one.state == "open");
+    for fold in fold(incidents) {
+        let (one, open) = (fold.lead, fold.open());
         table.row(
             if open { Tone::Bad } else { Tone::Faint },
             vec![
-                short_time(all().map(|one| one.first_seen.as_str()).min().unwrap_or_default(), now),
+                short_time(fold.first_seen(), now),
                 (if open { "open" } else { "resolved" }).to_owned(),
-                and_more(option(one.upstream.as_deref()), upstreams),
+                and_more(option(one.upstream.as_deref()), fold.upstreams()),
                 option(one.service.as_deref()),
                 option(one.host.as_deref()),
-                all().fold(0_u64, |sum, one| sum.saturating_add(one.count)).to_string(),
+                fold.count().to_string(),
                 one.cause.clone(),
                 percent(one.confidence),
-                and_more(gateway(one), gateways),
+                and_more(gateway(one), fold.gateways()),
                 one.id.clone(),
             ],
         );
     }
     table.render(style)
+}
+
+/// Incidents that one cause explains, told as one.
+pub(super) struct Fold<'a> {
+    /// The first of them, which is told in full.
+    pub lead: &'a IncidentDoc,
+    /// The others.
+    pub also: Vec<&'a IncidentDoc>,
+}
+
+/// Incidents with those of one group together, in the order of their first.
+pub(super) fn fold(incidents: &[IncidentDoc]) -> Vec<Fold<'_>> {
+    let mut folds: Vec<Fold<'_>> = Vec::new();
+    let mut groups: HashMap<&str, usize> = HashMap::new();
+    for one in incidents {
+        let place = one.group.as_deref().map(|group| *groups.entry(group).or_insert(folds.len()));
+        match place.and_then(|place| folds.get_mut(place)) {
+            Some(fold) => fold.also.push(one),
+            None => folds.push(Fold { lead: one, also: Vec::new() }),
+        }
+    }
+    folds
+}
+
+impl<'a> Fold<'a> {
+    fn all(&self) -> impl Iterator<Item = &'a IncidentDoc> {
+        std::iter::once(self.lead).chain(self.also.iter().copied())
+    }
+
+    /// Whether any is open.
+    pub fn open(&self) -> bool {
+        self.all().any(|one| one.state == "open")
+    }
+
+    /// The first failure of all.
+    pub fn first_seen(&self) -> &'a str {
+        self.all().map(|one| one.first_seen.as_str()).min().unwrap_or_default()
+    }
+
+    /// Failed attempts of all.
+    pub fn count(&self) -> u64 {
+        self.all().fold(0, |sum, one| sum.saturating_add(one.count))
+    }
+
+    /// How many upstreams they are of.
+    pub fn upstreams(&self) -> usize {
+        distinct(self.all().map(|one| &one.upstream))
+    }
+
+    /// How many gateways they are of.
+    pub fn gateways(&self) -> usize {
+        distinct(self.all().map(|one| (&one.gateway.host, &one.gateway.name)))
+    }
+}
+
+fn gateway(one: &IncidentDoc) -> String {
+    format!("{} on {}", one.gateway.name, one.gateway.host)
 }
 
 fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> usize {
@@ -65,13 +115,9 @@ fn percent(confidence: f64) -> String {
 /// The incidents of a target as a report, and what is known of it now.
 pub fn why(doc: &IncidentsDoc, style: Style) -> String {
     let mut out = String::new();
-    for (at, one) in doc.incidents.iter().enumerate() {
-        let same = |other: &&IncidentDoc| one.group.is_some() && other.group == one.group;
-        if doc.incidents.iter().take(at).any(|other| same(&other)) {
-            continue;
-        }
-        out.push_str(&report(one, style));
-        for other in doc.incidents.iter().skip(at + 1).filter(same) {
+    for fold in fold(&doc.incidents) {
+        out.push_str(&report(fold.lead, style));
+        for other in fold.also {
             let _ = writeln!(out, "  also      {}: {} failures, {}", place(other), other.count, clean(&other.state));
         }
         out.push('\n');
