@@ -1,16 +1,30 @@
-//! Control groups of either version, one for each host, so that limits and what follows from them are the kernel's own.
+//! Control groups of either version, one for each host and in it one for each of its programs, so that limits and what
+//! follows from them are the kernel's own. A host sees its own group as the top, as a container does.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Doing, Done};
 
-/// The groups of one lab: the folders, one for each controller on version 1, one for all on version 2.
+/// The groups of one lab: where they lie in the hierarchy of each controller, which on version 2 is one and the same.
 #[derive(Debug, Clone)]
 pub struct Groups {
-    memory: PathBuf,
-    cpu: PathBuf,
+    memory: Tree,
+    cpu: Tree,
     unified: bool,
+}
+
+/// A folder of groups and where its hierarchy is mounted.
+#[derive(Debug, Clone)]
+struct Tree {
+    mount: PathBuf,
+    folder: PathBuf,
+}
+
+impl Tree {
+    fn below(&self, name: impl AsRef<Path>) -> Self {
+        Self { mount: self.mount.clone(), folder: self.folder.join(name) }
+    }
 }
 
 /// Limits of a group; None leaves one open.
@@ -26,14 +40,11 @@ impl Groups {
     /// Makes the lab's group below our own, or says why it can't.
     pub fn make(name: &str) -> Done<Self> {
         let groups = Self::find(name)?;
-        for folder in groups.folders() {
-            fs::create_dir_all(folder).doing(&folder.display().to_string())?;
-        }
+        groups.make_folders()?;
         if groups.unified {
-            let parent = groups.memory.parent().unwrap_or(Path::new("/"));
-            for folder in [parent, &groups.memory] {
-                fs::write(folder.join("cgroup.subtree_control"), "+memory +cpu").doing("cgroup.subtree_control")?;
-            }
+            let parent = groups.memory.folder.parent().unwrap_or(Path::new("/"));
+            hand_on(parent)?;
+            hand_on(&groups.memory.folder)?;
         }
         Ok(groups)
     }
@@ -41,12 +52,10 @@ impl Groups {
     /// The groups of one story, named for its folder.
     pub fn below(&self, dir: &Path) -> Done<Self> {
         let name = dir.file_name().unwrap_or_default();
-        let below = Self { memory: self.memory.join(name), cpu: self.cpu.join(name), unified: self.unified };
-        for folder in below.folders() {
-            fs::create_dir_all(folder).doing(&folder.display().to_string())?;
-        }
+        let below = Self { memory: self.memory.below(name), cpu: self.cpu.below(name), unified: self.unified };
+        below.make_folders()?;
         if below.unified {
-            fs::write(below.memory.join("cgroup.subtree_control"), "+memory +cpu").doing("cgroup.subtree_control")?;
+            hand_on(&below.memory.folder)?;
         }
         Ok(below)
     }
@@ -54,39 +63,56 @@ impl Groups {
     fn find(name: &str) -> Done<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").doing("/proc/self/mountinfo")?;
         let own = fs::read_to_string("/proc/self/cgroup").doing("/proc/self/cgroup")?;
-        let place = |controller: &str| -> Option<PathBuf> {
+        let place = |controller: &str| -> Option<Tree> {
             let mount = v1_mount(&mounts, controller)?;
             let path = own.lines().find_map(|line| {
                 let mut parts = line.splitn(3, ':').skip(1);
                 parts.next()?.split(',').any(|one| one == controller).then(|| parts.next()).flatten()
             })?;
             let below = mount.join(path.trim_start_matches('/'));
-            Some(if below.is_dir() { below } else { mount })
+            let folder = if below.is_dir() { below } else { mount.clone() };
+            Some(Tree { mount, folder }.below(name))
         };
         if let (Some(memory), Some(cpu)) = (place("memory"), place("cpu")) {
-            return Ok(Self { memory: memory.join(name), cpu: cpu.join(name), unified: false });
+            return Ok(Self { memory, cpu, unified: false });
         }
-        let root = v2_mount(&mounts).ok_or("no memory and cpu controllers are mounted")?;
-        Ok(Self { memory: root.join(name), cpu: root.join(name), unified: true })
+        let mount = v2_mount(&mounts).ok_or("no memory and cpu controllers are mounted")?;
+        let tree = Tree { folder: mount.join(name), mount };
+        Ok(Self { memory: tree.clone(), cpu: tree, unified: true })
     }
 
-    fn folders(&self) -> Vec<&PathBuf> {
+    fn trees(&self) -> Vec<&Tree> {
         if self.unified { vec![&self.memory] } else { vec![&self.memory, &self.cpu] }
     }
 
-    /// Makes a group in the lab's and sets its limits; returns the folders that a process is put into.
-    pub fn group(&self, name: &str, limits: Limits) -> Done<Vec<PathBuf>> {
-        let (memory, cpu) = (self.memory.join(name), self.cpu.join(name));
-        for folder in [&memory, &cpu] {
-            fs::create_dir_all(folder).doing(&folder.display().to_string())?;
-        }
-        self.limit(name, limits)?;
-        Ok(if self.unified { vec![memory] } else { vec![memory, cpu] })
+    fn make_folders(&self) -> Done {
+        self.trees().into_iter().try_for_each(|tree| make_folder(&tree.folder))
     }
 
-    /// Changes a group's limits.
-    pub fn limit(&self, name: &str, limits: Limits) -> Done {
-        let (memory, cpu) = (self.memory.join(name), self.cpu.join(name));
+    /// Makes a host's group; returns the folders that its process 1 enters, which are the top for all that it starts.
+    pub fn host(&self, host: &str) -> Done<Vec<PathBuf>> {
+        let trees = self.trees().into_iter().map(|tree| tree.below(host).folder);
+        let folders: Vec<PathBuf> = trees.collect();
+        folders.iter().try_for_each(|folder| make_folder(folder))?;
+        if self.unified {
+            // It may have been up before; a group that hands controllers on takes no process.
+            folders.iter().for_each(|folder| drop(fs::write(folder.join(SUBTREE), "-memory -cpu")));
+        }
+        Ok(folders)
+    }
+
+    /// Makes a group of a host's program and sets its limits; returns its folders as the host sees them.
+    pub fn group(&self, host: &str, name: &str, limits: Limits) -> Done<Vec<PathBuf>> {
+        let inner = Path::new(host).join(name);
+        self.trees().into_iter().try_for_each(|tree| make_folder(&tree.below(&inner).folder))?;
+        self.limit(host, name, limits)?;
+        Ok(self.trees().into_iter().map(|tree| tree.mount.join(name)).collect())
+    }
+
+    /// Changes the limits of the group of a host's program.
+    pub fn limit(&self, host: &str, name: &str, limits: Limits) -> Done {
+        let inner = Path::new(host).join(name);
+        let (memory, cpu) = (self.memory.below(&inner).folder, self.cpu.below(&inner).folder);
         let put = |path: PathBuf, text: String| fs::write(&path, text).doing(&path.display().to_string());
         if let Some(mib) = limits.memory_mib {
             let file = if self.unified { "memory.max" } else { "memory.limit_in_bytes" };
@@ -106,10 +132,81 @@ impl Groups {
 
     /// Removes the lab's groups; their processes have ended, though the kernel may need a moment to notice.
     pub fn remove(&self) {
-        for folder in self.folders() {
-            let _ = super::wait_for("cgroup", std::time::Duration::from_secs(3), || remove_below(folder).ok());
+        for tree in self.trees() {
+            let _ = super::wait_for("cgroup", std::time::Duration::from_secs(3), || remove_below(&tree.folder).ok());
         }
     }
+}
+
+/// The file of version 2 that says which controllers the groups below have.
+const SUBTREE: &str = "cgroup.subtree_control";
+
+/// Lets the groups below a folder of version 2 have limits.
+fn hand_on(folder: &Path) -> Done {
+    fs::write(folder.join(SUBTREE), "+memory +cpu").doing(SUBTREE)
+}
+
+fn make_folder(folder: &Path) -> Done {
+    fs::create_dir_all(folder).doing(&folder.display().to_string())
+}
+
+/// Puts this process into the group whose folders are given.
+pub fn enter(folders: &[String]) -> Done {
+    folders.iter().try_for_each(|folder| fs::write(Path::new(folder).join("cgroup.procs"), "0").doing(folder))
+}
+
+/// A hierarchy as it is mounted: where, of which version, with which options.
+pub struct Mounted {
+    /// Where.
+    pub at: PathBuf,
+    /// "cgroup" or "cgroup2".
+    pub kind: String,
+    /// Controllers or name, as mount(2) takes them.
+    pub options: String,
+}
+
+/// What is mounted at `/sys/fs/cgroup` and below, each place once.
+pub fn mounted() -> Done<Vec<Mounted>> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").doing("/proc/self/mountinfo")?;
+    let all = mounts.lines().rev().filter_map(|line| {
+        let (head, tail) = line.split_once(" - ")?;
+        let at = PathBuf::from(head.split(' ').nth(4)?);
+        let [kind, _, options] = tail.splitn(3, ' ').collect::<Vec<_>>()[..] else { return None };
+        let known = ["cgroup", "cgroup2"].contains(&kind) && at.starts_with(TOP);
+        known.then(|| Mounted { at, kind: kind.to_owned(), options: mount_options(kind, options) })
+    });
+    let mut seen: Vec<Mounted> = Vec::new();
+    for one in all {
+        if seen.iter().all(|other| other.at != one.at) {
+            seen.push(one);
+        }
+    }
+    seen.sort_by(|a, b| a.at.cmp(&b.at));
+    Ok(seen)
+}
+
+/// Where control groups are looked for.
+pub const TOP: &str = "/sys/fs/cgroup";
+
+/// Of the options that mountinfo shows, those that say which hierarchy of version 1 it is.
+fn mount_options(kind: &str, shown: &str) -> String {
+    if kind == "cgroup2" {
+        return String::new();
+    }
+    let other = |option: &&str| !["rw", "ro", "xattr", "noprefix", "clone_children"].contains(option);
+    let own: Vec<&str> = shown.split(',').filter(other).filter(|option| !option.starts_with("release_agent")).collect();
+    match own[..] {
+        [name] if name.starts_with("name=") => format!("none,{name}"),
+        _ => own.join(","),
+    }
+}
+
+/// What process 1 of a host does once its group is the top: goes into a group below it, so that on version 2 others may have
+/// limits.
+pub fn go_home(home: &[String]) -> Done {
+    enter(home)?;
+    let tops = home.iter().filter_map(|folder| Path::new(folder).parent());
+    tops.filter(|top| top.join(SUBTREE).exists()).try_for_each(hand_on)
 }
 
 fn remove_below(folder: &Path) -> std::io::Result<()> {
@@ -127,7 +224,7 @@ fn remove_below(folder: &Path) -> std::io::Result<()> {
 /// Removes the groups of labs that are no more.
 pub fn remove_stale() {
     let Ok(groups) = Groups::find("x") else { return };
-    for parent in groups.folders().into_iter().filter_map(|folder| folder.parent()) {
+    for parent in groups.trees().into_iter().filter_map(|tree| tree.folder.parent()) {
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let Some(pid) = name.strip_prefix("why502-lab-") else { continue };

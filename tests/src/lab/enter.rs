@@ -2,6 +2,7 @@
 //! parent, so that nothing outlives the lab however it ends.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use nix::mount::{MsFlags, mount};
@@ -10,7 +11,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{getgid, getuid};
 
-use super::{Doing, Done};
+use super::{Doing, Done, cgroup};
 
 /// Network, processes, mounts: what a story has for itself.
 pub const STORY: &str = "story";
@@ -49,18 +50,41 @@ fn die_with_parent() -> Done {
     set_pdeathsig(Signal::SIGKILL).doing("PR_SET_PDEATHSIG")
 }
 
-/// What process 1 does first: dies with its parent, and sees its own processes and interfaces under /proc and /sys.
+const NONE: Option<&str> = None;
+
+/// What process 1 of a story does first: dies with its parent, and sees its own processes and interfaces under /proc and /sys.
 pub fn settle() -> Done {
-    die_with_parent()?;
-    const NONE: Option<&str> = None;
-    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).doing("make mounts private")?;
-    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), NONE).doing("mount /proc")?;
+    own_proc()?;
     own_sys()
+}
+
+/// What process 1 of a host does first: the same, and it is in the groups whose folders are given, with nothing above.
+pub fn settle_host(groups: &[String]) -> Done {
+    own_proc()?;
+    cgroup::enter(groups)?;
+    unshare(CloneFlags::CLONE_NEWCGROUP).doing("unshare the cgroup namespace")?;
+    let hierarchies = cgroup::mounted()?;
+    mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), NONE).doing("mount /sys")?;
+    if hierarchies.iter().all(|one| one.at != Path::new(cgroup::TOP)) {
+        mount(Some("tmpfs"), cgroup::TOP, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).doing(cgroup::TOP)?;
+    }
+    for one in hierarchies {
+        let doing = format!("mount {} at {}", one.kind, one.at.display());
+        std::fs::create_dir_all(&one.at).doing(&doing)?;
+        let (kind, options) = (Some(one.kind.as_str()), Some(one.options.as_str()));
+        mount(kind, &one.at, kind, MsFlags::empty(), options).doing(&doing)?;
+    }
+    Ok(())
+}
+
+fn own_proc() -> Done {
+    die_with_parent()?;
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).doing("make mounts private")?;
+    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), NONE).doing("mount /proc")
 }
 
 /// A /sys that shows this network namespace, with the machine's control groups in their place.
 fn own_sys() -> Done {
-    const NONE: Option<&str> = None;
     let folder = tempfile::tempdir().doing("folder for /sys")?;
     let aside = folder.path();
     let had_groups = mount(Some("/sys/fs/cgroup"), aside, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE).is_ok();
@@ -79,7 +103,7 @@ pub fn internal(arguments: &[String]) -> Option<Done<ExitCode>> {
     match &text[..] {
         ["--enter", role, ..] => Some(enter(role, &arguments[2..])),
         ["--probe"] => Some(settle().map(|()| ExitCode::SUCCESS)),
-        ["--init", name] => Some(super::init::serve(name)),
+        ["--init", name, ..] => Some(super::init::serve(name, &arguments[2..])),
         _ => None,
     }
 }

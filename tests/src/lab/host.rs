@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::cgroup::{Groups, Limits};
 use super::enter::HOST;
 use super::{Doing, Done};
 
@@ -56,12 +57,13 @@ impl Network {
 }
 
 impl Host {
-    /// Makes a host with one interface on each network.
-    pub fn boot(name: &str, number: u8, dir: &Path, networks: &[&Network]) -> Done<Self> {
+    /// Makes a host with one interface on each network, in a control group of its own where there are any.
+    pub fn boot(name: &str, number: u8, dir: &Path, networks: &[&Network], groups: Option<&Groups>) -> Done<Self> {
         std::fs::create_dir_all(dir).doing("host folder")?;
         let own = std::env::current_exe().doing("own path")?;
         let mut enter = Command::new(own)
             .args(["--enter", HOST, "--init", name])
+            .args(groups.map(|groups| groups.host(name)).transpose()?.unwrap_or_default())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -78,6 +80,9 @@ impl Host {
             answers: BufReader::new(answers),
         };
         let pid = host.line()?.trim().to_owned();
+        if let Some(groups) = groups {
+            host.ask(&json!({ "op": "home", "groups": groups.group(name, "init", Limits::default())? }))?;
+        }
         host.run("ip link set lo up")?;
         for network in networks {
             let (port, interface) = (format!("{}-{number}", network.bridge), network.interface);

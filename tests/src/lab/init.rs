@@ -17,7 +17,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::{Doing, Done};
+use super::{Doing, Done, cgroup};
 
 /// How long a unit may take to end when asked politely.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
@@ -38,6 +38,8 @@ struct State {
     ended: BTreeMap<i32, String>,
     /// Children that were ever started.
     spawned: u64,
+    /// The folders of this process' own control group.
+    home: Vec<String>,
 }
 
 #[derive(Clone, Default)]
@@ -45,9 +47,9 @@ struct Init {
     state: Arc<(Mutex<State>, Condvar)>,
 }
 
-/// Serves until the input ends.
-pub fn serve(name: &str) -> Done<ExitCode> {
-    super::enter::settle()?;
+/// Serves until the input ends. `groups` are the folders of the host's control group, if there are any.
+pub fn serve(name: &str, groups: &[String]) -> Done<ExitCode> {
+    super::enter::settle_host(groups)?;
     nix::unistd::sethostname(name).doing("sethostname")?;
     let init = Init::default();
     let reaper = init.clone();
@@ -125,6 +127,12 @@ impl Init {
                 let pid = self.launch(&mut state, &name)?;
                 Ok(json!({ "pid": pid }))
             }
+            "home" => {
+                let mut state = self.lock();
+                state.home = texts(request, "groups");
+                cgroup::go_home(&state.home)?;
+                Ok(json!({}))
+            }
             "run" => self.run(request),
             "signal" => {
                 let pid =
@@ -145,7 +153,7 @@ impl Init {
 
     fn launch(&self, state: &mut State, name: &str) -> Done<i32> {
         let unit = state.units.get_mut(name).ok_or(format!("no unit {name}"))?;
-        let pid = spawn(&unit.spec)?;
+        let pid = spawn(&unit.spec, &state.home)?;
         (unit.pid, unit.ended, unit.starts) = (Some(pid), None, unit.starts + 1);
         state.spawned += 1;
         self.state.1.notify_all();
@@ -155,7 +163,7 @@ impl Init {
     /// Runs a command to its end.
     fn run(&self, request: &Value) -> Done<Value> {
         let mut state = self.lock();
-        let pid = spawn(request)?;
+        let pid = spawn(request, &state.home)?;
         state.spawned += 1;
         self.state.1.notify_all();
         loop {
@@ -195,11 +203,8 @@ fn signal_of(request: &Value) -> Done<Signal> {
 
 /// Starts a program in its control groups and limits: this process goes there, starts it, and comes back, so that the
 /// program is itself from its first moment, as a service manager has it.
-fn spawn(spec: &Value) -> Done<i32> {
-    let texts = |key: &str| -> Vec<String> {
-        spec[key].as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
-    };
-    let argv = texts("argv");
+fn spawn(spec: &Value, home: &[String]) -> Done<i32> {
+    let argv = texts(spec, "argv");
     let (program, arguments) = argv.split_first().ok_or("nothing to start")?;
     let out = spec["out"].as_str().unwrap_or("/dev/null");
     let log = OpenOptions::new().create(true).append(true).open(out).doing(out)?;
@@ -214,16 +219,17 @@ fn spawn(spec: &Value) -> Done<i32> {
         command.env(key, value.as_str().unwrap_or_default());
     }
     let before = getrlimit(Resource::RLIMIT_NOFILE).doing("getrlimit")?;
-    move_to(&texts("groups"))?;
+    cgroup::enter(&texts(spec, "groups"))?;
     if let Some(limit) = spec["nofile"].as_u64() {
         setrlimit(Resource::RLIMIT_NOFILE, limit, before.1).doing("setrlimit")?;
     }
     let child = command.spawn().doing("start");
     setrlimit(Resource::RLIMIT_NOFILE, before.0, before.1).doing("setrlimit")?;
-    move_to(&texts("home"))?;
+    cgroup::enter(home)?;
     i32::try_from(child?.id()).doing("pid")
 }
 
-fn move_to(groups: &[String]) -> Done {
-    groups.iter().try_for_each(|group| std::fs::write(format!("{group}/cgroup.procs"), "0").doing(group))
+fn texts(request: &Value, key: &str) -> Vec<String> {
+    let all = request[key].as_array().into_iter().flatten();
+    all.filter_map(|text| text.as_str().map(str::to_owned)).collect()
 }

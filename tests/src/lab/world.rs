@@ -133,7 +133,7 @@ impl World {
 
     fn boot(&mut self, name: &str, number: u8) -> Done {
         let networks: &[&Network] = if self.plan.management { &[&SERVICE, &MANAGEMENT] } else { &[&SERVICE] };
-        let mut host = Host::boot(name, number, &self.dir_of(name), networks)?;
+        let mut host = Host::boot(name, number, &self.dir_of(name), networks, self.groups.as_ref())?;
         if let Some(kib) = self.app(name).ok().and_then(|app| app.disk_kib) {
             let disk = self.dir_of(name).join("disk");
             fs::create_dir_all(&disk).doing("disk")?;
@@ -280,20 +280,18 @@ impl World {
         }
         let (argv, env) = conf::app_command(&app, &self.programs.apps, &dir);
         let env: serde_json::Map<String, Value> = env.into_iter().map(|(key, value)| (key, value.into())).collect();
-        let (groups, home) = self.groups_of(host, "shop", app.limits)?;
+        let groups = self.groups_of(host, "shop", app.limits)?;
         self.host(host)?
             .ask(&json!({
                 "op": "start", "name": "shop", "argv": argv, "env": env, "out": dir.join("app.log"), "groups": groups,
-                "home": home, "nofile": app.nofile, "restart_ms": app.restart_ms, "cwd": dir,
+                "nofile": app.nofile, "restart_ms": app.restart_ms, "cwd": dir,
             }))
             .map(drop)
     }
 
-    /// The control groups of a program, and those that process 1 of its host goes back to. None where there are none.
-    fn groups_of(&self, host: &str, name: &str, limits: Limits) -> Done<(Vec<PathBuf>, Vec<PathBuf>)> {
-        let Some(groups) = &self.groups else { return Ok((Vec::new(), Vec::new())) };
-        let home = groups.group(&format!("{host}-init"), Limits::default())?;
-        Ok((groups.group(&format!("{host}-{name}"), limits)?, home))
+    /// The control groups of a program. None where there are none.
+    fn groups_of(&self, host: &str, name: &str, limits: Limits) -> Done<Vec<PathBuf>> {
+        self.groups.as_ref().map_or(Ok(Vec::new()), |groups| groups.group(host, name, limits))
     }
 
     /// Stops an application as a service manager does.

@@ -25,10 +25,10 @@ impl World {
     /// Starts any other program on a host, in a group of its own.
     pub fn start_other(&mut self, host: &str, name: &str, command: &str, limits: Limits) -> Done {
         let out = self.dir_of(host).join(format!("{name}.log"));
-        let (groups, home) = self.groups_of(host, name, limits)?;
+        let groups = self.groups_of(host, name, limits)?;
         let argv = ["sh", "-c", command];
         self.host(host)?
-            .ask(&json!({ "op": "start", "name": name, "argv": argv, "out": out, "groups": groups, "home": home }))
+            .ask(&json!({ "op": "start", "name": name, "argv": argv, "out": out, "groups": groups }))
             .map(drop)
     }
 
@@ -40,7 +40,7 @@ impl World {
     /// Changes the limits of an application's control group.
     pub fn limit_app(&mut self, host: &str, limits: Limits) -> Done {
         let groups = self.groups.as_ref().ok_or("no control groups")?;
-        groups.limit(&format!("{host}-shop"), limits)
+        groups.limit(host, "shop", limits)
     }
 
     /// Runs a shell's command on a host.
