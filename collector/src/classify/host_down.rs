@@ -62,10 +62,17 @@ pub(super) fn host_down(scene: &Scene) -> Option<Support> {
     })
 }
 
-/// When the newest attempt began that got no answer from the host's kernel.
+/// When the newest attempt began that got no answer from the host's kernel. A request may have waited for a connection that
+/// others began before it, as Envoy's do: what timed out had been tried for the whole of the gateway's limit.
 fn last_lost(scene: &Scene, lost: &[Signal]) -> Option<i64> {
+    let limits = scene.pool.and_then(|pool| pool.timeouts.as_ref());
+    let limit_us = limits.and_then(|limits| limits.connect_us).and_then(|us| i64::try_from(us).ok());
+    let tried_us = |note: &Note| match (note.signal, limit_us) {
+        (Signal::ConnectTimeout, Some(limit_us)) => note.began_us.min(note.at_us.saturating_sub(limit_us)),
+        _ => note.began_us,
+    };
     let unanswered = |note: &&Note| lost.contains(&note.signal) && note.connect_us.is_none();
-    scene.failures.notes.iter().filter(unanswered).map(|note| note.began_us).max()
+    scene.failures.notes.iter().filter(unanswered).map(tried_us).max()
 }
 
 /// When the gateway's side last heard the host's kernel before a lost attempt. What was met while it still went down, or
@@ -77,9 +84,15 @@ fn last_sign_of_life(scene: &Scene, before_us: i64) -> Option<i64> {
         .iter()
         .filter_map(|note| Some(note.began_us.saturating_add(i64::try_from(note.connect_us?).unwrap_or(i64::MAX))));
     let turned_down = scene.failures.notes.iter().filter(|note| note.signal == Signal::ConnectRefused);
-    let probed = scene.probes.iter().filter(|(_, probe)| host_answers(probe)).map(|(at_us, _)| *at_us);
+    let probed = scene.probes.iter().filter(|(_, probe)| host_answers(probe)).map(|(at_us, probe)| at_us + took(probe));
     let signs = shook_hands.chain(turned_down.map(|note| note.at_us)).chain(probed);
     signs.chain(scene.last_answered(before_us)).filter(|at_us| *at_us <= before_us).max()
+}
+
+/// How long a probe took: what it heard may have come at its end only, from a host that came back meanwhile.
+fn took(probe: &ProbeResult) -> i64 {
+    let longest = probe.connects.iter().map(|tried| tried.took_us).max().unwrap_or(0);
+    i64::try_from(longest).unwrap_or(0)
 }
 
 fn dead_evidence(scene: &Scene, at_us: i64, probe: &ProbeResult) -> Evidence {

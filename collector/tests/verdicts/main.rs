@@ -255,6 +255,22 @@ fn a_host_that_was_shut_down_in_good_order_is_down_once_nothing_of_it_answers() 
     assert!(verdict.evidence.iter().any(|evidence| evidence.says.contains("was stopped")), "{:#?}", verdict.evidence);
 }
 
+/// A probe began while the host was down and was answered by what came back; the newest attempts had begun before that.
+#[test]
+fn a_host_that_is_back_before_the_last_attempts_time_out_was_down() {
+    let mut story = Story::new();
+    let sample = story.instance.take();
+    story.answered = 0;
+    story.pass(2).fails(Signal::ConnectTimeout, 504, 2_000_000, 5).probe(&["connect_timeout"; 4], |_| {}).pass(3);
+    story.fails(Signal::ConnectTimeout, 504, 2_000_000, 5);
+    story.probe(&["connected"; 4], |probe| probe.connects.iter_mut().for_each(|tried| tried.took_us = 3_200_000));
+    story.pass(3).fails(Signal::ConnectTimeout, 504, 2_000_000, 5);
+    story.instance = sample;
+    story.answered = 20;
+    story.pass(40);
+    story.is(Cause::HostDown);
+}
+
 #[test]
 fn link_down_told_late_revises_host_down() {
     let mut story = Story::new();
