@@ -24,6 +24,8 @@ struct Labelled {
 const SEEN: &str = include_str!("../fixtures/loglines.jsonl");
 /// Lines put together from the gateways' sources, manuals and public issues: messages and frames that nobody provoked here.
 const COMPOSED: &str = include_str!("../fixtures/composed_lines.jsonl");
+/// Lines of programs of Debian, each behind which an upstream was dead, hung, cutting off or talking nonsense.
+const PROVOKED: &str = include_str!("../fixtures/provoked_lines.jsonl");
 
 fn corpus(text: &str) -> Vec<Labelled> {
     text.lines().enumerate().filter_map(|(at, line)| labelled(at + 1, &serde_json::from_str(line).unwrap())).collect()
@@ -138,6 +140,15 @@ fn composed_lines_are_read_right() {
     let faults: Vec<String> =
         lines.iter().filter_map(|line| Some(format!("line {}: {}", line.number, fault(line)?))).collect();
     assert!(lines.len() > 400, "{} lines", lines.len());
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn provoked_lines_are_read_right() {
+    let lines = corpus(PROVOKED);
+    let faults: Vec<String> =
+        lines.iter().filter_map(|line| Some(format!("line {}: {}", line.number, fault(line)?))).collect();
+    assert!(lines.len() > 60, "{} lines", lines.len());
     assert!(faults.is_empty(), "{faults:#?}");
 }
 

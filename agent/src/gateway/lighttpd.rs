@@ -63,7 +63,7 @@ fn meaning(at: Option<Stamp>, file: &str, said: &str) -> Line {
         let pool = None;
         Line::Notice(Box::new(Notice { at, upstream, pool, signal, says: said.to_owned(), ..Notice::default() }))
     };
-    match said {
+    match file {
         _ if has("gw-server re-enabled") => peer(Signal::HealthCheckUp),
         _ if has("gw-server disabled") => peer(Signal::UpstreamDisabled),
         _ if has("server started") || has("server stopped") || has("graceful") || has("logfiles cycled") => {
@@ -71,10 +71,11 @@ fn meaning(at: Option<Stamp>, file: &str, said: &str) -> Line {
         }
         _ if said.starts_with("FastCGI-stderr:") => notice(at, Signal::AppStderr, said),
         _ if has("all handlers for") && has("down") => told(at, Signal::NoLiveUpstream, None, said),
-        _ if matches!(file, "gw_backend.c" | "mod_proxy.c" | "mod_fastcgi.c" | "mod_scgi.c") => match failure(said) {
+        "gw_backend.c" | "mod_proxy.c" | "mod_fastcgi.c" | "mod_scgi.c" => match failure(said) {
             Some(signal) => told(at, signal, socket(said), said),
             None => notice(at, Signal::Noise, said),
         },
+        "http-header-glue.c" if has("response headers too large") => told(at, Signal::HeaderTooBig, None, said),
         _ => notice(at, Signal::Noise, said),
     }
 }
@@ -99,7 +100,9 @@ fn failure(said: &str) -> Option<Signal> {
         ];
         return Some(REASONS.iter().find(|(text, _)| has(text)).map_or(Signal::ConnectFailed, |(_, signal)| *signal));
     }
-    const TEXTS: [(&str, Signal); 6] = [
+    const TEXTS: [(&str, Signal); 7] = [
+        // A connect that an ICMP message turned down: epoll tells the error, and its reason is not asked for.
+        ("got a FDEVENT_ERR", Signal::UpstreamErrorUnspecified),
         ("read timeout on socket", Signal::ReadTimeout),
         ("write timeout on socket", Signal::SendTimeout),
         ("response not received, request sent", Signal::NoResponseHeaders),

@@ -25,14 +25,16 @@ struct Varnish {
     zone: Zone,
     given: Option<Template>,
     shipped: [Template; 2],
-    /// The address of the connection last opened for the fetch that is being told of.
-    opened: Option<String>,
+    /// The address of the connection last opened, and what stood before it on its line: of the fetch that is being told of.
+    opened: Option<(String, String)>,
 }
 
 impl Reader for Varnish {
     fn read(&mut self, line: &[u8]) -> Line {
         let body = match line::trim(line) {
             Ok(body) => body,
+            // Transactions are parted by one.
+            Err(_) if line.iter().all(u8::is_ascii_whitespace) => return continuation(),
             Err(unparsed) => return unparsed,
         };
         if let Some(line) = self.by_access(body) {
@@ -72,7 +74,8 @@ impl Varnish {
         if depth == 0 {
             return None;
         }
-        let rest = rest.get(depth..)?.strip_prefix(' ')?.trim_start();
+        let (fetch, rest) = rest.split_at_checked(depth)?;
+        let rest = rest.strip_prefix(' ')?.trim_start();
         if rest.starts_with("<< ") {
             self.opened = None;
             return Some(continuation());
@@ -82,8 +85,8 @@ impl Varnish {
         let said = said.trim_start();
         let said = ["b ", "c ", "- "].iter().find_map(|side| said.strip_prefix(side)).unwrap_or(said);
         match tag {
-            "BackendOpen" => self.opened = opened(said),
-            "FetchError" | "Fetch_Error" => return Some(self.fetch_error(said)),
+            "BackendOpen" => self.opened = opened(said).map(|address| (fetch.to_owned(), address)),
+            "FetchError" | "Fetch_Error" => return Some(self.fetch_error(fetch, said)),
             "Backend_health" => return health(said),
             _ if !tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
                 || !tag.starts_with(|letter: char| letter.is_ascii_uppercase()) =>
@@ -95,9 +98,10 @@ impl Varnish {
         Some(continuation())
     }
 
-    fn fetch_error(&self, said: &str) -> Line {
+    fn fetch_error(&self, fetch: &str, said: &str) -> Line {
         let record = Record { from_error_log: true, ..Record::default() };
-        Line::Record(Box::new(failed(record, said, self.opened.clone())))
+        let address = self.opened.as_ref().filter(|(of, _)| of == fetch).map(|(_, address)| address.clone());
+        Line::Record(Box::new(failed(record, said, address)))
     }
 }
 
@@ -168,8 +172,11 @@ fn fetch_signal(why: &str) -> Signal {
             (false, false) => Signal::UpstreamErrorUnspecified,
         };
     }
-    const TEXTS: [(&str, Signal); 15] = [
+    const TEXTS: [(&str, Signal); 17] = [
         ("unhealthy", Signal::NoLiveUpstream),
+        ("returned no backend", Signal::NoLiveUpstream),
+        // between_bytes_timeout is a limit of the socket: its end is an errno's text.
+        ("Resource temporarily unavailable", Signal::BodyTimeout),
         ("No backend", Signal::NoLiveUpstream),
         ("busy", Signal::UpstreamOverflow),
         ("HTC eof", Signal::NoResponseHeaders),
