@@ -4,7 +4,7 @@ use super::chain::{EndKind, signal_name};
 use super::outage::{GONE, NOT_AGAIN_US, Outage};
 use super::scene::{SAME_MOMENT_US, Scene};
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, host_down, hung};
-use crate::model::{Cause, EventKind, ExitSource, ProcessExited, SamplerState, Signal};
+use crate::model::{Address, Cause, EventKind, ExitSource, ProcessExited, SamplerState, Signal};
 
 pub(super) const RULES: &[Rule] = &[
     process_crashed,
@@ -282,7 +282,28 @@ fn worker_killed(scene: &Scene) -> Option<Support> {
     Some(Support::new(Cause::WorkerKilled, weight, end_us).with([scene.from_host(end_us, "process", says)]).with(log))
 }
 
+/// A socket's file is gone and the instance still listens: the kernel goes on telling the name that the socket was bound to,
+/// whatever became of the file. Its end would explain the same.
+fn socket_without_file(scene: &Scene) -> Option<Support> {
+    let missing = scene.share(&[Signal::SocketMissing]) >= 0.5 && matches!(scene.address, Address::Unix(_));
+    if !missing || !scene.chain.is_empty() || !scene.listening().yes() {
+        return None;
+    }
+    let sample = scene.samples.last()?;
+    let says = format!(
+        "{} runs and listens on a socket that was bound to {}, and the gateway finds no file of that name: it was removed or \
+         replaced since, or lies on another file system there",
+        sample.service,
+        scene.upstream()
+    );
+    let evidence = scene.from_host(sample.at_us, "socket", says);
+    Some(Support::new(Cause::PortNotListening, PROVEN, scene.failures.began_us).with([evidence]))
+}
+
 fn port_not_listening(scene: &Scene) -> Option<Support> {
+    if let Some(support) = socket_without_file(scene) {
+        return Some(support);
+    }
     const REFUSED: &[Signal] = &[
         Signal::ConnectRefused,
         Signal::ConnectFailed,

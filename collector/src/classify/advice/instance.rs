@@ -3,7 +3,7 @@
 use super::{kind, source};
 use crate::classify::restarting::listened_after;
 use crate::classify::scene::Scene;
-use crate::model::{CgroupSample, ListenerSample, MountSample, Setting};
+use crate::model::{CgroupSample, ListenerSample, MountSample, Setting, Signal};
 
 const MINUTE_US: i64 = 60_000_000;
 
@@ -83,6 +83,14 @@ pub(super) fn not_listening(scene: &Scene) -> Vec<String> {
     let listeners = sample.iter().flat_map(|sample| &sample.listeners);
     let places: Vec<&str> = listeners.map(|listener| listener.address.as_str()).collect();
     let (service, upstream) = (scene.service_name(), scene.upstream());
+    if scene.share(&[Signal::SocketMissing]) >= 0.5 && scene.listening().yes() {
+        return vec![
+            format!("restart {service}, so that it makes its socket anew"),
+            format!(
+                "find what removed {upstream}: a cleaner of temporary folders, a second start, a unit's RuntimeDirectory"
+            ),
+        ];
+    }
     let Some(first) = places.first() else {
         return vec![format!("{service} runs but has not opened {upstream}: see its log for a failed bind")];
     };
