@@ -306,9 +306,11 @@ fn transfer(message: &str, phase: Phase) -> Signal {
 /// What no table knows.
 fn rest(message: &str, level: &str, of_request: bool, phase: Phase) -> Meaning {
     match phase {
-        Phase::Connecting if message.contains(" failed (") || message.contains("worker_connections") => {
-            Upstream(Signal::ConnectFailed)
+        // ENOMEM, ENFILE, EMFILE: no try was made, for want of something of nginx's own.
+        Phase::Connecting if message.contains("worker_connections") || matches!(errno(message), Some(12 | 23 | 24)) => {
+            Upstream(Signal::GatewayResource)
         }
+        Phase::Connecting if message.contains(" failed (") => Upstream(Signal::ConnectFailed),
         Phase::Connecting | Phase::Sending | Phase::Header if matches!(level, "error" | "crit" | "alert") => {
             Upstream(Signal::UpstreamErrorUnspecified)
         }
@@ -377,8 +379,11 @@ mod tests {
                 "SSL_write() failed (SSL: error:80000068:system library::Connection reset by peer) while sending request to upstream",
                 Upstream(Signal::ResetBeforeHeaders),
             ),
-            ("12 worker_connections are not enough while connecting to upstream", Upstream(Signal::ConnectFailed)),
-            ("socket() failed (24: Too many open files) while connecting to upstream", Upstream(Signal::ConnectFailed)),
+            ("12 worker_connections are not enough while connecting to upstream", Upstream(Signal::GatewayResource)),
+            (
+                "socket() failed (24: Too many open files) while connecting to upstream",
+                Upstream(Signal::GatewayResource),
+            ),
             ("app could not be resolved (110: Operation timed out)", Request(Signal::DnsFailure)),
             ("limiting requests, excess: 0.5 by zone \"z\"", Request(Signal::RateLimited)),
             ("limiting requests, dry run, excess: 0.5 by zone \"z\"", Own(Signal::Noise)),

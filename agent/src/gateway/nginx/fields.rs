@@ -43,7 +43,7 @@ variables! {
     UpstreamLength = "upstream_response_length",
     Pool = "proxy_upstream_name",
     ProxyHost = "proxy_host",
-    RequestId = "request_id" | "req_id",
+    RequestId = "request_id" | "req_id" | "http_x_request_id",
     Connection = "connection",
     ServerName = "server_name",
     Host = "host" | "http_host",
