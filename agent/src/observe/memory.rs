@@ -161,7 +161,7 @@ impl Observer {
             same && !e.tied
                 && e.recent()
                 && e.signal.is_some_and(|s| signals.contains(&s))
-                && cgroup.is_none_or(|path| same_group(path, &e.group.path))
+                && cgroup.is_none_or(|path| same_group(path, &e.group.path) && (first || !denied_by_counter(e)))
         };
         let ended = self.ended.iter_mut().find(fits)?;
         ended.tied = true;
@@ -205,6 +205,12 @@ impl Observer {
     }
 }
 
+/// Whether the counter of its own group can be read and has no kill for this end: then a record of the same name, in a group
+/// whose path ends alike, is another container's.
+fn denied_by_counter(ended: &Ended) -> bool {
+    !ended.claimed && ended.group.oom_kills().is_some()
+}
+
 /// Whether a path of the log, from the machine's root, and one that may begin at a namespace's root mean the same group.
 fn same_group(log: &str, own: &str) -> bool {
     let ends = |long: &str, short: &str| long.strip_suffix(short).is_some() && short.starts_with('/');
@@ -213,7 +219,35 @@ fn same_group(log: &str, own: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::same_group;
+    use std::fs;
+    use std::time::Instant;
+
+    use super::{SIGKILL, denied_by_counter, same_group};
+    use crate::kernel::cgroup::{Group, Place};
+    use crate::observe::exits::Ended;
+
+    #[test]
+    fn a_counter_that_did_not_rise_denies_what_the_log_tells_of_another_container() {
+        let top = tempfile::tempdir().unwrap();
+        let place = Place { dir: top.path().into(), top: top.path().into(), unified: true };
+        let group = Group { path: "/shop".into(), memory: Some(place), ..Group::default() };
+        let mut ended = Ended {
+            service: 0,
+            pid: 7,
+            name: "node".into(),
+            group,
+            signal: Some(SIGKILL),
+            rss_bytes: 0,
+            at: Instant::now(),
+            claimed: false,
+            tied: false,
+        };
+        assert!(!denied_by_counter(&ended), "nobody counts");
+        fs::write(top.path().join("memory.events"), "oom 0\noom_kill 0\n").unwrap();
+        assert!(denied_by_counter(&ended));
+        ended.claimed = true;
+        assert!(!denied_by_counter(&ended), "the counter rose for it");
+    }
 
     #[test]
     fn groups_are_the_same_by_their_ends() {
