@@ -5,6 +5,8 @@ mod application;
 mod blind;
 mod checks;
 mod down;
+mod gateway_side;
+mod leadership;
 mod lookalike;
 mod network;
 mod overload;
@@ -36,6 +38,8 @@ pub fn all() -> Vec<Story> {
         agreement::all(),
         blind::all(),
         application::all(),
+        gateway_side::all(),
+        leadership::all(),
     ];
     families.concat().into_iter().flat_map(Story::spread).collect()
 }
@@ -61,7 +65,7 @@ pub(crate) fn rule(world: &mut World, action: &str, target: &str) -> Done {
 /// but those that another one nearly tells, and of the other gateways what their words differ most in.
 pub fn is_short(story: &Story) -> bool {
     const ELSEWHERE: [&str; 3] = ["killed", "firewall_drop", "unavailable"];
-    const LONG: [&str; 13] = [
+    const LONG: [&str; 22] = [
         "crashed_by_signal",
         "hung_waiting",
         "hung_agent_told_late",
@@ -75,6 +79,15 @@ pub fn is_short(story: &Story) -> bool {
         "unhandled_exception",
         "plain_behind_tls",
         "tls_behind_plain",
+        "cpu_hog_beside_healthy",
+        "socket_left_behind",
+        "socket_forbidden",
+        "gateway_out_of_connections",
+        "clients_do_not_wait",
+        "leader_elsewhere",
+        "two_leaders",
+        "no_leader",
+        "liveness_restart",
     ];
     match story.name.split_once('@') {
         Some((name, _)) => ELSEWHERE.contains(&name),

@@ -16,7 +16,8 @@
 //   {"write": "/path/of/file"}            each request writes 16 KiB to that file before its answer
 //   {"log": ["line", ...]}                only writes these lines into its log
 // Settings by environment: PORT, BIND, LISTEN_DELAY_MS, KEEP_ALIVE_MS, REAP_IDLE_MS, BACKLOG, WORK_MS, HEALTH_MS, LOG, FAULTS,
-// NAME, and CERTIFICATE (a file with certificate and key: it speaks TLS).
+// NAME, LEADER (its health tells whether it leads: true or false), SOCKET (it listens there instead), and CERTIFICATE (a file with
+// certificate and key: it speaks TLS).
 
 const fs = require('fs');
 const http = require('http');
@@ -104,7 +105,8 @@ function health(req, res) {
   setTimeout(() => {
     const status = fault.status || 200;
     if (status >= 500) log('ERROR', `health: ${fault.body}`);
-    answer(res, status, fault.body || '{"status":"ok"}');
+    const leads = env.LEADER ? `,"leader":${env.LEADER}` : '';
+    answer(res, status, fault.body || `{"status":"ok"${leads}}`);
   }, fault.ms || Number(env.HEALTH_MS || 0));
 }
 
@@ -172,7 +174,13 @@ server.headersTimeout = 60000;
 if (env.FAULTS) {
   setInterval(look, 50);
 }
+// A socket that a dead process left behind is in the way, as everywhere.
+function place() {
+  if (!env.SOCKET) return { port: Number(env.PORT || 3000), host: env.BIND || '0.0.0.0', backlog: Number(env.BACKLOG || 511) };
+  fs.rmSync(env.SOCKET, { force: true });
+  return { path: env.SOCKET, writableAll: true, readableAll: true };
+}
 setTimeout(() => {
-  server.listen({ port: Number(env.PORT || 3000), host: env.BIND || '0.0.0.0', backlog: Number(env.BACKLOG || 511) }, () => log('INFO', 'listening'));
+  server.listen(place(), () => log('INFO', 'listening'));
 }, Number(env.LISTEN_DELAY_MS || 0));
 log('INFO', 'starting');

@@ -8,8 +8,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-/// How long the client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Most requests under way at once.
 const UNDER_WAY: usize = 128;
 
@@ -24,11 +22,19 @@ pub struct Traffic {
     pub every: Duration,
     /// Requests sent together each time.
     pub burst: usize,
+    /// How long the client waits for an answer.
+    pub patience: Duration,
 }
 
 impl Default for Traffic {
     fn default() -> Self {
-        Self { method: "GET", paths: vec!["/", "/items/7", "/items/8"], every: Duration::from_millis(50), burst: 1 }
+        Self {
+            method: "GET",
+            paths: vec!["/", "/items/7", "/items/8"],
+            every: Duration::from_millis(50),
+            burst: 1,
+            patience: Duration::from_secs(20),
+        }
     }
 }
 
@@ -69,7 +75,7 @@ impl Client {
                     let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
                     let (method, path, answers) = (now.method, now.paths[number % now.paths.len()], answers.clone());
                     tokio::spawn(async move {
-                        let status = tokio::time::timeout(PATIENCE, ask(gateway, method, path)).await;
+                        let status = tokio::time::timeout(now.patience, ask(gateway, method, path)).await;
                         let answer = Answer { at: Instant::now(), status: status.ok().flatten() };
                         answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
                         drop(slot);

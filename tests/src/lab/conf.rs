@@ -5,13 +5,15 @@ use std::path::Path;
 
 use super::gateway::SetUp;
 use super::host::{MANAGEMENT, SERVICE};
-use super::plan::{App, PORT, Plan, Runtime};
+use super::plan::{App, INNER_HOST, PORT, Plan, Runtime, SOCKET};
 
 /// agent.toml of a gateway's host.
-pub fn gateway_agent(plan: &Plan, set_up: &SetUp, dir: &Path) -> String {
-    let mut text = agent_head("lb-1", plan, dir);
+pub fn gateway_agent(host: &str, plan: &Plan, set_up: &SetUp, dir: &Path) -> String {
+    let mut text = agent_head(host, plan, dir);
+    plan.apps.iter().filter(|app| app.host == host).for_each(|app| text.push_str(&service(app, dir)));
     let (kind, at) = (plan.gateway.kind.id(), dir.display());
-    let _ = write!(text, "\n[[gateway]]\nname = \"edge\"\nkind = \"{kind}\"\nconfig = \"{at}/{}\"\n", set_up.file);
+    let name = if host == INNER_HOST { "inner" } else { "edge" };
+    let _ = write!(text, "\n[[gateway]]\nname = \"{name}\"\nkind = \"{kind}\"\nconfig = \"{at}/{}\"\n", set_up.file);
     for (key, file) in &set_up.logs {
         let _ = writeln!(text, "{key} = \"{at}/{file}\"");
     }
@@ -20,19 +22,21 @@ pub fn gateway_agent(plan: &Plan, set_up: &SetUp, dir: &Path) -> String {
 
 /// agent.toml of an application's host.
 pub fn app_agent(app: &App, plan: &Plan, dir: &Path) -> String {
-    let mut text = agent_head(app.host, plan, dir);
+    agent_head(app.host, plan, dir) + &service(app, dir)
+}
+
+fn service(app: &App, dir: &Path) -> String {
     let matches = match app.runtime {
         Runtime::Node => "node .*server\\\\.js",
         Runtime::Gunicorn => "gunicorn",
         Runtime::Uvicorn => "uvicorn",
     };
     let (address, dir) = (app.address(), dir.display());
-    let _ = write!(
-        text,
+    let role = if app.tells_role { "role = { path = \"/health\", field = \"leader\" }\n" } else { "" };
+    format!(
         "\n[[service]]\nname = \"shop\"\nlisten = [\"{address}\"]\nmatch = {{ cmdline = \"{matches}\" }}\n\
-         health = {{ path = \"/health\", timeout = \"2s\", interval = \"2s\" }}\nlogs = [\"{dir}/app.log\"]\n"
-    );
-    text
+         health = {{ path = \"/health\", timeout = \"2s\", interval = \"2s\" }}\nlogs = [\"{dir}/app.log\"]\n{role}"
+    )
 }
 
 fn agent_head(host: &str, plan: &Plan, dir: &Path) -> String {
@@ -74,8 +78,9 @@ pub fn app_command(app: &App, apps: &Path, dir: &Path) -> (Vec<String>, Vec<(Str
         }
     };
     let own = [("PORT", PORT.to_string()), ("LOG", log), ("FAULTS", faults), ("NAME", app.host.to_owned())];
+    let socket = app.socket.then(|| ("SOCKET", SOCKET.to_owned()));
     let certificate = (!app.certificate.is_empty()).then(|| ("CERTIFICATE", certificate(dir, app.certificate)));
-    let env = own.into_iter().chain(certificate).chain(app.env.iter().cloned());
+    let env = own.into_iter().chain(socket).chain(certificate).chain(app.env.iter().cloned());
     (command, env.map(|(key, value)| (key.to_owned(), value)).collect())
 }
 

@@ -9,6 +9,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{getgid, getuid};
 
 use super::{Doing, Done, cgroup};
@@ -17,13 +18,17 @@ use super::{Doing, Done, cgroup};
 pub const STORY: &str = "story";
 /// The same and the host name: what a host has for itself.
 pub const HOST: &str = "host";
+/// A host after a reboot: its uptime begins anew, and it has another boot id.
+pub const REBOOTED: &str = "rebooted";
+/// `CLONE_NEWTIME`, clocks of their own for the processes that are started.
+const NEW_TIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
 
 /// Unshares what `role` has for itself, starts this program with `arguments` as process 1, prints its number as the
 /// parent sees it, waits.
 pub fn enter(role: &str, arguments: &[String]) -> Done<ExitCode> {
     die_with_parent()?;
     let mut flags = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
-    if role == HOST {
+    if role != STORY {
         flags |= CloneFlags::CLONE_NEWUTS;
     }
     let (uid, gid) = (getuid(), getgid());
@@ -34,9 +39,15 @@ pub fn enter(role: &str, arguments: &[String]) -> Done<ExitCode> {
         std::fs::write("/proc/self/gid_map", format!("0 {gid} 1")).doing("/proc/self/gid_map")?;
     }
     unshare(flags).doing("unshare namespaces")?;
+    if role == REBOOTED {
+        unshare(NEW_TIME).doing("unshare the time namespace")?;
+        let up_s = clock_gettime(ClockId::CLOCK_BOOTTIME).doing("uptime")?.tv_sec();
+        let offsets = format!("boottime -{up_s} 0\nmonotonic -{up_s} 0\n");
+        std::fs::write("/proc/self/timens_offsets", offsets).doing("/proc/self/timens_offsets")?;
+    }
     let own = std::env::current_exe().doing("own path")?;
     let mut child = Command::new(own).args(arguments).spawn().doing("start process 1")?;
-    if role == HOST {
+    if role != STORY {
         println!("{}", child.id());
         std::io::stdout().flush().doing("standard output")?;
     }
@@ -59,8 +70,11 @@ pub fn settle() -> Done {
 }
 
 /// What process 1 of a host does first: the same, and it is in the groups whose folders are given, with nothing above.
-pub fn settle_host(groups: &[String]) -> Done {
+pub fn settle_host(role: &str, groups: &[String]) -> Done {
     own_proc()?;
+    if role == REBOOTED {
+        other_boot_id()?;
+    }
     cgroup::enter(groups)?;
     unshare(CloneFlags::CLONE_NEWCGROUP).doing("unshare the cgroup namespace")?;
     let hierarchies = cgroup::mounted()?;
@@ -75,6 +89,13 @@ pub fn settle_host(groups: &[String]) -> Done {
         mount(kind, &one.at, kind, MsFlags::empty(), options).doing(&doing)?;
     }
     Ok(())
+}
+
+fn other_boot_id() -> Done {
+    let id = std::fs::read("/proc/sys/kernel/random/uuid").doing("a boot id")?;
+    let file = tempfile::NamedTempFile::new().doing("a boot id")?;
+    std::fs::write(file.path(), id).doing("a boot id")?;
+    mount(Some(file.path()), "/proc/sys/kernel/random/boot_id", NONE, MsFlags::MS_BIND, NONE).doing("bind the boot id")
 }
 
 fn own_proc() -> Done {
@@ -103,7 +124,7 @@ pub fn internal(arguments: &[String]) -> Option<Done<ExitCode>> {
     match &text[..] {
         ["--enter", role, ..] => Some(enter(role, &arguments[2..])),
         ["--probe"] => Some(settle().map(|()| ExitCode::SUCCESS)),
-        ["--init", name, ..] => Some(super::init::serve(name, &arguments[2..])),
+        ["--init", role, name, ..] => Some(super::init::serve(role, name, &arguments[3..])),
         _ => None,
     }
 }

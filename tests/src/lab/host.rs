@@ -7,7 +7,6 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 
 use super::cgroup::{Groups, Limits};
-use super::enter::HOST;
 use super::{Doing, Done};
 
 /// A host that runs.
@@ -40,8 +39,14 @@ pub const MANAGEMENT: Network = Network { bridge: "br1", prefix: "10.60.0", inte
 
 /// Runs `ip` in the story's own namespace.
 pub fn ip(arguments: &str) -> Done {
-    let out = Command::new("ip").args(arguments.split(' ')).output().doing("ip")?;
-    if out.status.success() { Ok(()) } else { Err(format!("ip {arguments}: {}", String::from_utf8_lossy(&out.stderr))) }
+    run(&format!("ip {arguments}"))
+}
+
+/// Runs a command in the story's own namespaces; words are parted by blanks.
+pub fn run(command: &str) -> Done {
+    let words: Vec<&str> = command.split(' ').collect();
+    let out = Command::new(words[0]).args(&words[1..]).output().doing(words[0])?;
+    if out.status.success() { Ok(()) } else { Err(format!("{command}: {}", String::from_utf8_lossy(&out.stderr))) }
 }
 
 impl Network {
@@ -57,12 +62,20 @@ impl Network {
 }
 
 impl Host {
-    /// Makes a host with one interface on each network, in a control group of its own where there are any.
-    pub fn boot(name: &str, number: u8, dir: &Path, networks: &[&Network], groups: Option<&Groups>) -> Done<Self> {
+    /// Makes a host with one interface on each network, in a control group of its own where there are any. `role` is `HOST` or
+    /// `REBOOTED`.
+    pub fn boot(
+        name: &str,
+        number: u8,
+        dir: &Path,
+        networks: &[&Network],
+        groups: Option<&Groups>,
+        role: &str,
+    ) -> Done<Self> {
         std::fs::create_dir_all(dir).doing("host folder")?;
         let own = std::env::current_exe().doing("own path")?;
         let mut enter = Command::new(own)
-            .args(["--enter", HOST, "--init", name])
+            .args(["--enter", role, "--init", role, name])
             .args(groups.map(|groups| groups.host(name)).transpose()?.unwrap_or_default())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

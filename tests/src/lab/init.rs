@@ -47,9 +47,9 @@ struct Init {
     state: Arc<(Mutex<State>, Condvar)>,
 }
 
-/// Serves until the input ends. `groups` are the folders of the host's control group, if there are any.
-pub fn serve(name: &str, groups: &[String]) -> Done<ExitCode> {
-    super::enter::settle_host(groups)?;
+/// Serves until the input ends. `role` is the host's; `groups` are the folders of the host's control group, if there are any.
+pub fn serve(role: &str, name: &str, groups: &[String]) -> Done<ExitCode> {
+    super::enter::settle_host(role, groups)?;
     nix::unistd::sethostname(name).doing("sethostname")?;
     let init = Init::default();
     let reaper = init.clone();

@@ -5,6 +5,12 @@ use super::client::Traffic;
 
 /// The gateway's number on the network.
 pub const GATEWAY: u8 = 10;
+/// The number of the gateway between it and the applications.
+pub const INNER: u8 = 11;
+/// The gateway's host.
+pub const GATEWAY_HOST: &str = "lb-1";
+/// The host of the gateway between.
+pub const INNER_HOST: &str = "mid-1";
 /// The port that every application serves on.
 pub const PORT: u16 = 3000;
 
@@ -93,7 +99,18 @@ pub struct Gateway {
     pub tls: bool,
     /// Connections that nginx may have at once.
     pub connections: u32,
+    /// Its members are the addresses of one name, looked up as requests come (nginx, Caddy).
+    pub by_name: bool,
+    /// Whom nginx' workers run as.
+    pub user: &'static str,
+    /// The variable of nginx whose request id is logged and handed on. Empty: none.
+    pub request_id: &'static str,
 }
+
+/// The name of the members that are found by name.
+pub const NAME: &str = "shop.internal";
+/// Where a gateway's host has a unix socket of its application.
+pub const SOCKET: &str = "/srv/shop.sock";
 
 impl Default for Gateway {
     fn default() -> Self {
@@ -109,6 +126,9 @@ impl Default for Gateway {
             check: None,
             tls: false,
             connections: 1024,
+            by_name: false,
+            user: "root",
+            request_id: "",
         }
     }
 }
@@ -162,6 +182,10 @@ pub struct App {
     pub starts: bool,
     /// The certificate that it speaks TLS with (Node.js only), one of `CERTIFICATES`. Empty: plain.
     pub certificate: &'static str,
+    /// It listens on `SOCKET` instead of a port (Node.js only); its host must be the gateway's.
+    pub socket: bool,
+    /// Its health answer tells whether it leads, and its agent is told so.
+    pub tells_role: bool,
     /// The release that runs (Node.js only): a copy of the script under its name. Empty: the script itself.
     pub release: &'static str,
 }
@@ -182,6 +206,8 @@ impl App {
             has_agent: true,
             starts: true,
             certificate: "",
+            socket: false,
+            tells_role: false,
             release: "",
         }
     }
@@ -204,6 +230,9 @@ impl App {
 
     /// Where the gateway reaches it.
     pub fn address(&self) -> String {
+        if self.socket {
+            return format!("unix:{SOCKET}");
+        }
         format!("{}.{}:{PORT}", super::host::SERVICE.prefix, self.number)
     }
 }
@@ -222,13 +251,15 @@ pub struct Plan {
     pub traffic: Traffic,
     /// Agents report over a network of their own.
     pub management: bool,
+    /// Another nginx, on a host of its own, stands between the gateway and the applications.
+    pub inner: bool,
 }
 
 impl Default for Plan {
     /// Two Node.js applications behind nginx.
     fn default() -> Self {
         let apps = vec![App::node("app-1", 21), App::node("app-2", 22)];
-        Self { gateway: Gateway::default(), apps, traffic: Traffic::default(), management: false }
+        Self { gateway: Gateway::default(), apps, traffic: Traffic::default(), management: false, inner: false }
     }
 }
 

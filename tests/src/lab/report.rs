@@ -13,6 +13,7 @@ const MISSES_PERCENT: usize = 3;
 /// One run of a story.
 pub struct Row {
     name: String,
+    round: usize,
     gateway: &'static str,
     expected: String,
     /// What its process told.
@@ -25,13 +26,13 @@ pub struct Row {
 
 impl Row {
     /// Of a story that is yet to be played.
-    pub fn of(story: &Story) -> Self {
+    pub fn of(story: &Story, round: usize) -> Self {
         let expected = match &story.expects[..] {
             [] => "nothing".to_owned(),
             expects => expects.iter().map(|expect| expect.cause).collect::<Vec<_>>().join(" + "),
         };
         let (name, gateway) = (story.name.clone(), story.plan.gateway.kind.id());
-        Self { name, gateway, expected, result: Value::Null, skipped: None, output: String::new() }
+        Self { name, round, gateway, expected, result: Value::Null, skipped: None, output: String::new() }
     }
 
     fn failed(&self) -> bool {
@@ -75,6 +76,7 @@ pub fn tell(rows: &[Row], stopped: bool) -> ExitCode {
         println!("\n==== {}\n{}", row.name, row.output);
     }
     matrix(&played);
+    rounds(&played);
     let misses = failed.iter().filter(|row| row.missed()).count();
     let within = misses * 100 <= played.len() * MISSES_PERCENT;
     let counts_as = |row: &Row| if row.missed() && within { "MISSED " } else { "FAILED " };
@@ -149,6 +151,33 @@ fn matrix(played: &[&Row]) {
         .collect();
     println!("wrong verdicts with a confidence over 0.8 that lasted 3 s: {}", wrong.len());
     wrong.iter().for_each(|what| println!("  {what}"));
+}
+
+/// How each round went, where there were several, and which stories were not right in all of them: the target is to be met
+/// by each round.
+fn rounds(played: &[&Row]) {
+    let count = played.iter().map(|row| row.round + 1).max().unwrap_or(0);
+    if count < 2 {
+        return;
+    }
+    for round in 0..count {
+        let of_it: Vec<&&Row> = played.iter().filter(|row| row.round == round).collect();
+        let short = of_it.iter().filter(|row| row.missed()).count();
+        let failed = of_it.iter().filter(|row| row.failed()).count() - short;
+        let sure = of_it.iter().filter(|row| row.result["confident_wrong"].is_string()).count();
+        let within = failed == 0 && sure == 0 && short * 100 <= of_it.len() * MISSES_PERCENT;
+        let verdict = if within { "within the target" } else { "not within the target" };
+        let number = round + 1;
+        println!(
+            "round {number}: of {} stories {short} fell short, {failed} failed, {sure} surely wrong: {verdict}",
+            of_it.len()
+        );
+    }
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in played.iter().filter(|row| row.failed()) {
+        *times.entry(&row.name).or_default() += 1;
+    }
+    times.iter().for_each(|(name, times)| println!("not right in {times} of {count} rounds: {name}"));
 }
 
 fn median(times: &[f64]) -> Option<f64> {

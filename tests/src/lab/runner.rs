@@ -132,7 +132,7 @@ fn on_path(program: &str) -> bool {
 /// Runs one story in a process of its own.
 fn one(story: &Story, round: usize, lab: &Lab, busy: Slot) -> Row {
     let dir = lab.dir.join(format!("{}-{round}", story.name));
-    let mut row = Row::of(story);
+    let mut row = Row::of(story, round);
     row.skipped = lacks(story, lab.groups);
     if row.skipped.is_none() {
         row.result = match process(story, &dir, lab, busy) {

@@ -37,6 +37,12 @@ impl Expect {
         Self { cause, upstream, host, cites: Vec::new(), advises: Vec::new(), settings: Vec::new(), misses: Vec::new() }
     }
 
+    /// The same at another address. Empty: no record tells the upstream.
+    pub fn at(mut self, upstream: &str) -> Self {
+        self.upstream = upstream.to_owned();
+        self
+    }
+
     /// Evidence that must be cited.
     pub fn cites(mut self, cites: &[&'static str]) -> Self {
         self.cites = cites.to_vec();
@@ -119,7 +125,7 @@ impl Story {
             let settings = expect.settings.iter().filter(|(of, _)| *of == kind).map(|(_, setting)| *setting);
             let advice: Vec<&str> = expect.advises.iter().copied().chain(settings).collect();
             json!({
-                "upstream": expect.upstream, "cause": expect.cause, "host": expect.host,
+                "upstream": (!expect.upstream.is_empty()).then_some(&expect.upstream), "cause": expect.cause, "host": expect.host,
                 "evidence": expect.cites, "advice": advice, "missing": expect.misses,
             })
         };
@@ -179,6 +185,12 @@ impl Story {
     /// What mends.
     pub fn heal(mut self, heal: Act) -> Self {
         self.heal = heal;
+        self
+    }
+
+    /// Time for the right cause.
+    pub fn within(mut self, seconds: u64) -> Self {
+        self.limit = Duration::from_secs(seconds);
         self
     }
 

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 
 use super::cgroup::{Groups, Limits};
 use super::client::Client;
+use super::enter::HOST;
 use super::gateway::{self, Reload, SetUp};
-use super::host::{Host, MANAGEMENT, Network, SERVICE, ip, tail};
-use super::plan::{App, CERTIFICATES, GATEWAY, Gateway, PORT, Plan};
+use super::host::{Host, MANAGEMENT, Network, SERVICE, ip, run, tail};
+use super::plan::{App, CERTIFICATES, GATEWAY, GATEWAY_HOST, Gateway, INNER, INNER_HOST, NAME, PORT, Plan, SOCKET};
 use super::{Doing, Done, ask, conf, wait_for};
 use crate::programs;
 
@@ -75,22 +76,33 @@ impl World {
             world.make_certificates()?;
         }
         world.start_collector()?;
+        if world.plan.apps.iter().any(|app| app.socket) {
+            // Hosts begin with the mounts that the story has, so this is a folder of all of them.
+            run("mount -t tmpfs shop-sockets /srv")?;
+        }
         for app in world.plan.apps.clone() {
             world.boot(app.host, app.number)?;
             if app.starts {
                 world.start_app(app.host)?;
             }
-            if app.has_agent {
+            if app.has_agent && app.host != GATEWAY_HOST {
                 world.start_agent(app.host, &conf::app_agent(&app, &world.plan, &world.dir_of(app.host)))?;
             }
         }
         for app in world.plan.apps.iter().filter(|app| app.starts) {
             world.wait_served(app.host)?;
         }
-        world.boot("lb-1", GATEWAY)?;
-        world.start_gateway()?;
-        let text = conf::gateway_agent(&world.plan, &world.set_up(), &world.dir_of("lb-1"));
-        world.start_agent("lb-1", &text)?;
+        if world.host(GATEWAY_HOST).is_err() {
+            world.boot(GATEWAY_HOST, GATEWAY)?;
+        }
+        if world.plan.inner {
+            world.boot(INNER_HOST, INNER)?;
+            world.start_gateway(INNER_HOST)?;
+        }
+        if world.plan.gateway.by_name {
+            world.start_names()?;
+        }
+        world.start_gateway(GATEWAY_HOST)?;
         world.wait_for_agents()?;
         world.start_client()?;
         Ok(world)
@@ -99,7 +111,7 @@ impl World {
     /// Applications run from the world's own folder, so that recorded journals name no other place of the machine.
     fn copy_apps(&mut self) -> Done {
         let copy = self.dir.join("apps");
-        for file in ["node/server.js", "python/app.py", "python/asgi.py"] {
+        for file in ["node/server.js", "python/app.py", "python/asgi.py", "python/names.py"] {
             let to = copy.join(file);
             fs::create_dir_all(to.parent().unwrap_or(&copy)).doing("application folder")?;
             fs::copy(self.programs.apps.join(file), to).doing("application")?;
@@ -132,8 +144,12 @@ impl World {
     }
 
     fn boot(&mut self, name: &str, number: u8) -> Done {
+        self.boot_as(HOST, name, number)
+    }
+
+    fn boot_as(&mut self, role: &str, name: &str, number: u8) -> Done {
         let networks: &[&Network] = if self.plan.management { &[&SERVICE, &MANAGEMENT] } else { &[&SERVICE] };
-        let mut host = Host::boot(name, number, &self.dir_of(name), networks, self.groups.as_ref())?;
+        let mut host = Host::boot(name, number, &self.dir_of(name), networks, self.groups.as_ref(), role)?;
         if let Some(kib) = self.app(name).ok().and_then(|app| app.disk_kib) {
             let disk = self.dir_of(name).join("disk");
             fs::create_dir_all(&disk).doing("disk")?;
@@ -201,7 +217,8 @@ impl World {
     }
 
     fn wait_for_agents(&self) -> Done {
-        let wanted = 1 + self.plan.apps.iter().filter(|app| app.has_agent).count();
+        let apps = self.plan.apps.iter().filter(|app| app.has_agent && app.host != GATEWAY_HOST).count();
+        let wanted = 1 + usize::from(self.plan.inner) + apps;
         wait_for("every agent reports", UP_LIMIT, || {
             let hosts = ask::get("/v1/hosts").ok()?;
             (hosts["hosts"].as_array()?.len() >= wanted).then_some(())
@@ -210,23 +227,43 @@ impl World {
 
     /// Members of the gateway's pool.
     pub fn members(&self) -> Vec<String> {
+        if self.plan.gateway.by_name {
+            return vec![format!("{NAME}:{PORT}")];
+        }
         let given = self.plan.gateway.members.clone();
         if given.is_empty() { self.plan.apps.iter().map(App::address).collect() } else { given }
     }
 
-    fn set_up(&self) -> SetUp {
-        gateway::set_up(&self.plan.gateway, &self.members(), &self.dir_of("lb-1"))
+    /// The set-up of a host's gateway. Where there is one between, the outer one has it for its only member.
+    fn set_up(&self, host: &str) -> SetUp {
+        let (mut gateway, mut members) = (self.plan.gateway.clone(), self.members());
+        match (self.plan.inner, host) {
+            (true, INNER_HOST) => gateway.request_id = "$http_x_request_id",
+            (true, _) => {
+                gateway.request_id = "$request_id";
+                members = vec![inner_address()];
+            }
+            (false, _) => {}
+        }
+        gateway::set_up(&gateway, &members, &self.dir_of(host))
     }
 
-    fn start_gateway(&mut self) -> Done {
-        let (dir, set_up) = (self.dir_of("lb-1"), self.set_up());
+    /// Starts a host's gateway and its agent.
+    fn start_gateway(&mut self, host: &str) -> Done {
+        self.run_gateway(host)?;
+        let text = conf::gateway_agent(host, &self.plan, &self.set_up(host), &self.dir_of(host));
+        self.start_agent(host, &text)
+    }
+
+    fn run_gateway(&mut self, host: &str) -> Done {
+        let (dir, set_up) = (self.dir_of(host), self.set_up(host));
         fs::write(dir.join(set_up.file), set_up.text).doing("gateway configuration")?;
         let request = json!({
             "op": "start", "name": "gateway", "argv": set_up.argv, "out": dir.join(set_up.out),
             "err": dir.join("gateway.err"), "env": { "XDG_DATA_HOME": dir, "XDG_CONFIG_HOME": dir },
         });
-        self.host("lb-1")?.ask(&request)?;
-        let address = gateway_address();
+        self.host(host)?.ask(&request)?;
+        let address = std::net::SocketAddr::new(self.host(host)?.ip.parse().doing("address")?, gateway::PORT);
         wait_for("the gateway listens", UP_LIMIT, || std::net::TcpStream::connect(address).ok()).map(drop)
     }
 
@@ -238,7 +275,7 @@ impl World {
     /// Writes the gateway's configuration anew, and has it read.
     pub fn change_gateway(&mut self, change: impl FnOnce(&mut Gateway)) -> Done {
         change(&mut self.plan.gateway);
-        let set_up = self.set_up();
+        let set_up = self.set_up(GATEWAY_HOST);
         fs::write(self.dir_of("lb-1").join(set_up.file), set_up.text).doing("gateway configuration")?;
         match set_up.reload {
             Reload::Signal(signal) => {
@@ -248,7 +285,7 @@ impl World {
             Reload::Restart => {
                 let before = self.client()?.pause();
                 self.host("lb-1")?.ask(&json!({ "op": "stop", "name": "gateway" }))?;
-                self.start_gateway()?;
+                self.run_gateway(GATEWAY_HOST)?;
                 self.client()?.change(|traffic| *traffic = before);
                 Ok(())
             }
@@ -301,7 +338,12 @@ impl World {
 
     /// Waits until a host's application accepts connections.
     pub fn wait_served(&self, host: &str) -> Done {
-        let address = self.app(host)?.address().parse().doing("address")?;
+        let app = self.app(host)?;
+        if app.socket {
+            let connects = || std::os::unix::net::UnixStream::connect(SOCKET).ok();
+            return wait_for("the application accepts", UP_LIMIT, connects).map(drop);
+        }
+        let address = app.address().parse().doing("address")?;
         wait_for("the application accepts", UP_LIMIT, || {
             std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()
         })
@@ -343,6 +385,11 @@ pub fn tails(world: &Path) -> String {
 /// Where clients reach the gateway.
 fn gateway_address() -> std::net::SocketAddr {
     std::net::SocketAddr::from(([10, 50, 0, GATEWAY], gateway::PORT))
+}
+
+/// Where the outer gateway reaches the one between.
+pub fn inner_address() -> String {
+    format!("{}.{INNER}:{}", SERVICE.prefix, gateway::PORT)
 }
 
 /// The address of an application by its host's number.

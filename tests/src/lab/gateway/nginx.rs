@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::{PORT, Reload, SetUp, trusted, words};
-use crate::lab::plan::Gateway;
+use crate::lab::plan::{self, Gateway};
 
 pub(super) fn set_up(gateway: &Gateway, members: &[String], dir: &Path) -> SetUp {
     let at = dir.display();
@@ -19,12 +19,13 @@ pub(super) fn set_up(gateway: &Gateway, members: &[String], dir: &Path) -> SetUp
 }
 
 fn configuration(gateway: &Gateway, members: &[String], dir: &Path) -> String {
-    let (at, connections) = (dir.display(), gateway.connections);
+    let (at, connections, user) = (dir.display(), gateway.connections, gateway.user);
+    let id = if gateway.request_id.is_empty() { String::new() } else { format!(" \"{}\"", gateway.request_id) };
     let format = if gateway.plain_log { "combined" } else { "upstreams" };
     let (upstream, location) = (upstream(gateway, members), location(gateway, dir));
     format!(
         r#"daemon off;
-user root;
+user {user};
 worker_processes 1;
 pid {at}/nginx.pid;
 error_log {at}/error.log;
@@ -33,16 +34,14 @@ http {{
     log_format upstreams '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
                          '"$http_referer" "$http_user_agent" $request_time '
                          '"$upstream_addr" "$upstream_status" "$upstream_connect_time" '
-                         '"$upstream_header_time" "$upstream_response_time" $connection';
+                         '"$upstream_header_time" "$upstream_response_time" $connection{id}';
     access_log {at}/access.log {format};
     client_body_temp_path {at}/tmp-body;
     proxy_temp_path {at}/tmp-proxy;
     fastcgi_temp_path {at}/tmp-fastcgi;
     uwsgi_temp_path {at}/tmp-uwsgi;
     scgi_temp_path {at}/tmp-scgi;
-    upstream shop {{
-{upstream}    }}
-    server {{
+{upstream}    server {{
         listen {PORT};
         location / {{
 {location}        }}
@@ -53,22 +52,27 @@ http {{
 }
 
 fn upstream(gateway: &Gateway, members: &[String]) -> String {
+    if gateway.by_name {
+        return String::new();
+    }
     let limits = if gateway.retries { "max_fails=1 fail_timeout=2s" } else { "max_fails=0" };
-    let mut text = String::new();
+    let mut text = "    upstream shop {\n".to_owned();
     for member in members {
         let _ = writeln!(text, "        server {member} {limits};");
     }
     if gateway.keepalive > 0 {
         let _ = writeln!(text, "        keepalive {};", gateway.keepalive);
     }
+    text.push_str("    }\n");
     text
 }
 
 fn location(gateway: &Gateway, dir: &Path) -> String {
     let next = if gateway.retries { "error timeout" } else { "off" };
     let scheme = if gateway.tls { "https" } else { "http" };
+    let pass = if gateway.by_name { format!("$shop:{}", plan::PORT) } else { "shop".to_owned() };
     let mut settings = vec![
-        format!("proxy_pass {scheme}://shop"),
+        format!("proxy_pass {scheme}://{pass}"),
         "proxy_http_version 1.1".to_owned(),
         "proxy_set_header Connection \"\"".to_owned(),
         format!("proxy_connect_timeout {}s", gateway.connect_s),
@@ -76,6 +80,12 @@ fn location(gateway: &Gateway, dir: &Path) -> String {
         format!("proxy_next_upstream {next}"),
         format!("proxy_buffer_size {}k", gateway.header_kib),
     ];
+    if gateway.by_name {
+        settings.extend(["resolver 127.0.0.1 valid=1s ipv6=off".to_owned(), format!("set $shop {}", plan::NAME)]);
+    }
+    if !gateway.request_id.is_empty() {
+        settings.push(format!("proxy_set_header X-Request-ID {}", gateway.request_id));
+    }
     if gateway.tls {
         let trusted = format!("proxy_ssl_trusted_certificate {}", trusted(dir));
         settings.extend(["proxy_ssl_verify on".to_owned(), "proxy_ssl_name shop.example".to_owned(), trusted]);

@@ -1,13 +1,16 @@
 //! What a story may do to a world.
 
 use std::fs;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::World;
 use crate::lab::cgroup::Limits;
+use crate::lab::enter::REBOOTED;
 use crate::lab::host::{MANAGEMENT, Network, SERVICE, ip};
-use crate::lab::{Doing, Done};
+use crate::lab::plan::{GATEWAY_HOST, NAME};
+use crate::lab::{Doing, Done, ask, wait_for};
 
 impl World {
     /// Sends a signal to an application's leader.
@@ -43,6 +46,15 @@ impl World {
         groups.limit(host, "shop", limits)
     }
 
+    /// Waits until the collector knows whether a host's instance leads.
+    pub fn wait_role(&self, host: &str, leads: bool) -> Done {
+        wait_for("an instance's role", Duration::from_secs(20), || {
+            let all = ask::get("/v1/instances").ok()?;
+            let found = all["instances"].as_array()?.iter().find(|one| one["host"] == host)?;
+            (found["role"]["leader"] == leads).then_some(())
+        })
+    }
+
     /// Runs a shell's command on a host.
     pub fn shell(&mut self, host: &str, command: &str) -> Done {
         self.host(host)?.run_words(&["sh", "-c", command])
@@ -64,6 +76,33 @@ impl World {
         self.boot(host, app.number)?;
         self.start_app(host)?;
         self.agent(host, true)
+    }
+
+    /// A reboot's second half: another boot id, an uptime that begins anew, application and agent.
+    pub fn boot_again(&mut self, host: &str) -> Done {
+        let app = self.app(host)?;
+        self.boot_as(REBOOTED, host, app.number)?;
+        self.start_app(host)?;
+        self.agent(host, true)
+    }
+
+    /// Gives the gateway's host a name server of its own, which knows the applications by `NAME`.
+    pub(super) fn start_names(&mut self) -> Done {
+        let dir = self.dir_of(GATEWAY_HOST);
+        let addresses = self.plan.apps.iter().map(|app| format!("{}.{}", SERVICE.prefix, app.number)).collect();
+        self.name(addresses)?;
+        fs::write(dir.join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+            .doing("resolv.conf")?;
+        self.run(GATEWAY_HOST, &format!("mount --bind {}/resolv.conf /etc/resolv.conf", dir.display()))?;
+        let script = self.programs.apps.join("python/names.py");
+        let command = format!("exec python3 {} {}/names.json", script.display(), dir.display());
+        self.start_other(GATEWAY_HOST, "names", &command, Limits::default())
+    }
+
+    /// What that name server answers from now on. None: there is no such name.
+    pub fn name(&self, addresses: Vec<String>) -> Done {
+        let names = if addresses.is_empty() { json!({}) } else { json!({ NAME: addresses }) };
+        fs::write(self.dir_of(GATEWAY_HOST).join("names.json"), names.to_string()).doing("names.json")
     }
 
     /// Cuts a host's cable on the service network, or mends it.
