@@ -105,6 +105,8 @@ pub struct Check {
 pub struct Tls {
     /// Whether the certificate is verified.
     pub verify: bool,
+    /// A trusted certificate will do whatever name it bears.
+    pub any_name: bool,
     /// The CA file.
     pub ca_file: Option<PathBuf>,
     /// The name sent and verified.

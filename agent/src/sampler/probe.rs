@@ -68,12 +68,15 @@ impl ProbeRequest {
         )
     }
 
-    /// The path that is asked for. A slow request is not repeated where the health check's path will do.
+    /// The path that is asked for. A slow request is not repeated where the health check's path will do, and what the check
+    /// took out is asked what the check asked.
     fn path(&self) -> Option<&str> {
         let (health, get) = (self.health_path.as_deref(), self.get_path.as_deref());
         let served = self.served_path.as_deref();
         match self.signal {
-            Signal::ReadTimeout | Signal::BodyTimeout | Signal::SendTimeout => health.or(served).or(get),
+            Signal::ReadTimeout | Signal::BodyTimeout | Signal::SendTimeout | Signal::NoLiveUpstream => {
+                health.or(served).or(get)
+            }
             _ => get.or(health).or(served),
         }
         .filter(|path| path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()))

@@ -72,6 +72,27 @@ async fn a_refused_certificate_is_read_all_the_same() {
     assert_eq!(shake("server.pem", &untrusted).await.err().unwrap().signal, Signal::TlsVerify);
 }
 
+/// As OpenSSL and Go judge it: nginx, HAProxy and Envoy take such a certificate where it stands in their CA file.
+#[tokio::test]
+async fn a_certificate_that_signed_itself_holds_where_it_is_trusted() {
+    let trusted = |name| TlsAsk { ca_file: Some(fixture("self.pem")), ..verified(name) };
+    assert!(shake("self.pem", &trusted("api.internal")).await.is_ok());
+    let other = shake("self.pem", &trusted("web.internal")).await.err().unwrap();
+    assert_eq!(other.signal, Signal::TlsVerify);
+    assert!(shake("self.pem", &TlsAsk { any_name: true, ..trusted("web.internal") }).await.is_ok());
+    let untrusted = shake("self.pem", &verified("api.internal")).await.err().unwrap();
+    assert_eq!(untrusted.signal, Signal::TlsVerify);
+}
+
+#[tokio::test]
+async fn a_gateway_that_asks_for_no_name_takes_any_but_no_stranger() {
+    let any = TlsAsk { any_name: true, ..verified("web.internal") };
+    assert!(shake("server.pem", &any).await.is_ok());
+    assert_eq!(shake("expired.pem", &any).await.err().unwrap().signal, Signal::TlsVerify);
+    let strange = TlsAsk { ca_file: Some(fixture("self.pem")), ..any };
+    assert_eq!(shake("server.pem", &strange).await.err().unwrap().signal, Signal::TlsVerify);
+}
+
 #[tokio::test]
 async fn without_verification_anything_holds() {
     let ask = TlsAsk {

@@ -203,6 +203,7 @@ fn settle(pool: &mut Pool, scope: &Scope<'_>, target: &Target) {
         let host = target.host.clone();
         pool.tls = Some(Tls {
             verify: scope.value("sslproxyverify").is_some_and(|how| how.eq_ignore_ascii_case("require")),
+            any_name: scope.value("sslproxycheckpeername").is_some_and(|how| how.eq_ignore_ascii_case("off")),
             ca_file: scope.value("sslproxycacertificatefile").map(Into::into),
             server_name: (!keeps_host).then_some(host),
             protocols: protocols(scope),

@@ -311,6 +311,7 @@ impl Proxy {
         let first = self.servers.first().map(|(_, _, options)| options);
         let tls = first.filter(|options| options.tls).map(|options| Tls {
             verify: options.verify.unwrap_or(!verify_none),
+            any_name: options.server_name.is_none(),
             ca_file: options.ca_file.clone(),
             server_name: options.server_name.clone(),
             protocols: options.protocols.clone(),

@@ -142,6 +142,7 @@ fn http(balancer: &Node, transport: &Node) -> Pool {
         let authorities = transport.get("rootCAs");
         pool.tls = Some(Tls {
             verify: !transport.get("insecureSkipVerify").is_true(),
+            any_name: false,
             ca_file: authorities.items().first().unwrap_or(authorities).text().map(PathBuf::from),
             server_name: transport.get("serverName").text().map(str::to_owned),
             protocols: String::new(),

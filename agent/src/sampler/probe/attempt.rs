@@ -216,6 +216,7 @@ fn tls_ask(request: &ProbeRequest) -> TlsAsk {
     let own_name = if host == "unix" || request.address.starts_with("unix:") { "localhost" } else { host };
     TlsAsk {
         verify: settings.verify,
+        any_name: settings.any_name,
         ca_file: settings.ca_file,
         send_name: settings.server_name.is_some(),
         name: settings.server_name.or(request.name.clone()).unwrap_or_else(|| own_name.to_owned()),

@@ -162,5 +162,6 @@ fn a_slow_request_is_not_repeated_where_the_health_path_will_do() {
     let request = ProbeRequest { health_path: Some("/health".to_owned()), ..request("10.0.0.2:3000") };
     assert_eq!(request.path(), Some("/orders"));
     assert_eq!(ProbeRequest { signal: Signal::ReadTimeout, ..request.clone() }.path(), Some("/health"));
+    assert_eq!(ProbeRequest { signal: Signal::NoLiveUpstream, ..request.clone() }.path(), Some("/health"));
     assert_eq!(ProbeRequest { get_path: Some("/a b".to_owned()), ..request }.path(), None);
 }

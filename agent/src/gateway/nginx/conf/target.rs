@@ -115,6 +115,7 @@ fn tls(scope: &Scope<'_>, target: &Target, module: &str) -> Tls {
     let protocols = scope.all(&name("protocols")).last().map(|directive| directive.args.join(" "));
     Tls {
         verify,
+        any_name: false,
         ca_file: scope.value(&name("trusted_certificate")).map(PathBuf::from),
         server_name: told.then(|| written.unwrap_or(host).to_owned()),
         protocols: protocols.unwrap_or_default(),
