@@ -16,15 +16,18 @@ fn health_check(object: &Object) -> Option<Notice> {
     object.get("health_checker_type")?;
     let event = |name: &str| {
         object.get(name).map(|event| {
-            (name.to_owned(), event.object().and_then(|event| event.text("failure_type")).unwrap_or("").to_owned())
+            let told = |key: &str| event.object().and_then(|event| event.text(key)).unwrap_or("");
+            // Only newer versions tell the status, and 0 where there was none.
+            let status = told("http_status_code").parse().ok().filter(|status| *status > 0);
+            (name.to_owned(), told("failure_type").to_owned(), status)
         })
     };
     let down = event("eject_unhealthy_event").or_else(|| event("health_check_failure_event"));
     let up = event("add_healthy_event").or_else(|| event("successful_health_check_event"));
-    let (signal, (name, failure)) = match (down, up) {
+    let (signal, (name, failure, check_status)) = match (down, up) {
         (Some(down), _) => (Signal::HealthCheckDown, down),
         (None, Some(up)) => (Signal::HealthCheckUp, up),
-        (None, None) => (Signal::Noise, (String::new(), String::new())),
+        (None, None) => (Signal::Noise, (String::new(), String::new(), None)),
     };
     let check_signal = match (signal, failure.as_str()) {
         (Signal::HealthCheckUp, _) => Some(Signal::Ok),
@@ -33,8 +36,9 @@ fn health_check(object: &Object) -> Option<Notice> {
         (_, "ACTIVE") => Some(Signal::AppStatus),
         _ => None,
     };
-    let says = format!("{name} {failure}").trim().to_owned();
-    Some(Notice { upstream: host(object), signal, check_signal, says, ..Notice::default() })
+    let status = check_status.map_or_else(String::new, |status: u16| format!(" {status}"));
+    let says = format!("{name} {failure}{status}").trim().to_owned();
+    Some(Notice { upstream: host(object), signal, check_signal, check_status, says, ..Notice::default() })
 }
 
 /// `host.socket_address` with address and port, or `host.pipe.path`.
@@ -104,4 +108,32 @@ fn own(at: Stamp, level: &str, said: &str) -> Notice {
         _ => Signal::Noise,
     };
     Notice { at: Some(at), signal, says: said.chars().take(512).collect(), ..Notice::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::json;
+    use super::*;
+
+    #[test]
+    fn a_failed_check_tells_its_status_where_there_was_one() {
+        let told = |event: &str| {
+            let line = format!(
+                r#"{{"health_checker_type":"HTTP","host":{{"socket_address":{{"address":"10.0.0.2","port_value":80}}}},
+                "cluster_name":"app","health_check_failure_event":{event}}}"#
+            );
+            let notice = of_object(&json::object(line.as_bytes()).unwrap(), &Zone::utc()).unwrap();
+            (notice.signal, notice.check_signal, notice.check_status)
+        };
+        let down = Signal::HealthCheckDown;
+        assert_eq!(
+            told(r#"{"failure_type":"ACTIVE","http_status_code":404}"#),
+            (down, Some(Signal::AppStatus), Some(404))
+        );
+        assert_eq!(told(r#"{"failure_type":"ACTIVE"}"#), (down, Some(Signal::AppStatus), None));
+        assert_eq!(
+            told(r#"{"failure_type":"NETWORK_TIMEOUT","http_status_code":0}"#),
+            (down, Some(Signal::ReadTimeout), None)
+        );
+    }
 }

@@ -33,6 +33,8 @@ pub(super) fn pool(node: &Node, path: &Path) -> Pool {
     let single = common.get("max_requests_per_connection").number() == Some(1)
         || node.get("max_requests_per_connection").number() == Some(1);
     let idle = duration(common.get("idle_timeout")).unwrap_or(IDLE_TIMEOUT);
+    let limit_kib = common.get("max_response_headers_kb").number::<u64>();
+    pool.header_limit_bytes = limit_kib.map_or(pool.header_limit_bytes, |kib| Some(kib.saturating_mul(1024)));
     pool.keepalive_idle = Some(if single { Duration::ZERO } else { idle });
     let mut members = endpoints(node.get("load_assignment"), path).members;
     members.extend(node.get("hosts").items().iter().filter_map(address).map(member));
@@ -161,7 +163,11 @@ fn tls(node: &Node) -> Option<Tls> {
     let versions = [("tls_minimum_protocol_version", "min"), ("tls_maximum_protocol_version", "max")];
     let versions =
         versions.iter().filter_map(|(key, word)| Some(format!("{word} {}", common.get("tls_params").get(key).text()?)));
+    let names = ["match_typed_subject_alt_names", "match_subject_alt_names", "verify_subject_alt_name"];
+    let named =
+        names.iter().any(|key| validation.get(key).exists()) || context.get("auto_sni_san_validation").is_true();
     Some(Tls {
+        any_name: !named,
         verify: trusted || by_secret || validation.get("system_root_certs").exists(),
         ca_file: ca.map(PathBuf::from),
         server_name: context.get("sni").text().map(str::to_owned),

@@ -113,3 +113,18 @@ fn a_dump_and_a_management_server() {
     let ads = read(&[("/a.yaml", "dynamic_resources: {ads_config: {api_type: GRPC}}\n")]);
     assert!(ads.pools.is_empty() && ads.faults[0].contains("/config_dump"));
 }
+
+#[test]
+fn the_limit_of_an_answers_header_is_the_configured_one() {
+    const CLUSTERS: &str = r#"{"static_resources":{"clusters":[
+        {"name":"a","load_assignment":{"endpoints":[{"lb_endpoints":[{"endpoint":{"address":{"socket_address":{
+            "address":"10.0.0.2","port_value":80}}}}]}]}},
+        {"name":"b","load_assignment":{"endpoints":[{"lb_endpoints":[{"endpoint":{"address":{"socket_address":{
+            "address":"10.0.0.3","port_value":80}}}}]}]},
+         "typed_extension_protocol_options":{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":{
+            "common_http_protocol_options":{"max_response_headers_kb":4},
+            "explicit_http_config":{"http_protocol_options":{}}}}}]}}"#;
+    let configuration = read(&[("/etc/envoy/envoy.json", CLUSTERS)]);
+    let limits: Vec<_> = configuration.pools.iter().map(|pool| pool.header_limit_bytes).collect();
+    assert_eq!(limits, [Some(60 * 1024), Some(4 * 1024)]);
+}
