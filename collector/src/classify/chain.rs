@@ -3,7 +3,7 @@
 
 use super::restarting::listened_after;
 use super::scene::{REACH_BACK_US, SAME_MOMENT_US, Scene};
-use crate::model::{EventKind, ExitSource, OomKill, ProcessExited, Signal};
+use crate::model::{Address, EventKind, ExitSource, OomKill, ProcessExited, Signal};
 
 /// A successor that lives shorter than this did not come up, microseconds.
 const SHORT_LIFE_US: i64 = 30_000_000;
@@ -104,7 +104,7 @@ pub fn explaining<'a>(scene: &Scene<'a>, service: &str) -> Vec<End<'a>> {
     let events = host.history.lives(scene.failures.began_us - 2 * REACH_BACK_US, last_us);
     let mut ends: Vec<End> = events
         .filter_map(|event| match &event.kind {
-            EventKind::ProcessExited(exit) if exit.service == service && exit.took_down() => {
+            EventKind::ProcessExited(exit) if exit.service == service && ended(scene, event.at_us, exit) => {
                 Some(End { at_us: event.at_us, exit, kind: kind_of(scene, event.at_us, exit) })
             }
             _ => None,
@@ -119,6 +119,23 @@ pub fn explaining<'a>(scene: &Scene<'a>, service: &str) -> Vec<End<'a>> {
     let begin = beginning(scene, &ends);
     ends.drain(..begin);
     ends
+}
+
+/// Whether an end left nothing that serves the upstream: nothing of the instance, or of several that the host runs the one
+/// that held the upstream's own listener.
+fn ended(scene: &Scene, at_us: i64, exit: &ProcessExited) -> bool {
+    exit.took_down() || (exit.served && exit.leader && lost_listener(scene, at_us, &exit.service))
+}
+
+/// Whether the upstream's listener went away at that moment.
+fn lost_listener(scene: &Scene, at_us: i64, service: &str) -> bool {
+    let Some(host) = scene.host else { return false };
+    host.history.lives(at_us - SAME_MOMENT_US, at_us + SAME_MOMENT_US).any(|event| match &event.kind {
+        EventKind::ListenChanged(change) if change.service == service && !change.listening => {
+            Address::parse(&change.address).covers(&scene.address)
+        }
+        _ => false,
+    })
 }
 
 /// The index of the end that began the present outage; the number of ends where none explains it.

@@ -87,6 +87,9 @@ fn told_listeners(host: &HostEntry) -> String {
 /// How much it says that a watched host has nothing at the address.
 fn weight_of_nothing(scene: &Scene, host: &HostEntry) -> f64 {
     let services = || host.state.services.values();
+    if dead_since_before(scene, host) {
+        return POSSIBLE * 1.5;
+    }
     // An agent that finds services by itself sees every listener; one that was told of some sees those.
     if services().all(|service| !service.declared) {
         return PROVEN;
@@ -100,6 +103,13 @@ fn weight_of_nothing(scene: &Scene, host: &HostEntry) -> f64 {
         return PROVEN;
     }
     if all_run { POSSIBLE * 1.5 } else { POSSIBLE }
+}
+
+/// Whether the failures began soon after the agent came, which was long after the boot: what was there may have ended before.
+fn dead_since_before(scene: &Scene, host: &HostEntry) -> bool {
+    const SOON_US: i64 = 60_000_000;
+    let since_us = host.history.agent_started_us();
+    scene.failures.first_us - since_us < SOON_US && !host.watched_from_boot()
 }
 
 /// Whether a service of the upstream's host stands in no pool of the gateway: then it is likely the one that was meant.

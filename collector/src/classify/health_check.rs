@@ -2,7 +2,7 @@
 
 use super::scene::Scene;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, hung, overload};
-use crate::model::{Cause, Evidence, GatewayNotice, HealthResult, Signal};
+use crate::model::{Cause, Evidence, GatewayNotice, HealthResult, HttpTry, Signal};
 
 pub(super) const RULES: &[Rule] =
     &[health_endpoint_failing, health_endpoint_slow, health_check_wrong_target, health_check_too_strict];
@@ -30,6 +30,35 @@ fn said(scene: &Scene, at_us: i64, notice: &GatewayNotice) -> Evidence {
     scene.from_gateway(at_us, "gateway_log", notice.says.clone())
 }
 
+/// The status that the check was answered with: by the gateway's word, else by what the same request was answered from its host.
+fn check_status(scene: &Scene, notice: &GatewayNotice) -> u32 {
+    if notice.check_status > 0 || notice.check_signal != "app_status" {
+        return notice.check_status;
+    }
+    let path = scene.pool.and_then(|pool| pool.check.as_ref()).map_or("", |check| check.path.as_str());
+    let asked = scene.probes.iter().rev().filter_map(|(_, probe)| probe.http.as_ref());
+    let same = |http: &&HttpTry| !path.is_empty() && http.request.strip_prefix("GET ") == Some(path);
+    asked.clone().find(same).map_or(0, |http| http.status)
+}
+
+/// Gateways write of a reload so long before its checks go by the new settings at the most, microseconds.
+const RELOADED_US: i64 = 60_000_000;
+
+/// Whether the check as it is configured now passed before it took the upstream out: the gateway said so, or it had the
+/// upstream serve for a while under these settings and was not told of others since.
+fn used_to_pass(scene: &Scene, down_us: i64) -> bool {
+    let Some(since_us) = scene.config.map(|config| config.at_us) else { return false };
+    let passed = |(at_us, notice): &(i64, &GatewayNotice)| {
+        notice.signal == Signal::HealthCheckUp && (since_us..down_us).contains(at_us)
+    };
+    let reloaded = scene.own_notices.iter().any(|(at_us, notice)| {
+        notice.signal == Signal::GatewayLifecycle && (down_us - RELOADED_US..=down_us).contains(at_us)
+    });
+    let settled_us = since_us + RELOADED_US;
+    let served = since_us > 0 && settled_us < down_us && scene.answered(settled_us, down_us) > 0;
+    scene.notices.iter().any(passed) || (served && !reloaded)
+}
+
 /// Health results of its own host before it was taken out.
 fn health_before<'a>(scene: &Scene<'a>, at_us: i64) -> Vec<&'a HealthResult> {
     let before =
@@ -51,13 +80,15 @@ fn took_us(health: &HealthResult) -> u64 {
 
 fn health_endpoint_failing(scene: &Scene) -> Option<Support> {
     let (at_us, notice) = taken_out(scene)?;
-    if notice.check_status < 400 && notice.check_signal != "app_status" {
+    let status = check_status(scene, notice);
+    if status < 400 && notice.check_signal != "app_status" {
         return None;
     }
     let health = health_while_out(scene, at_us).find(|(_, health)| health.status >= 400);
     let fails_locally = health.is_some();
     let worked = health_before(scene, at_us).iter().any(|health| (200..400).contains(&health.status));
-    let weight = match (notice.check_status, fails_locally, worked || scene.ever_answered()) {
+    let weight = match (status, fails_locally, worked || scene.ever_answered()) {
+        (404 | 405 | 301..=308, ..) if !worked && used_to_pass(scene, at_us) => LIKELY / 2.0,
         (404 | 405 | 301..=308, ..) if !worked => POSSIBLE / 2.0,
         (_, true, true) => PROVEN,
         (500.., false, _) | (_, true, false) => LIKELY,
@@ -66,8 +97,7 @@ fn health_endpoint_failing(scene: &Scene) -> Option<Support> {
     let asked =
         scene.pool.and_then(|pool| pool.check.as_ref()).map(|check| check.path.clone()).filter(|path| !path.is_empty());
     let asked = asked.map(|path| {
-        let answered =
-            if notice.check_status > 0 { format!(", answered with {}", notice.check_status) } else { String::new() };
+        let answered = if status > 0 { format!(", answered with {status}") } else { String::new() };
         scene.from_gateway(at_us, "gateway_config", format!("the check asks {}{path}{answered}", scene.upstream()))
     });
     let local = health.map(|(at_us, health)| {
@@ -128,9 +158,11 @@ fn health_check_wrong_target(scene: &Scene) -> Option<Support> {
     let other_port = !member.check_address.is_empty() && member.check_address != member.address;
     let refused = notice.check_signal == "connect_refused" && other_port && scene.listening().yes();
     let path = scene.pool.and_then(|pool| pool.check.as_ref()).map_or("", |check| check.path.as_str());
-    let not_there = matches!(notice.check_status, 404 | 405 | 301..=308);
-    let worked = scene.notices.iter().any(|(_, notice)| notice.signal == Signal::HealthCheckUp);
-    let weight = match (refused || not_there, worked) {
+    let not_there = matches!(check_status(scene, notice), 404 | 405 | 301..=308);
+    // Its own host, too, found it failing where it had worked: then the endpoint changed, not the check.
+    let broke = health_while_out(scene, at_us).any(|(_, health)| health.status >= 400)
+        && health_before(scene, at_us).iter().any(|health| (200..400).contains(&health.status));
+    let weight = match (refused || not_there, broke || used_to_pass(scene, at_us)) {
         (true, false) => PROVEN,
         (true, true) => POSSIBLE,
         _ => return None,
@@ -144,7 +176,8 @@ fn health_check_wrong_target(scene: &Scene) -> Option<Support> {
 fn health_check_too_strict(scene: &Scene) -> Option<Support> {
     let (at_us, notice) = taken_out(scene).filter(|(_, notice)| timed_out(notice))?;
     let limit_us = limit_us(scene)?;
-    let ordinary_us = ordinary_us(scene, at_us).or_else(|| health_while_out(scene, at_us).next()?.1.first_byte_us)?;
+    let ordinary_us = ordinary_us(scene, at_us)
+        .or_else(|| health_while_out(scene, at_us).find_map(|(_, health)| health.first_byte_us))?;
     let downs = scene.notices.iter().filter(|(_, notice)| notice.signal == Signal::HealthCheckDown).count();
     let weight = match (ordinary_us > limit_us, ordinary_us * 10 > limit_us * 7, downs >= FLAPS) {
         (true, ..) => PROVEN,

@@ -2,6 +2,7 @@
 
 use super::scene::Scene;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Support, overload};
+use crate::case::Note;
 use crate::model::{Cause, Evidence, Signal};
 
 /// Signals of something that accepts and does not answer.
@@ -11,8 +12,9 @@ const UNTOLD: &[Signal] = &[Signal::StatusOnly, Signal::UpstreamErrorUnspecified
 
 pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
     let untold = scene.share(UNTOLD) > 0.5;
+    let unshaken = unshaken(scene);
     if scene.by_application()
-        || (scene.share(SILENT) < 0.3 && !untold)
+        || (scene.share(SILENT) + unshaken < 0.3 && !untold)
         || scene.process_alive().no()
         || scene.listening().no()
     {
@@ -32,8 +34,8 @@ pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
         sample.listeners.iter().find(|listener| listener.queue > 0).map(|listener| (sample.at_us, listener))
     });
     let silence_seen = stuck.is_some() || silent_locally.is_some() || silent_probe.is_some();
-    let connected =
-        scene.share(&[Signal::ReadTimeout, Signal::SendTimeout, Signal::BodyTimeout]) > 0.3 || (untold && silence_seen);
+    let connected = scene.share(&[Signal::ReadTimeout, Signal::SendTimeout, Signal::BodyTimeout]) + unshaken > 0.3
+        || (untold && silence_seen);
     // Something it is short of explains why it does not answer; a process that is stopped needs no such reason.
     let explained = stuck.is_none() && overload::short_of_something(scene);
     let spins = spinning(scene);
@@ -74,6 +76,18 @@ pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
         "gateway_log",
         "no request was answered by it since then".to_owned(),
     )]))
+}
+
+/// A TLS handshake that fails fails at once; one that lasted longer was not answered, microseconds.
+const UNSHAKEN_US: u64 = 1_000_000;
+
+/// Share of the failures that are TLS handshakes which nobody answered.
+pub(super) fn unshaken(scene: &Scene) -> f64 {
+    let notes = &scene.failures.notes;
+    let waited = |note: &&Note| {
+        note.signal == Signal::TlsHandshake && note.response_us.is_some_and(|took_us| took_us >= UNSHAKEN_US)
+    };
+    notes.iter().filter(waited).count() as f64 / notes.len().max(1) as f64
 }
 
 /// One of its processes uses a whole CPU while nothing is answered.

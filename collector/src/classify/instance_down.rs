@@ -18,8 +18,6 @@ pub(super) const RULES: &[Rule] = &[
     host_down::host_down,
 ];
 
-/// An agent that began so soon after the boot saw whether a service was ever started, microseconds.
-const WATCHED_FROM_BOOT_US: i64 = 300_000_000;
 /// A process this young may still be starting, microseconds.
 const YOUNG_US: i64 = 15_000_000;
 
@@ -28,14 +26,29 @@ fn end_weight(outage: &Outage) -> f64 {
     if outage.first.exit.source == ExitSource::Inferred { LIKELY } else { PROVEN }
 }
 
+/// The instance ran, and no process of it does now, and nobody saw it end: its agent was away then.
+fn ended_unseen(scene: &Scene, cause: Cause) -> Option<Support> {
+    let host = scene.host.filter(|_| scene.chain.is_empty() && scene.process_alive().no())?;
+    let ran_us = host.history.first_ran_us(scene.place.service.as_deref()?)?;
+    if scene.by_application() || scene.share(GONE) < 0.2 || ran_us >= scene.failures.first_us {
+        return None;
+    }
+    let at_us = scene.samples.first().map_or(scene.failures.first_us, |sample| sample.at_us);
+    let says = format!("{} ran before and does not run now; its end was not seen", scene.service_name());
+    let support = Support::new(cause, COMPATIBLE, scene.failures.first_us);
+    let lacking = "how the instance ended: its agent did not look at that time";
+    Some(support.with([scene.from_host(at_us, "process", says)]).lacking(lacking))
+}
+
 fn process_crashed(scene: &Scene) -> Option<Support> {
-    let outage = Outage::of(scene)?;
+    let Some(outage) = Outage::of(scene) else { return ended_unseen(scene, Cause::ProcessCrashed) };
     if outage.first.kind != EndKind::Crash {
         return None;
     }
     // Several faults in a row are a crash loop, of which this is the first turn.
     let weight = match outage.failed_ends() {
         _ if outage.liveness_names_it(scene) => COMPATIBLE,
+        0 | 1 if outage.ended_by_deployment(scene) => LIKELY,
         0 | 1 => end_weight(&outage),
         2 => LIKELY,
         _ => POSSIBLE,
@@ -45,7 +58,7 @@ fn process_crashed(scene: &Scene) -> Option<Support> {
 }
 
 fn process_killed(scene: &Scene) -> Option<Support> {
-    let outage = Outage::of(scene)?;
+    let Some(outage) = Outage::of(scene) else { return ended_unseen(scene, Cause::ProcessKilled) };
     let weight = match outage.first.kind {
         _ if outage.liveness_names_it(scene) => COMPATIBLE,
         EndKind::Killed if outage.deployed() && !outage.stayed_away() && outage.restart.is_some() => POSSIBLE,
@@ -90,7 +103,7 @@ fn restarted_at_once(outage: &Outage) -> bool {
 }
 
 fn process_stopped(scene: &Scene) -> Option<Support> {
-    let outage = Outage::of(scene)?;
+    let Some(outage) = Outage::of(scene) else { return ended_unseen(scene, Cause::ProcessStopped) };
     let waited_us = scene.now_us - outage.first.at_us;
     let weight = match (&outage.first.kind, outage.restart) {
         (EndKind::Clean, None) if waited_us > NOT_AGAIN_US => end_weight(&outage),
@@ -132,11 +145,8 @@ fn never_started(scene: &Scene) -> Option<Support> {
     let since_us = host.history.agent_started_us();
     // The gateway got answers earlier: something did run there before this agent looked.
     let answered_before = scene.answered(since_us - 600_000_000, scene.failures.began_us - SAME_MOMENT_US) > 0;
-    let uptime_us = host.state.sample.as_ref().map_or(0, |sample| i64::try_from(sample.uptime_us).unwrap_or(i64::MAX));
-    let booted_us = host.state.sample.as_ref().map_or(0, |sample| sample.at_us.saturating_sub(uptime_us));
     // An agent that began to look long after the boot can't tell "never" from "no longer".
-    let looked_from_start = since_us - booted_us < WATCHED_FROM_BOOT_US;
-    let weight = match (answered_before, looked_from_start) {
+    let weight = match (answered_before, host.watched_from_boot()) {
         (true, _) => POSSIBLE,
         (false, true) => PROVEN,
         (false, false) => LIKELY / 2.0,

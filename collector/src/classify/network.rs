@@ -200,7 +200,7 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
     ];
     let tries = Tries::of(scene);
     let refused = tries.refused > 0 || scene.share(&[Signal::ConnectRefused]) > 0.05;
-    if scene.by_application() || scene.share(LOSSY) < 0.3 || queue_full(scene) || refused {
+    if scene.by_application() || scene.share(LOSSY) < 0.3 || queue_full(scene) || refused || nothing_since(scene) {
         return None;
     }
     let mixed = tries.mixed || (tries.connected > 0 && tries.timed_out > 0 && scene.answered_meanwhile() > 0);
@@ -217,6 +217,14 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
         support = support.with([scene.from_gateway(scene.failures.first_us, "kernel", says)]);
     }
     Some(support)
+}
+
+/// Whether nothing has come through since the instance's host fell silent: what loses all is no loss.
+fn nothing_since(scene: &Scene) -> bool {
+    let Some((since_us, until_us)) = scene.silence() else { return false };
+    let during = (since_us + SAME_MOMENT_US)..=until_us;
+    let probed = scene.probes.iter().any(|(at_us, probe)| during.contains(at_us) && host_answers(probe));
+    !probed && scene.answered(*during.start(), *during.end()) == 0
 }
 
 /// The larger share of segments sent again of both hosts while it failed.
@@ -246,7 +254,9 @@ fn dns_failure(scene: &Scene) -> Option<Support> {
 }
 
 fn conntrack_full(scene: &Scene) -> Option<Support> {
-    if scene.by_application() || scene.share(NO_WAY) < 0.3 {
+    // Only new connections find the table full.
+    let connected = scene.share(&[Signal::ReadTimeout, Signal::SendTimeout]);
+    if scene.by_application() || scene.share(NO_WAY) - connected < 0.3 {
         return None;
     }
     let own = scene.host.map(|host| (host, scene.host_name().to_owned()));

@@ -116,6 +116,15 @@ impl<'s, 'a> Outage<'s, 'a> {
         self.replaced() || self.marked.is_some()
     }
 
+    /// A deployment had been marked, the instance exited with a failure code and without a word of trouble, and it was soon
+    /// back: many a program answers the SIGTERM of its deployment so.
+    pub fn ended_by_deployment(&self, scene: &Scene) -> bool {
+        let asked_before = self.marked.as_ref().is_some_and(|(at_us, _)| *at_us < self.first.at_us);
+        let by_code = self.first.kind == EndKind::Crash && self.first.exit.signal.is_none();
+        let back = self.restart.is_some() && !self.stayed_away();
+        asked_before && by_code && back && self.ends.len() == 1 && self.last_words(scene).is_none()
+    }
+
     /// Something new was started, soon enough to be what it was ended for.
     pub fn replaced(&self) -> bool {
         let gap_us = self.restart.map_or(0, |(at_us, _)| at_us - self.first.at_us);

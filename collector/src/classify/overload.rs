@@ -2,6 +2,7 @@
 
 mod device;
 
+use super::chain::EndKind;
 use super::network::{QUEUE_NEAR, overflows, queue_full, queue_peak};
 use super::scene::Scene;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
@@ -51,6 +52,13 @@ const BROKEN: &[Signal] = &[
 fn too_slow(scene: &Scene) -> bool {
     let shaken = if queue_full(scene) { 0.0 } else { scene.share(&[Signal::ConnectTimeout]) };
     !scene.by_application() && scene.share(SLOW) - shaken >= 0.3
+}
+
+/// Whether the failures follow an end that no want of disk or descriptors brings about: whoever sent the signal did, or the
+/// kernel for want of memory.
+fn ended_from_outside(scene: &Scene) -> bool {
+    let end = scene.chain.first().map(|end| &end.kind);
+    matches!(end, Some(EndKind::Killed | EndKind::Terminated | EndKind::OutOfMemory(..)))
 }
 
 /// Whether it lacks something without which no process can answer: descriptors, a device, its CPU quota, memory.
@@ -266,6 +274,7 @@ fn fd_exhausted(scene: &Scene) -> Option<Support> {
         (Some(_), None) | (None, Some(_)) => PROVEN,
         (None, None) => return None,
     };
+    let weight = if ended_from_outside(scene) { weight.min(POSSIBLE) } else { weight };
     let mut support =
         Support::new(Cause::FdExhausted, weight, scene.failures.began_us.min(log.map_or(i64::MAX, |(at_us, _)| at_us)));
     if let Some((sample, _)) = at_limit {

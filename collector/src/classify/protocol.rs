@@ -1,7 +1,7 @@
 //! Family protocol: both are alive and disagree.
 
 use super::scene::Scene;
-use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, overload};
+use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, hung, overload};
 use crate::case::Note;
 use crate::model::{Cause, Evidence, HealthResult, Signal};
 
@@ -29,6 +29,15 @@ impl Idle {
         let measured = scene.probes.iter().rev().find_map(|(at_us, probe)| Some((*at_us, probe.idle_close_us?)));
         let kept_us = scene.probes.iter().filter_map(|(_, probe)| probe.idle_kept_us).max().unwrap_or(0);
         Self { gateway_us: scene.pool.and_then(|pool| pool.keepalive_idle_us), instance_us: measured, kept_us }
+    }
+
+    /// Whether requests for one path alone fail, and sooner after each other than a connection takes to grow old: races
+    /// strike any request, and each needs a connection that was idle for as long as the instance keeps one.
+    fn too_often(&self, scene: &Scene, cut: &[&Note]) -> bool {
+        let Some((_, instance_us)) = self.instance_us else { return false };
+        let one_path = cut.iter().all(|note| note.request == cut[0].request);
+        let lasted_us = u64::try_from(scene.failures.last_us - scene.failures.first_us).unwrap_or(0);
+        one_path && cut.len() >= 4 && lasted_us / (cut.len() as u64 - 1) < instance_us
     }
 
     /// Whether the instance closes sooner than the gateway: then the two can race.
@@ -92,6 +101,8 @@ fn keepalive_race(scene: &Scene) -> Option<Support> {
     let fresh = fresh_works(scene);
     let known_alive = scene.process_alive().yes();
     let weight = match (idle.can_race(), fresh.is_some(), reused > 0.5) {
+        // More of them at one path than connections can have grown old: some handler closes them.
+        (Some(true), _, false) if idle.too_often(scene, &cut) => LIKELY,
         // Where nobody saw whether a process ended, a crash looks the same.
         (Some(true), _, _) if !known_alive => POSSIBLE * 2.0,
         (Some(true), true, _) => PROVEN,
@@ -136,6 +147,7 @@ fn premature_close(scene: &Scene) -> Option<Support> {
         (true, _) => PROVEN,
         (false, Some(false)) => PROVEN,
         _ if slow > 0.5 => LIKELY,
+        (false, Some(true)) if idle.too_often(scene, &cut) => LIKELY * 1.5,
         (false, Some(true)) => POSSIBLE,
         (false, None) => POSSIBLE,
     };
@@ -187,8 +199,13 @@ fn header_too_big(scene: &Scene) -> Option<Support> {
 
 fn header_invalid(scene: &Scene) -> Option<Support> {
     let weight = if scene.share(&[Signal::HeaderInvalid]) >= 0.3 {
-        // Where the process ended then, the header was cut off, not wrong.
-        if scene.chain.is_empty() { PROVEN } else { POSSIBLE }
+        // Where the process ended then, the header was cut off, not wrong; nginx tells the two apart, others may not.
+        let tells = matches!(scene.case.key.gateway.kind.as_str(), "nginx" | "ingress_nginx");
+        match (scene.chain.is_empty(), tells || scene.process_alive().yes()) {
+            (true, true) => PROVEN,
+            (true, false) => LIKELY / 2.0,
+            (false, _) => POSSIBLE,
+        }
     } else if scene.share(&[Signal::ResponseInvalid]) >= 0.3 {
         POSSIBLE
     } else {
@@ -222,7 +239,8 @@ fn tls_handshake_failed(scene: &Scene) -> Option<Support> {
     }
     let tried = tls_tried(scene);
     let plain = tried.is_some_and(|(_, tls)| tls.plain_answer) || says_plain(scene) || answers_by(scene, "http:");
-    let weight = if plain { POSSIBLE } else { PROVEN };
+    // A handshake that ended for want of an answer tells of the process more than of its TLS.
+    let weight = if plain || hung::unshaken(scene) > 0.5 { POSSIBLE } else { PROVEN };
     let evidence = tried.filter(|(_, tls)| !tls.ok).map(|(at_us, tls)| {
         let names = if tls.names.is_empty() {
             String::new()

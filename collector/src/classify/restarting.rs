@@ -16,12 +16,14 @@ const FAILED_START_US: i64 = 15_000_000;
 
 fn deploying(scene: &Scene) -> Option<Support> {
     let outage = Outage::of(scene)?;
-    if outage.failed_ends() > 0 {
+    let by_code = outage.ended_by_deployment(scene);
+    if outage.failed_ends() > usize::from(by_code) {
         return None;
     }
     let on_purpose = outage.stopped_on_purpose();
     let replaced = outage.changed.map(|_| outage.replaced());
     let weight = match (replaced, &outage.marked, outage.restart.is_some()) {
+        _ if by_code => LIKELY * 1.5,
         (Some(true), Some(_), _) => PROVEN,
         (Some(true), None, _) if on_purpose && !outage.stayed_away() => PROVEN,
         (Some(true), None, _) if on_purpose => LIKELY,

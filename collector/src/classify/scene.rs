@@ -6,6 +6,7 @@ mod answers;
 mod leader;
 mod listening;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use listening::LONGEST_START_US;
@@ -102,13 +103,14 @@ impl<'a> Scene<'a> {
     pub fn new(fleet: &'a Fleet, case: &'a Case, now_us: i64) -> Self {
         let failures = &case.current;
         let named = case.key.upstream.as_deref().unwrap_or("");
-        let address = Address::parse(named);
+        let written = Address::parse(named);
         let gateway = fleet.host(&case.key.gateway.host);
+        let address = gateway.and_then(|entry| looked_up(entry, &written)).unwrap_or_else(|| written.clone());
         let place = fleet.locate(&case.key.gateway.host, &address);
         let host = place.host.as_deref().and_then(|name| fleet.host(name));
         let state = gateway.and_then(|entry| entry.state.gateways.get(&case.key.gateway.name));
         let config = state.and_then(|state| state.config_at(failures.last_us));
-        let (pool, member) = member_of(config, &address, &case.pool);
+        let (pool, member) = member_of(config, &written, &case.pool);
         let mut scene = Self {
             now_us,
             case,
@@ -328,6 +330,19 @@ impl<'a> Scene<'a> {
     pub fn from_gateway(&self, at_us: i64, source: &'static str, says: String) -> Evidence {
         Evidence { at_us, host: self.case.key.gateway.host.clone(), source, says }
     }
+}
+
+/// The one address that the gateway's host found for the name by which the gateway knows the upstream.
+fn looked_up(gateway: &HostEntry, written: &Address) -> Option<Address> {
+    let Address::Name(name, Some(port)) = written else { return None };
+    let lookup = gateway.history.views(i64::MIN, i64::MAX).rev().find_map(|event| match &event.kind {
+        EventKind::Probe(probe) => {
+            probe.lookup.as_ref().filter(|lookup| lookup.name == *name && lookup.error.is_empty())
+        }
+        _ => None,
+    })?;
+    let [one] = lookup.addresses.as_slice() else { return None };
+    Some(Address::Ip(SocketAddr::new(one.parse().ok()?, *port)))
 }
 
 fn member_of<'a>(

@@ -56,7 +56,17 @@ impl Fleet {
     }
 }
 
+/// An agent that began so soon after the boot saw whether a service was ever started, microseconds.
+const WATCHED_FROM_BOOT_US: i64 = 300_000_000;
+
 impl HostEntry {
+    /// Whether its agent has looked since soon after the boot.
+    pub fn watched_from_boot(&self) -> bool {
+        let Some(sample) = self.state.sample.as_ref() else { return false };
+        let booted_us = sample.at_us.saturating_sub(i64::try_from(sample.uptime_us).unwrap_or(i64::MAX));
+        self.history.agent_started_us().saturating_sub(booted_us) < WATCHED_FROM_BOOT_US
+    }
+
     /// Whether an interface of the host has the upstream's address.
     fn has_address(&self, upstream: &Address) -> bool {
         let Some(ip) = upstream.ip() else { return false };

@@ -1,6 +1,7 @@
 //! Verdicts on stories told as records: each cause, and each pair of look-alikes held apart.
 #![allow(clippy::panic, clippy::unwrap_used)] // a test that can not go on panics
 
+mod adversary;
 mod combined;
 mod gateways;
 mod lookalike;

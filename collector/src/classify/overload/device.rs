@@ -1,6 +1,6 @@
 //! Causes disk_full and io_stalled: the instance writes to a device that has no room, or that does not answer.
 
-use super::{BROKEN, host_samples, peak, too_slow};
+use super::{BROKEN, ended_from_outside, host_samples, peak, too_slow};
 use crate::classify::scene::Scene;
 use crate::classify::{LIKELY, POSSIBLE, PROVEN, Support};
 use crate::model::{Cause, Evidence, Signal};
@@ -39,6 +39,7 @@ pub(super) fn disk_full(scene: &Scene) -> Option<Support> {
         (Some(_), None) => POSSIBLE,
         (None, None) => return None,
     };
+    let weight = if ended_from_outside(scene) { weight.min(POSSIBLE) } else { weight };
     let began_us = scene.chain.first().map_or(i64::MAX, |end| end.at_us).min(scene.failures.began_us);
     let evidence: Vec<Evidence> = full
         .map(|(at_us, says)| scene.from_host(at_us, "disk", says))

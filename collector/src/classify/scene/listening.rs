@@ -74,7 +74,9 @@ impl<'a> Scene<'a> {
             let others = bound.filter(|bound| is_ip(bound) == is_ip(&self.address)).count();
             let start_us = if others > 0 { 1_000_000 } else { LONGEST_START_US };
             let settled = sample.at_us - started_us > start_us && self.failures.last_us > started_us + SAME_MOMENT_US;
-            sample.listeners_known && sample.process_count > 0 && settled && !self.listens(sample)
+            // Another instance of the host that ran all along listens elsewhere by right.
+            let successor = self.chain.first().is_none_or(|end| started_us >= end.at_us - SAME_MOMENT_US);
+            successor && sample.listeners_known && sample.process_count > 0 && settled && !self.listens(sample)
         };
         self.samples.iter().rev().find(elsewhere).copied()
     }
