@@ -27,7 +27,7 @@ fn with_certificate(world: &mut World, certificate: &'static str) -> Done {
 /// The certificate was renewed, and nobody told the gateway.
 fn certificate_not_trusted() -> Story {
     Story::new("certificate_not_trusted")
-        .also(&[Kind::Envoy, Kind::Caddy])
+        .also(&[Kind::Envoy, Kind::Apache, Kind::Caddy])
         .needs(&["openssl"])
         .plan(encrypted())
         .expect(

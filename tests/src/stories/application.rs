@@ -61,7 +61,7 @@ fn reset_before_answer() -> Story {
 
 fn header_too_big() -> Story {
     Story::new("header_too_big")
-        .also(&[Kind::Haproxy, Kind::Apache, Kind::Caddy])
+        .also(&[Kind::Haproxy, Kind::Envoy, Kind::Apache, Kind::Caddy])
         .expect(Expect::new("header_too_big", "app-1", ONE).cites(&["header"]).advises_setting(&[
             (Kind::Nginx, "proxy_buffer_size"),
             (Kind::Haproxy, "tune.bufsize"),

@@ -46,7 +46,8 @@ fn health_slow() -> Story {
 /// Somebody changed the check to a page that there is not.
 fn health_wrong_target() -> Story {
     Story::new("health_wrong_target")
-        .plan(checked().gateway(|gateway| gateway.kind = Kind::Caddy))
+        .also(&OTHERS)
+        .plan(checked())
         .expect(
             Expect::new("health_check_wrong_target", "app-1", ONE)
                 .cites(&["/no-such-health"])
@@ -64,7 +65,7 @@ fn health_wrong_target() -> Story {
 /// and has one failure take it out.
 fn health_too_strict() -> Story {
     Story::new("health_too_strict")
-        .also(&[Kind::Caddy])
+        .also(&OTHERS)
         .plan(checked().first(|app| app.env("HEALTH_MS", 300)))
         .expect(Expect::new("health_check_too_strict", "app-1", ONE).cites(&["check"]).advises(&["timeout"]))
         .fault(|world| {

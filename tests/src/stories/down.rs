@@ -173,7 +173,7 @@ fn bound_to_loopback() -> Story {
 
 fn host_down() -> Story {
     Story::new("host_down")
-        .also(&[Kind::Haproxy, Kind::Envoy, Kind::Caddy])
+        .also(&[Kind::Haproxy, Kind::Envoy, Kind::Apache, Kind::Caddy])
         .expect(Expect::new("host_down", "app-1", ONE).cites(&["was heard of app-1|silent"]).advises(&["host|power"]))
         .fault(|world| world.power_off("app-1"))
         .heal(|world| world.power_on("app-1"))
