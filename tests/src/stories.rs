@@ -4,6 +4,7 @@ mod agreement;
 mod application;
 mod blind;
 mod checks;
+mod clocks;
 mod down;
 mod gateway_side;
 mod leadership;
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Story> {
         application::all(),
         gateway_side::all(),
         leadership::all(),
+        clocks::all(),
     ];
     families.concat().into_iter().flat_map(Story::spread).collect()
 }
@@ -65,7 +67,7 @@ pub(crate) fn rule(world: &mut World, action: &str, target: &str) -> Done {
 /// but those that another one nearly tells, and of the other gateways what their words differ most in.
 pub fn is_short(story: &Story) -> bool {
     const ELSEWHERE: [&str; 3] = ["killed", "firewall_drop", "unavailable"];
-    const LONG: [&str; 22] = [
+    const LONG: [&str; 24] = [
         "crashed_by_signal",
         "hung_waiting",
         "hung_agent_told_late",
@@ -88,6 +90,8 @@ pub fn is_short(story: &Story) -> bool {
         "two_leaders",
         "no_leader",
         "liveness_restart",
+        "killed_clock_behind",
+        "killed_gateway_clock_ahead",
     ];
     match story.name.split_once('@') {
         Some((name, _)) => ELSEWHERE.contains(&name),

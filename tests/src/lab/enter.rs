@@ -20,6 +20,8 @@ pub const STORY: &str = "story";
 pub const HOST: &str = "host";
 /// A host after a reboot: its uptime begins anew, and it has another boot id.
 pub const REBOOTED: &str = "rebooted";
+/// Set where journals are recorded.
+pub const RECORDS: &str = "WHY502_LAB_RECORDS";
 /// `CLONE_NEWTIME`, clocks of their own for the processes that are started.
 const NEW_TIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
 
@@ -72,6 +74,11 @@ pub fn settle() -> Done {
 /// What process 1 of a host does first: the same, and it is in the groups whose folders are given, with nothing above.
 pub fn settle_host(role: &str, groups: &[String]) -> Done {
     own_proc()?;
+    // Shared memory is named by process ids, which are the same on every host.
+    mount(Some("tmpfs"), "/dev/shm", Some("tmpfs"), MsFlags::empty(), Some("size=16m")).doing("mount /dev/shm")?;
+    if std::env::var_os(RECORDS).is_some() {
+        hide_kernel_log()?;
+    }
     if role == REBOOTED {
         other_boot_id()?;
     }
@@ -89,6 +96,14 @@ pub fn settle_host(role: &str, groups: &[String]) -> Done {
         mount(kind, &one.at, kind, MsFlags::empty(), options).doing(&doing)?;
     }
     Ok(())
+}
+
+/// The kernel's log is the machine's: what is kept of a story must not hold what else runs there.
+fn hide_kernel_log() -> Done {
+    const LOG: &str = "/dev/kmsg";
+    mount(Some(LOG), LOG, NONE, MsFlags::MS_BIND, NONE).doing(LOG)?;
+    let no_devices = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NODEV;
+    mount(NONE, LOG, NONE, no_devices, NONE).doing(LOG)
 }
 
 fn other_boot_id() -> Done {

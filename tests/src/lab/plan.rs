@@ -253,17 +253,31 @@ pub struct Plan {
     pub management: bool,
     /// Another nginx, on a host of its own, stands between the gateway and the applications.
     pub inner: bool,
+    /// Hosts whose clocks are wrong, and by how many seconds they are ahead.
+    pub clocks: Vec<(&'static str, i32)>,
 }
 
 impl Default for Plan {
     /// Two Node.js applications behind nginx.
     fn default() -> Self {
         let apps = vec![App::node("app-1", 21), App::node("app-2", 22)];
-        Self { gateway: Gateway::default(), apps, traffic: Traffic::default(), management: false, inner: false }
+        Self {
+            gateway: Gateway::default(),
+            apps,
+            traffic: Traffic::default(),
+            management: false,
+            inner: false,
+            clocks: Vec::new(),
+        }
     }
 }
 
 impl Plan {
+    /// How many seconds a host's clock is ahead, where it is wrong.
+    pub fn clock(&self, host: &str) -> Option<i32> {
+        self.clocks.iter().find(|(of, _)| *of == host).map(|(_, ahead_s)| *ahead_s)
+    }
+
     /// With the first application changed.
     pub fn first(mut self, change: impl FnOnce(App) -> App) -> Self {
         let first = self.apps.remove(0);

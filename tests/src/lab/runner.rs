@@ -158,7 +158,7 @@ fn process(story: &Story, dir: &Path, lab: &Lab, busy: Slot) -> Done<(Value, Str
     let mut command = Command::new(own);
     command.args(["--enter", STORY, "--story", &story.name, "--dir"]).arg(dir);
     if let Some(record) = &lab.wanted.record {
-        command.arg("--record").arg(record);
+        command.arg("--record").arg(record).env(enter::RECORDS, "");
     }
     command.env("WHY502_LAB_GROUPS", format!("why502-lab-{}", std::process::id()));
     let mut child = command

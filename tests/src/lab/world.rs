@@ -17,6 +17,7 @@ use super::{Doing, Done, ask, conf, wait_for};
 use crate::programs;
 
 mod acts;
+mod agents;
 
 /// How long anything may take to come up.
 const UP_LIMIT: Duration = Duration::from_secs(45);
@@ -197,34 +198,6 @@ impl World {
         wait_for("the collector ends", UP_LIMIT, || child.try_wait().ok().flatten()).map(drop)
     }
 
-    fn start_agent(&mut self, host: &str, config: &str) -> Done {
-        let dir = self.dir_of(host);
-        let file = dir.join("agent.toml");
-        fs::write(&file, config).doing("agent.toml")?;
-        let argv =
-            [self.programs.agent.display().to_string(), "run".into(), "--config".into(), file.display().to_string()];
-        let out = dir.join("agent.log");
-        self.host(host)?.ask(&json!({ "op": "start", "name": "agent", "argv": argv, "out": out })).map(drop)
-    }
-
-    /// Starts or stops a host's agent.
-    pub fn agent(&mut self, host: &str, runs: bool) -> Done {
-        if !runs {
-            return self.host(host)?.ask(&json!({ "op": "stop", "name": "agent" })).map(drop);
-        }
-        let text = fs::read_to_string(self.dir_of(host).join("agent.toml")).doing("agent.toml")?;
-        self.start_agent(host, &text)
-    }
-
-    fn wait_for_agents(&self) -> Done {
-        let apps = self.plan.apps.iter().filter(|app| app.has_agent && app.host != GATEWAY_HOST).count();
-        let wanted = 1 + usize::from(self.plan.inner) + apps;
-        wait_for("every agent reports", UP_LIMIT, || {
-            let hosts = ask::get("/v1/hosts").ok()?;
-            (hosts["hosts"].as_array()?.len() >= wanted).then_some(())
-        })
-    }
-
     /// Members of the gateway's pool.
     pub fn members(&self) -> Vec<String> {
         if self.plan.gateway.by_name {
@@ -259,7 +232,7 @@ impl World {
         let (dir, set_up) = (self.dir_of(host), self.set_up(host));
         fs::write(dir.join(set_up.file), set_up.text).doing("gateway configuration")?;
         let request = json!({
-            "op": "start", "name": "gateway", "argv": set_up.argv, "out": dir.join(set_up.out),
+            "op": "start", "name": "gateway", "argv": self.under_clock(host, set_up.argv), "out": dir.join(set_up.out),
             "err": dir.join("gateway.err"), "env": { "XDG_DATA_HOME": dir, "XDG_CONFIG_HOME": dir },
         });
         self.host(host)?.ask(&request)?;
@@ -317,6 +290,7 @@ impl World {
         }
         let (argv, env) = conf::app_command(&app, &self.programs.apps, &dir);
         let env: serde_json::Map<String, Value> = env.into_iter().map(|(key, value)| (key, value.into())).collect();
+        let argv = self.under_clock(host, argv);
         let groups = self.groups_of(host, "shop", app.limits)?;
         self.host(host)?
             .ask(&json!({

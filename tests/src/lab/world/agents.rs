@@ -1,0 +1,54 @@
+//! The hosts' agents, and the clocks that hosts go by.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::{UP_LIMIT, World};
+use crate::lab::plan::GATEWAY_HOST;
+use crate::lab::{Doing, Done, ask, wait_for};
+use crate::programs;
+
+impl World {
+    pub(super) fn start_agent(&mut self, host: &str, config: &str) -> Done {
+        let dir = self.dir_of(host);
+        let file = dir.join("agent.toml");
+        fs::write(&file, config).doing("agent.toml")?;
+        // Nobody can be made to see another clock whose calls can't be bent: where the agent is static, cargo's own build is.
+        let program =
+            if self.plan.clock(host).is_some() { programs::built("why502-agent") } else { self.programs.agent.clone() };
+        let argv = [program.display().to_string(), "run".into(), "--config".into(), file.display().to_string()];
+        let argv = self.under_clock(host, argv.to_vec());
+        let out = dir.join("agent.log");
+        self.host(host)?.ask(&json!({ "op": "start", "name": "agent", "argv": argv, "out": out })).map(drop)
+    }
+
+    /// Starts or stops a host's agent.
+    pub fn agent(&mut self, host: &str, runs: bool) -> Done {
+        if !runs {
+            return self.host(host)?.ask(&json!({ "op": "stop", "name": "agent" })).map(drop);
+        }
+        let text = fs::read_to_string(self.dir_of(host).join("agent.toml")).doing("agent.toml")?;
+        self.start_agent(host, &text)
+    }
+
+    pub(super) fn wait_for_agents(&self) -> Done {
+        let apps = self.plan.apps.iter().filter(|app| app.has_agent && app.host != GATEWAY_HOST).count();
+        let wanted = 1 + usize::from(self.plan.inner) + apps;
+        wait_for("every agent reports", UP_LIMIT, || {
+            let hosts = ask::get("/v1/hosts").ok()?;
+            (hosts["hosts"].as_array()?.len() >= wanted).then_some(())
+        })
+    }
+
+    /// A command line as it is started on a host whose clock is wrong: the program sees another time of day, while what only
+    /// measures goes on as ever.
+    pub(super) fn under_clock(&self, host: &str, argv: Vec<String>) -> Vec<String> {
+        let Some(ahead_s) = self.plan.clock(host) else { return argv };
+        // Not its wrapper, which would stay as the parent. The loader finds the library's folder by itself.
+        let preload = "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1".to_owned();
+        let settings =
+            ["env".to_owned(), "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(), format!("FAKETIME={ahead_s:+}s"), preload];
+        settings.into_iter().chain(argv).collect()
+    }
+}
