@@ -25,6 +25,7 @@ def answer(query, names):
 
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind(("127.0.0.1", 53))
+print("serving", flush=True)
 while True:
     question, client = server.recvfrom(512)
     with open(sys.argv[1], encoding="utf-8") as file:

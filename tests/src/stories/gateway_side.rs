@@ -87,12 +87,12 @@ fn gateway_out_of_connections() -> Story {
         expect.advises(&["worker_connections"])
     };
     Story::new("gateway_out_of_connections")
-        .plan(Plan::default().gateway(|gateway| gateway.connections = 25))
+        .plan(Plan::default().gateway(|gateway| gateway.connections = 61))
         .expect(short("app-1", ONE))
         .expect(short("app-2", TWO))
         .fault(|world| {
             for host in ["app-1", "app-2"] {
-                world.faults(host, &json!({ "slow": { "path": "/", "ms": 1500 } }))?;
+                world.faults(host, &json!({ "slow": { "path": "/", "ms": 2500 } }))?;
             }
             Ok(())
         })

@@ -96,7 +96,10 @@ impl World {
         self.run(GATEWAY_HOST, &format!("mount --bind {}/resolv.conf /etc/resolv.conf", dir.display()))?;
         let script = self.programs.apps.join("python/names.py");
         let command = format!("exec python3 {} {}/names.json", script.display(), dir.display());
-        self.start_other(GATEWAY_HOST, "names", &command, Limits::default())
+        self.start_other(GATEWAY_HOST, "names", &command, Limits::default())?;
+        wait_for("the name server serves", Duration::from_secs(20), || {
+            fs::read_to_string(dir.join("names.log")).ok()?.contains("serving").then_some(())
+        })
     }
 
     /// What that name server answers from now on. None: there is no such name.
