@@ -78,16 +78,25 @@ fn plain_reader(kind: Kind, log: Log, format: Option<&str>, zone: &Zone) -> Resu
 
 /// What a gateway's configuration file says, with all that it includes. None: the kind has none that can be read.
 pub fn configuration(kind: Kind, path: &Path, files: &dyn Files) -> Option<Configuration> {
-    match kind {
-        Kind::Nginx | Kind::NginxStream | Kind::IngressNginx => Some(nginx::configuration(kind, path, files)),
-        Kind::Caddy => Some(caddy::configuration(path, files)),
-        Kind::Haproxy => Some(haproxy::configuration(path, files)),
-        Kind::Envoy | Kind::Istio => Some(envoy::configuration(path, files)),
-        Kind::Apache => Some(apache::configuration(path, files)),
-        Kind::Traefik => Some(traefik::configuration(path, files)),
-        Kind::Varnish => Some(varnish::configuration(path, files)),
-        _ => None,
-    }
+    configuration_reader(kind).map(|read| read(kind, path, files))
+}
+
+/// Whether gateways of this kind have a configuration that can be read.
+pub fn has_configuration(kind: Kind) -> bool {
+    configuration_reader(kind).is_some()
+}
+
+fn configuration_reader(kind: Kind) -> Option<fn(Kind, &Path, &dyn Files) -> Configuration> {
+    Some(match kind {
+        Kind::Nginx | Kind::NginxStream | Kind::IngressNginx => nginx::configuration,
+        Kind::Caddy => |_, path, files| caddy::configuration(path, files),
+        Kind::Haproxy => |_, path, files| haproxy::configuration(path, files),
+        Kind::Envoy | Kind::Istio => |_, path, files| envoy::configuration(path, files),
+        Kind::Apache => |_, path, files| apache::configuration(path, files),
+        Kind::Traefik => |_, path, files| traefik::configuration(path, files),
+        Kind::Varnish => |_, path, files| varnish::configuration(path, files),
+        _ => return None,
+    })
 }
 
 /// The kinds of gateway that logs can be read of.

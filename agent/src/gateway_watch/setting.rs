@@ -23,6 +23,10 @@ const MAX_FAULTS: usize = 50;
 /// The most of one fault, bytes.
 const MAX_FAULT_BYTES: usize = 300;
 
+/// Told of a gateway whose configuration agent.toml does not name.
+const NO_CONFIG: &str =
+    "agent.toml does not name its `config`: its members, checks, timeouts and log formats are not known";
+
 /// A gateway's configuration, and when its files were last changed.
 #[derive(Debug)]
 pub struct Setting {
@@ -95,7 +99,9 @@ impl Setting {
 
     /// As the schema's message.
     pub fn message(&self, gateway: &Gateway, at_unix_us: i64) -> v1::GatewayConfig {
-        let faults = self.configuration.iter().flat_map(|configuration| &configuration.faults);
+        let unnamed = gateway.config.is_none() && gateway::has_configuration(gateway.kind);
+        let unnamed = unnamed.then(|| NO_CONFIG.to_owned());
+        let faults = self.configuration.iter().flat_map(|configuration| &configuration.faults).chain(&unnamed);
         let missing_log = self.missing_log(gateway);
         let mut message = v1::GatewayConfig {
             gateway: gateway.name.clone(),

@@ -250,6 +250,18 @@ fn a_changed_configuration_changes_the_format_and_is_told() {
 }
 
 #[test]
+fn a_configuration_that_is_not_named_is_missed_where_there_could_be_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = |kind, config| {
+        let gateway = Gateway { kind, config, ..gateway(dir.path()) };
+        Setting::read(&gateway, Instant::now()).message(&gateway, 0).faults
+    };
+    assert!(faults(Kind::Nginx, None).iter().any(|fault| fault.contains("does not name its `config`")));
+    assert!(faults(Kind::Nginx, Some(dir.path().join("gone.conf"))).iter().all(|fault| fault.contains("gone.conf")));
+    assert_eq!(faults(Kind::AwsAlb, None), Vec::<String>::new());
+}
+
+#[test]
 fn a_missing_log_is_told_and_waited_for() {
     let mut edge = Edge::new();
     std::fs::remove_file(edge.path("access.log")).unwrap();
