@@ -14,8 +14,8 @@ pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
     let untold = scene.share(UNTOLD) > 0.5;
     let unshaken = unshaken(scene);
     if scene.by_application()
-        || (scene.share(SILENT) + unshaken < 0.3 && !untold)
-        || scene.process_alive().no()
+        || (scene.share_before_end(SILENT) + unshaken < 0.3 && !untold)
+        || scene.alive_at_first().no()
         || scene.listening().no()
     {
         return None;
@@ -34,8 +34,8 @@ pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
         sample.listeners.iter().find(|listener| listener.queue > 0).map(|listener| (sample.at_us, listener))
     });
     let silence_seen = stuck.is_some() || silent_locally.is_some() || silent_probe.is_some();
-    let connected = scene.share(&[Signal::ReadTimeout, Signal::SendTimeout, Signal::BodyTimeout]) + unshaken > 0.3
-        || (untold && silence_seen);
+    let waited = scene.share_before_end(&[Signal::ReadTimeout, Signal::SendTimeout, Signal::BodyTimeout]);
+    let connected = waited + unshaken > 0.3 || (untold && silence_seen);
     // Something it is short of explains why it does not answer; a process that is stopped needs no such reason.
     let explained = stuck.is_none() && overload::short_of_something(scene);
     let spins = spinning(scene);
@@ -50,7 +50,7 @@ pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
     };
     let weight = if explained { weight.min(POSSIBLE) } else { weight };
     // Where nobody sees the process, a hang is told from an overload by nothing.
-    let weight = match (scene.process_alive().yes(), silent_probe.is_some()) {
+    let weight = match (scene.alive_at_first().yes(), silent_probe.is_some()) {
         (true, _) => weight,
         (false, true) => weight.min(LIKELY / 2.0),
         (false, false) => weight.min(COMPATIBLE),

@@ -72,8 +72,8 @@ fn locally_evidence(scene: &Scene) -> Vec<Evidence> {
 }
 
 fn firewall_reject(scene: &Scene) -> Option<Support> {
-    let turned_down = scene.share(TURNED_DOWN);
-    let no_connect = turned_down + scene.share(UNANSWERED);
+    let turned_down = scene.share_before_end(TURNED_DOWN);
+    let no_connect = turned_down + scene.share_before_end(UNANSWERED);
     if scene.by_application()
         || turned_down < 0.1
         || no_connect < 0.3

@@ -220,6 +220,19 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// The same of the failures from before the instance's end, where it ended while it failed for another reason: what
+    /// came later is that end's doing.
+    pub fn share_before_end(&self, signals: &[Signal]) -> f64 {
+        if self.aftermath_us > self.failures.last_us {
+            return self.share(signals);
+        }
+        let before = self.failures.notes.iter().filter(|note| note.at_us < self.aftermath_us);
+        let (all, fitting) = before.fold((0_u32, 0_u32), |(all, fitting), note| {
+            (all + 1, fitting + u32::from(signals.contains(&note.signal)))
+        });
+        f64::from(fitting) / f64::from(all.max(1))
+    }
+
     /// What the gateway's own check met when it took the upstream out, where that is a signal of the way or the process.
     pub fn check_met(&self) -> Option<Signal> {
         let downs = self
@@ -270,6 +283,14 @@ impl<'a> Scene<'a> {
     /// How long that silence lasted.
     pub fn silent_for_us(&self) -> i64 {
         self.silence().map_or(0, |(from_us, to_us)| to_us - from_us)
+    }
+
+    /// Whether the instance had a process when the failures began, whatever became of it: what hangs gets killed.
+    pub fn alive_at_first(&self) -> Tri {
+        match self.samples.first() {
+            Some(sample) => Tri::of(sample.process_count > 0),
+            None => self.process_alive(),
+        }
     }
 
     /// Whether the instance had a process while the failures went on.

@@ -21,8 +21,8 @@ pub(super) struct Tries {
 impl Tries {
     pub(super) fn of(scene: &Scene) -> Self {
         let mut tries = Self { connected: 0, refused: 0, unreachable: 0, timed_out: 0, mixed: false, newest_us: 0 };
-        // A probe after the failures ended tells of the time after.
-        let until_us = scene.failures.last_us + 3_000_000;
+        // A probe after the failures or the instance ended tells of the time after.
+        let until_us = (scene.failures.last_us + 3_000_000).min(scene.aftermath_us);
         for (at_us, probe) in scene.probes.iter().filter(|(at_us, _)| *at_us <= until_us) {
             for tried in &probe.connects {
                 tries.newest_us = *at_us;

@@ -165,6 +165,38 @@ fn hung_by_sigstop() {
     story.is(Cause::ProcessHung);
 }
 
+/// Hangs for four seconds, which its clients see fail.
+fn hangs() -> Story {
+    let mut story = Story::new();
+    story.answered = 0;
+    if let Some(sample) = &mut story.instance {
+        sample.listeners[0].queue = 14;
+    }
+    story.pass(2).fails(Signal::ReadTimeout, 504, 2_000_000, 16).pass(2);
+    story.fails(Signal::ReadTimeout, 504, 2_000_000, 16).pass(2);
+    story
+}
+
+#[test]
+fn hung_until_somebody_killed_it() {
+    let mut story = hangs();
+    // A reading may find nothing before the end itself is told.
+    story.instance = Some(InstanceSample { service: "api".into(), listeners_known: true, ..Default::default() });
+    story.pass(1).exits(100, Some(9), None);
+    story.fails(Signal::ResetBeforeHeaders, 502, 1_000_000, 30).pass(2).comes_back(101, "v1").pass(5);
+    story.is(Cause::ProcessHung);
+}
+
+#[test]
+fn refusals_after_the_end_of_what_hung_are_no_firewalls() {
+    let mut story = hangs();
+    story.probe(&["connected"; 4], |_| {}).pass(1).exits(100, Some(9), None);
+    story.fails(Signal::ConnectRefused, 502, 0, 60).probe(&["connect_refused"; 4], |_| {}).pass(2);
+    // Its own host connects again when the gateway's last failures have just come.
+    story.comes_back(101, "v1").fails(Signal::ConnectRefused, 502, 0, 30).pass(5);
+    story.is(Cause::ProcessHung);
+}
+
 #[test]
 fn a_slow_path_is_a_gateway_timeout() {
     let mut story = Story::new();

@@ -170,7 +170,8 @@ impl Story {
 
     /// The instance's only process ends.
     pub fn exits(&mut self, pid: u32, signal: Option<u32>, code: Option<u32>) -> &mut Self {
-        let started_us = self.instance.as_ref().map_or(0, |sample| sample.processes[0].started_us);
+        let started_us =
+            self.instance.as_ref().and_then(|sample| sample.processes.first()).map_or(0, |process| process.started_us);
         let exit = ProcessExited {
             service: "api".into(),
             pid,
