@@ -51,15 +51,37 @@ installed
 on_overlay 'id why502 && id why502-agent' >/dev/null || fail "the users are missing"
 on_overlay 'why502-agent validate --config /etc/why502/agent.toml' >/dev/null || fail "the agent's configuration does not hold"
 on_overlay 'test "$(stat -c %a:%G /etc/why502/collector.toml)" = 640:why502' || fail "others may read the configuration"
-on_overlay 'install -d -o why502 /var/lib/why502 && sed -i "s/:502[01]\"/:0\"/" /etc/why502/collector.toml'
+
+# ---- the first start from packages: over TLS, with two commands for a host ----
+
 # As its own user, with the packaged configuration, and without any capability.
-chroot "$work/root" setpriv --reuid why502 --regid why502 --clear-groups --bounding-set -all --no-new-privs \
-    why502 serve --config /etc/why502/collector.toml 2>"$work/log" &
+as_service() { exec chroot "$work/root" setpriv --reuid "$1" --regid "$1" --clear-groups --bounding-set -all --no-new-privs "${@:2}"; }
+# Nothing outlives the test, however it ends.
+collector='' agent=''
+trap 'kill $collector $agent 2>/dev/null || true' EXIT
+until_it() { for _ in $(seq 100); do eval "$1" && return; sleep 0.1; done; cat "$work"/*.log >&2; fail "$2"; }
+
+on_overlay 'install -d -o why502 -g why502 /var/lib/why502 && install -d -o why502-agent -g why502-agent /var/lib/why502-agent'
+on_overlay 'sed -i "s/:502[01]\"/:0\"/" /etc/why502/collector.toml && printf "[tls]\nnames = [\"localhost\"]\n" >>/etc/why502/collector.toml'
+as_service why502 why502 serve --config /etc/why502/collector.toml 2>"$work/collector.log" &
 collector=$!
-for _ in $(seq 100); do grep -q 'api listening' "$work/log" && break; sleep 0.1; done
-api=$(sed -n 's/.*api listening on \(.*\)/\1/p' "$work/log")
-on_overlay "why502 --collector $api status" | grep -q '^collector' || { cat "$work/log" >&2; fail "no answer"; }
-kill "$collector" && wait "$collector" || fail "it did not end in good order"
+until_it 'grep -q "api listening" "$work/collector.log"' "the collector does not start"
+grep -q 'made this collector.s own CA' "$work/collector.log" || fail "the first start made no CA"
+address() { sed -n "s/.*$1 listening on \(.*\)/\1/p" "$work/collector.log"; }
+ask() { on_overlay "why502 --collector $(address api) $*"; }
+ask status | grep -q '^collector' || fail "no answer"
+! ask status | grep -q 'plain text' || fail "the packaged configuration is open"
+as_service why502-agent why502-agent run --config /etc/why502/agent.toml 2>"$work/agent.log" &
+agent=$!
+until_it 'grep -q "this host is not enrolled" "$work/agent.log"' "the agent does not wait to be enrolled"
+ask token create --host "$(hostname)" >"$work/token" 2>"$work/told"
+# The port is a free one here, so that the collector does not know what it is reached at.
+enroll=$(sed -n "s|https://[^ ]*|https://localhost:$(address ingest | grep -o '[0-9]*$')|; s/.* | \(why502-agent enroll\)/\1/p" "$work/told")
+on_overlay "$enroll" <"$work/token" >/dev/null || fail "the host does not enrol"
+on_overlay 'test "$(stat -c %U:%a /var/lib/why502-agent/identity/key.pem)" = why502-agent:600' || fail "the agent can't renew, or others read its key"
+until_it 'ask hosts --json 2>/dev/null | grep -q "\"state\":\"up\""' "the enrolled host does not report"
+for program in "$agent" "$collector"; do kill "$program" && wait "$program" || fail "a program did not end in good order"; done
+collector='' agent=''
 
 installed
 on_overlay 'grep -q ":0\"" /etc/why502/collector.toml' || fail "an upgrade changed the configuration"

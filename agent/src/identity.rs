@@ -21,6 +21,11 @@ pub use reach::{CONNECT_LIMIT, reach, refusal};
 /// The folder of a host's identity below its state directory, where none is configured.
 const DIR: &str = "identity";
 
+/// Written instead of a collector's address: the one that this host enrolled with, as soon as it has.
+pub const ENROLLED: &str = "enrolled";
+/// Keeps its address, beside the certificate.
+const COLLECTOR: &str = "collector";
+
 /// Where a host's identity lies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -46,6 +51,15 @@ impl Identity {
     pub fn in_state_dir(state_dir: &Path) -> Self {
         let (ca, pair) = own_files(state_dir);
         Self { ca: Some(ca), pair: Some(pair), own: true }
+    }
+
+    /// The address of the collector that this host enrolled with.
+    fn enrolled_with(&self) -> Result<String, String> {
+        let none =
+            || "this host is not enrolled: on the collector, why502 token create tells what to run here".to_owned();
+        let pair = self.pair.as_ref().filter(|_| self.own).ok_or_else(none)?;
+        let kept = files::read(&pair.cert.with_file_name(COLLECTOR)).map_err(|_| none())?;
+        String::from_utf8(kept).map(|url| url.trim().to_owned()).map_err(|_| none())
     }
 }
 

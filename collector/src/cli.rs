@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::identity::client::Credentials;
 use crate::render::{self, Style};
 use crate::view::{self, clean, clean_json};
+use access::TokenCommand;
 use alerts::{Alerts, Silence};
 
 mod access;
@@ -169,38 +170,6 @@ enum CaCommand {
         #[arg(long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
     },
-}
-
-#[derive(Debug, Subcommand)]
-enum TokenCommand {
-    /// Make a token and print it; it is kept as a hash only
-    Create(TokenFor),
-}
-
-#[derive(Debug, Args)]
-struct TokenFor {
-    #[command(flatten)]
-    whom: Whom,
-    /// How long it is good (default 1h, for a role 30d)
-    #[arg(long, value_name = "DURATION")]
-    ttl: Option<String>,
-    /// How many hosts it enrols
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    uses: u32,
-}
-
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Whom {
-    /// Enrols the host of this name
-    #[arg(long)]
-    host: Option<String>,
-    /// Enrols hosts whose names fit, such as 'app-*'
-    #[arg(long)]
-    pattern: Option<String>,
-    /// Lets a person or a program ask: read or admin
-    #[arg(long)]
-    role: Option<String>,
 }
 
 #[derive(Debug, Args)]

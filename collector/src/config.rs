@@ -150,6 +150,15 @@ impl Config {
         Ok(Some(identity::Settings { dir, source, min_version, host_life }))
     }
 
+    /// Whether a door would be open to a network though nobody asked for that: then the collector makes itself a CA.
+    pub fn must_found_a_ca(&self) -> bool {
+        let Tls { ca, cert, key, .. } = &self.tls;
+        let none_given = ca.is_none() && cert.is_none() && key.is_none();
+        let doors = [(self.ingest.listen, self.ingest.insecure), (self.api.listen, self.api.insecure)];
+        let guarded = doors.iter().any(|(listen, insecure)| !insecure && !listen.ip().is_loopback());
+        none_given && guarded && !self.store.identity_dir().join(identity::files::ROOTS).exists()
+    }
+
     /// Parses the text of the file called `name`.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| {

@@ -73,6 +73,8 @@ impl Door {
 pub struct Doors {
     /// The agents'.
     pub ingest: Door,
+    /// Where they come in.
+    pub ingest_addr: SocketAddr,
     /// The askers'.
     pub api: Door,
     /// Addresses that take plain text from beyond this machine.
@@ -88,7 +90,7 @@ impl Doors {
             .into_iter()
             .filter(|(_, (door, address))| !matches!(door, Door::Tls(_)) && !address.ip().is_loopback());
         let exposed = exposed.map(|(name, (_, address))| format!("{name} on {address}")).collect();
-        Self { ingest: ingest.0, api: api.0, exposed, notices: Arc::default() }
+        Self { ingest: ingest.0, ingest_addr: ingest.1, api: api.0, exposed, notices: Arc::default() }
     }
 
     /// Answers a question; `status` tells of the doors too.

@@ -3,6 +3,7 @@
 //! files is read again when it changes; a change that does not hold is told and the old goes on. Only `ingest`, `query` and
 //! `web` stand behind the doors that this guards; nothing of it reaches the engine.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,6 +19,7 @@ pub mod certificate;
 pub mod client;
 pub mod enrolment;
 pub mod files;
+pub mod founding;
 pub mod gate;
 pub mod origin;
 pub mod registry;
@@ -25,7 +27,7 @@ mod tls;
 
 use authority::{Authority, OWN_DAYS};
 use files::Stamp;
-use registry::{Created, Grant, Registry};
+use registry::{Created, Grant, Listed, Registry};
 pub use tls::MinVersion;
 
 /// How often the files are looked at.
@@ -146,6 +148,30 @@ impl Identity {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         let old = current.authority.is_some() && now_s - current.made_s > OWN_DAYS * 86_400 * 2 / 3;
         old || current.stamps != self.settings.stamps()
+    }
+
+    /// Under which address hosts reach a door that listens at `listen`: at a name of the configuration, at the address itself,
+    /// else by the machine's name. The collector's certificate bears all of them.
+    pub fn reached_at(&self, listen: SocketAddr) -> String {
+        let named = match &self.settings.source {
+            Source::Own(names) => names.first().cloned(),
+            Source::Given { .. } => None,
+        };
+        let host = match named.or_else(tls::machine_name) {
+            Some(name) if listen.ip().is_unspecified() => name,
+            _ => return format!("https://{listen}"),
+        };
+        format!("https://{host}:{}", listen.port())
+    }
+
+    /// Every token that is good for something yet.
+    fn tokens(&self) -> Vec<Listed> {
+        self.registry.list(now_s())
+    }
+
+    /// Takes a token back; false where there is none of this id.
+    async fn revoke_token(self: &Arc<Self>, id: String) -> Result<bool, String> {
+        self.with_registry(move |registry| registry.revoke_token(&id)).await
     }
 
     /// How long a host's certificate is good.

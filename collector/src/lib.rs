@@ -120,6 +120,11 @@ pub async fn bind(config: &Config) -> Result<Bound, ServeError> {
 
 /// How both addresses take connections.
 fn open_doors(config: &Config) -> Result<(Door, Door), ServeError> {
+    if config.must_found_a_ca() {
+        let founded = identity::founding::found(&config.store.identity_dir()).map_err(ServeError::Door)?;
+        info!("made this collector's own CA; the administrator's token is in {}", founded.token.display());
+        info!("agents pin {}; a host is let in by: why502 token create --host HOST", founded.pin);
+    }
     let settings = config.identity().map_err(|error| ServeError::Door(error.to_string()))?;
     let identity = settings.map(Identity::open).transpose().map_err(ServeError::Door)?.map(Arc::new);
     let door = |section, listen, insecure| Door::of(section, listen, insecure, identity.as_ref());
@@ -223,7 +228,7 @@ async fn serve_askers(
 ) -> Result<(), tonic::transport::Error> {
     let query = query::Query::new(engine.clone(), doors.clone(), sink_tests, closing.clone());
     let query = v1::query_server::QueryServer::new(query);
-    let access = identity::access::Access(doors.api.identity().cloned());
+    let access = identity::access::Access::new(doors.api.identity().cloned(), doors.ingest_addr);
     let access = v1::access_server::AccessServer::new(access).max_decoding_message_size(SMALL_MAX);
     let grpc = Routes::new(query.max_decoding_message_size(SMALL_MAX)).add_service(access).into_axum_router();
     let routes = grpc.merge(web::routes(engine, doors.clone())).fallback(web::not_found);

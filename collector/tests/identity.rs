@@ -8,6 +8,7 @@ mod attack;
 #[path = "identity/guarded.rs"]
 mod guarded;
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use guarded::{Guarded, Host, TOKEN_REFUSED, hello, now_s, report};
@@ -15,6 +16,7 @@ use tonic::Code;
 use why502::identity::Role;
 use why502::identity::authority::Authority;
 use why502_proto::v1;
+use why502_proto::v1::create_token_request::For;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_reports_under_its_own_name_and_no_other() {
@@ -214,7 +216,7 @@ async fn a_key_that_two_machines_use_is_told() {
 }
 
 #[tokio::test]
-async fn plain_text_beyond_this_machine_must_be_asked_for() {
+async fn a_first_start_beyond_this_machine_makes_a_ca_unless_plain_text_is_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let config = |ingest: &str| {
         let text = format!(
@@ -223,7 +225,56 @@ async fn plain_text_beyond_this_machine_must_be_asked_for() {
         );
         why502::config::Config::parse(&text, "test").unwrap()
     };
+    drop(why502::bind(&config("insecure = true")).await.unwrap());
+    let identity = dir.path().join("identity");
+    assert!(!identity.exists(), "plain text was asked for");
+
+    drop(why502::bind(&config("")).await.unwrap());
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&identity), 0o700);
+    for secret in ["ca.key", "admin.token", "registry.json"] {
+        assert_eq!(mode(&identity.join(secret)), 0o600, "{secret}");
+    }
+    let pin = || Authority::load(&identity).unwrap().unwrap().pin();
+    let first = pin();
+    drop(why502::bind(&config("")).await.unwrap());
+    assert_eq!(pin(), first, "a further start makes no further CA");
+
+    std::fs::remove_file(identity.join("ca.pem")).unwrap();
     let refused = why502::bind(&config("")).await.err().unwrap().to_string();
-    assert!(refused.contains("plain text") && refused.contains("insecure = true"), "{refused}");
-    why502::bind(&config("insecure = true")).await.unwrap();
+    assert!(refused.contains("ca.key without ca.pem"), "{refused}");
+}
+
+#[tokio::test]
+async fn only_administrators_change_anything() {
+    let guarded = Guarded::start("").await;
+    let admin = guarded.admin_token();
+    let reader = guarded.token(&admin, For::Role("read".into())).await.unwrap();
+    for (what, told) in guarded.changes(Some(&reader)).await {
+        assert_eq!(told, Err(Code::PermissionDenied), "{what} by a reader");
+    }
+    for (what, told) in guarded.changes(None).await {
+        assert_eq!(told, Err(Code::Unauthenticated), "{what} by nobody");
+    }
+    for (what, told) in guarded.changes(Some(&admin)).await {
+        assert_eq!(told, Ok(()), "{what} by an administrator");
+    }
+    assert!(guarded.ask(Some(reader), None).await.is_ok(), "a reader asks");
+}
+
+#[tokio::test]
+async fn a_token_that_was_taken_back_lets_nobody_in() {
+    let guarded = Guarded::start("").await;
+    let (admin, token) = (guarded.admin_token(), guarded.token_for("app-1").await);
+    let reader = guarded.token(&admin, For::Role("read".into())).await.unwrap();
+    let listed = guarded.tokens(&admin).await;
+    assert_eq!(listed.len(), 3, "the administrator's is one of them: {listed:?}");
+    assert!(!format!("{listed:?}").contains(&token));
+    for one in listed.iter().filter(|one| one.r#for != Some(v1::token::For::Role("admin".into()))) {
+        assert!(guarded.take_back(&admin, &one.id).await);
+        assert!(!guarded.take_back(&admin, &one.id).await, "it is gone");
+    }
+    let refused = Host::enroll(guarded.anonymous().await, &token, "app-1").await.err().unwrap();
+    assert!(refused.message().contains(TOKEN_REFUSED), "{refused}");
+    assert_eq!(guarded.ask(Some(reader), None).await.err().unwrap().code(), Code::Unauthenticated);
 }

@@ -7,6 +7,7 @@ use toml::de::DeValue;
 
 use super::value::{kind, shown};
 use super::{Listen, LogListen};
+use crate::identity::ENROLLED;
 
 /// Where a gateway reaches a service, from a text or a port's number.
 pub(super) fn listen(value: &DeValue<'_>) -> Result<Listen, String> {
@@ -58,9 +59,13 @@ fn socket(text: &str) -> Result<SocketAddr, String> {
     Err(format!("\"{}\" is a name, not an IP address", shown(host)))
 }
 
-/// A collector's URL: the URL without a trailing slash, and whether it leaves this host in plain text.
+/// A collector's URL: the URL without a trailing slash, and whether it leaves this host in plain text. One word stands for
+/// the collector that this host enrolled with.
 pub(super) fn collector(text: &str) -> Result<(String, bool), String> {
     let text = text.trim();
+    if text == ENROLLED {
+        return Ok((text.to_owned(), false));
+    }
     let quoted = shown(&crate::mask::text(text));
     let (plain, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
         (Some(rest), _) => (true, rest),

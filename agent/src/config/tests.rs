@@ -149,6 +149,11 @@ fn an_identity_is_given_whole_or_the_agents_own() {
 }
 
 #[test]
+fn the_collector_may_be_the_one_that_the_host_enrolled_with() {
+    assert_eq!(warnings("collector = [\"enrolled\"]\n"), [""; 0]);
+}
+
+#[test]
 fn bad_collectors_are_faults() {
     for bad in [
         "192.0.2.10:5020",

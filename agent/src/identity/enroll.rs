@@ -1,5 +1,6 @@
 //! A host's first certificate: the key is made here, the token is used once, and what comes back is kept.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use why502_proto::v1::enrolment_client::EnrolmentClient;
 use super::key::Key;
 use super::pinned::{Pin, Pinned};
 use super::reach::{CONNECT_LIMIT, connect, is_plain, refusal};
-use super::{DIR, files, own_files, tls};
+use super::{COLLECTOR, DIR, files, own_files, tls};
 
 /// What an enrolment needs.
 #[derive(Debug, Clone)]
@@ -44,13 +45,25 @@ pub async fn enroll(enrolment: &Enrolment) -> Result<PathBuf, String> {
     };
     let answered = tokio::time::timeout(2 * CONNECT_LIMIT, asked).await;
     let signed = answered.map_err(|_| format!("no answer within {} s", 2 * CONNECT_LIMIT.as_secs())).flatten();
-    keep(state_dir, &key, &signed.map_err(|why| format!("{collector}: {why}"))?)
+    keep(state_dir, &key, collector, &signed.map_err(|why| format!("{collector}: {why}"))?)
 }
 
-fn keep(state_dir: &Path, key: &Key, signed: &v1::HostCertificate) -> Result<PathBuf, String> {
+fn keep(state_dir: &Path, key: &Key, collector: &str, signed: &v1::HostCertificate) -> Result<PathBuf, String> {
     let (ca, pair) = own_files(state_dir);
-    files::replace(&pair.key, key.pem().as_bytes())?;
-    files::replace(&pair.cert, signed.certificate_pem.as_bytes())?;
-    files::replace(&ca, signed.roots_pem.as_bytes())?;
-    Ok(state_dir.join(DIR))
+    let (dir, pem) = (state_dir.join(DIR), key.pem());
+    let kept = [
+        (pair.key, pem.as_bytes()),
+        (pair.cert, signed.certificate_pem.as_bytes()),
+        (ca, signed.roots_pem.as_bytes()),
+        (dir.join(COLLECTOR), collector.as_bytes()),
+    ];
+    for (path, text) in &kept {
+        files::replace(path, text)?;
+    }
+    // Root enrols the host, and the agent that renews the certificate is another user.
+    let owner = fs::metadata(state_dir).map_err(|error| format!("{}: {error}", state_dir.display()))?;
+    for path in kept.iter().map(|(path, _)| path).chain([&dir]) {
+        files::give_to(path, &owner)?;
+    }
+    Ok(dir)
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::Path;
 
 /// Most bytes of a file that is read: certificates and keys are small.
@@ -20,6 +20,19 @@ pub fn replace(path: &Path, text: &[u8]) -> Result<(), String> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh).map_err(told)?;
     file.write_all(text).and_then(|()| file.sync_all()).map_err(told)?;
     fs::rename(&fresh, path).and_then(|()| File::open(dir)?.sync_all()).map_err(told)
+}
+
+/// Gives what root made to the owner of another file. Nobody else gives anything away.
+pub fn give_to(path: &Path, owner: &fs::Metadata) -> Result<(), String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let told = |error: io::Error| format!("{}: {error}", path.display());
+    let found = fs::metadata(path).map_err(told)?;
+    if (found.uid(), found.gid()) == (owner.uid(), owner.gid()) {
+        return Ok(());
+    }
+    chown(path, Some(owner.uid()), Some(owner.gid())).map_err(told)
 }
 
 /// Reads a file; the error names it.

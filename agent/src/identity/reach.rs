@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
-use super::{Identity, tls};
+use super::{ENROLLED, Identity, tls};
 use crate::resolve::Resolver;
 
 /// Most time to connect and to be let in.
@@ -26,13 +26,15 @@ const KEEPALIVE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Connects to the first address of a collector that answers: in plain text to `http://`, else as this host.
 pub async fn reach(collector: &str, identity: &Identity) -> Result<Channel, String> {
+    let enrolled = if collector == ENROLLED { Some(identity.enrolled_with()?) } else { None };
+    let collector = enrolled.as_deref().unwrap_or(collector);
     let config = if is_plain(collector) { None } else { Some(tls::config(identity)?) };
     connect(collector, config).await
 }
 
 /// Whether a collector is spoken to in plain text.
 pub fn is_plain(collector: &str) -> bool {
-    !collector.starts_with("https://")
+    !collector.starts_with("https://") && collector != ENROLLED
 }
 
 /// Connects, under TLS where a configuration is given.

@@ -1,14 +1,13 @@
 //! The collector's own CA, made and kept on the collector's machine; a running collector reads what changes.
 
-use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{CaCommand, EXIT_OK, Fault, print};
 use crate::config::Config;
 use crate::identity::authority::Authority;
-use crate::identity::{Role, files, registry};
+use crate::identity::founding::{found, give_to_owner};
+use crate::identity::{Role, files};
 
 /// Runs a command about the CA.
 pub fn run(what: CaCommand, config: Option<&Path>) -> Result<u8, Fault> {
@@ -18,7 +17,7 @@ pub fn run(what: CaCommand, config: Option<&Path>) -> Result<u8, Fault> {
     let failed = Fault::Failed;
     match what {
         CaCommand::Init => {
-            let answer = init(&dir, config.ingest.listen.port()).map_err(failed)?;
+            let answer = init(&dir).map_err(failed)?;
             print(&answer)?;
         }
         CaCommand::Pin => print(&format!("{}\n", authority(&dir).map_err(failed)?.pin()))?,
@@ -42,35 +41,15 @@ fn authority(dir: &Path) -> Result<Authority, String> {
     Authority::load(dir)?.ok_or_else(|| format!("{} holds no CA: why502 ca init makes one", dir.display()))
 }
 
-fn init(dir: &Path, port: u16) -> Result<String, String> {
-    let told = |error: std::io::Error| format!("{}: {error}", dir.display());
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(told)?;
-    Authority::create(dir)?;
-    let token = registry::first_token(dir, now_s())?;
-    give_to_owner(dir)?;
+fn init(dir: &Path) -> Result<String, String> {
+    let made = found(dir)?;
     Ok(format!(
-        "made the CA in {}\nthe administrator's token is in {}\n\n\
-         restart the collector, then for each host:\n  \
-         why502 token create --host HOST >HOST.token\n  \
-         why502-agent enroll --collector https://COLLECTOR:{port} --token-file HOST.token --ca-pin {}\n",
+        "made the CA in {}; agents pin {}\nthe administrator's token is in {}\n\n\
+         restart the collector, then for each host: why502 token create --host HOST\n",
         dir.display(),
-        token.display(),
-        authority(dir)?.pin()
+        made.pin,
+        made.token.display(),
     ))
-}
-
-/// What root makes belongs to whom the store belongs, whose collector shall read it.
-fn give_to_owner(dir: &Path) -> Result<(), String> {
-    let told = |error: std::io::Error| format!("{}: {error}", dir.display());
-    let store = fs::metadata(dir.parent().unwrap_or(dir)).map_err(told)?;
-    let made = fs::read_dir(dir).map_err(told)?.flatten().map(|entry| entry.path());
-    for path in made.chain([dir.to_owned()]) {
-        let found = fs::metadata(&path).map_err(told)?;
-        if (found.uid(), found.gid()) != (store.uid(), store.gid()) {
-            chown(&path, Some(store.uid()), Some(store.gid())).map_err(told)?;
-        }
-    }
-    Ok(())
 }
 
 fn issue(dir: &Path, person: &str, role: Role, days: i64, out: &Path) -> Result<String, String> {

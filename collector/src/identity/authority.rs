@@ -73,11 +73,23 @@ pub struct Authority {
 pub type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 impl Authority {
+    /// Refuses a folder that holds a CA, or a half of one: a key without its root may have signed half a fleet.
+    pub fn must_be_none(dir: &Path) -> Result<(), String> {
+        match (dir.join(files::ROOTS).exists(), dir.join(files::ROOT_KEY).exists()) {
+            (false, false) => Ok(()),
+            (true, _) => Err(format!("{} holds a CA already", dir.display())),
+            (false, true) => Err(format!(
+                "{} holds {} without {}: put that back, or remove the key to begin anew",
+                dir.display(),
+                files::ROOT_KEY,
+                files::ROOTS
+            )),
+        }
+    }
+
     /// Makes the first root in a folder that has none.
     pub fn create(dir: &Path) -> Result<(), String> {
-        if dir.join(files::ROOTS).exists() || dir.join(files::ROOT_KEY).exists() {
-            return Err(format!("{} holds a CA already", dir.display()));
-        }
+        Self::must_be_none(dir)?;
         let (pem, key) = new_root()?;
         write(dir, files::ROOT_KEY, &key)?;
         write(dir, files::ROOTS, &pem)

@@ -19,6 +19,8 @@ const TOKENS_MAX: usize = 4_096;
 const REVOKED_MAX: usize = 50_000;
 /// What every token begins with, so that a scanner for secrets knows one.
 const TOKEN_PREFIX: &str = "why502_";
+/// Digits of a token's id.
+const ID_DIGITS: usize = 12;
 /// Longest time a token may be good, seconds.
 const TTL_MAX_S: i64 = 366 * 86_400;
 
@@ -60,10 +62,24 @@ pub struct Registry {
 
 /// A new token and until when it is good, unix seconds.
 pub struct Created {
+    /// By which it is listed and taken back.
+    pub id: String,
     /// The only copy of its text.
     pub token: String,
     /// Its last second.
     pub expires_s: i64,
+}
+
+/// A token that waits to be used, without its text.
+pub struct Listed {
+    /// By which it is taken back.
+    pub id: String,
+    /// What it is good for.
+    pub grant: Grant,
+    /// Its last second, unix.
+    pub expires_s: i64,
+    /// How many hosts it still enrols.
+    pub uses: u32,
 }
 
 impl Registry {
@@ -92,7 +108,7 @@ impl Registry {
             kept.tokens.insert(hash(&token), Token { grant, expires_s, uses });
             Ok(())
         })?;
-        Ok(Created { token, expires_s })
+        Ok(Created { id: id_of(&hash(&token)), token, expires_s })
     }
 
     /// Uses an enrolment token for a host once.
@@ -111,6 +127,33 @@ impl Registry {
             kept.tokens.retain(|_, token| token.uses > 0 && token.expires_s > now_s);
             Ok(())
         })
+    }
+
+    /// Every token that is good for something yet, the one that expires first first.
+    pub fn list(&self, now_s: i64) -> Vec<Listed> {
+        let kept = self.kept();
+        let good = kept.tokens.iter().filter(|(_, token)| token.expires_s > now_s);
+        let listed = good.map(|(hash, Token { grant, expires_s, uses })| Listed {
+            id: id_of(hash),
+            grant: grant.clone(),
+            expires_s: *expires_s,
+            uses: *uses,
+        });
+        let mut listed: Vec<_> = listed.collect();
+        listed.sort_by_key(|token| token.expires_s);
+        listed
+    }
+
+    /// Takes a token back; false where there is none of this id.
+    pub fn revoke_token(&self, id: &str) -> Result<bool, String> {
+        if !self.kept().tokens.keys().any(|hash| id_of(hash) == id) {
+            return Ok(false);
+        }
+        self.change(|kept| {
+            kept.tokens.retain(|hash, _| id_of(hash) != id);
+            Ok(())
+        })?;
+        Ok(true)
     }
 
     /// The role that a token gives.
@@ -178,6 +221,11 @@ fn hash(token: &str) -> String {
     hex(digest(&SHA256, token.trim().as_bytes()).as_ref())
 }
 
+/// By which a token is named without telling it: the beginning of its hash.
+fn id_of(hash: &str) -> String {
+    hash.chars().take(ID_DIGITS).collect()
+}
+
 /// Bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -215,6 +263,20 @@ mod tests {
         assert!(registry.spend(&twice, "app-2", 160).is_err(), "expired");
         registry.spend(&twice, "app-2", 159).unwrap();
         assert!(registry.spend(&twice, "app-3", 101).is_err());
+    }
+
+    #[test]
+    fn a_token_is_listed_and_taken_back_by_its_id() {
+        let (_dir, registry) = registry();
+        let created = registry.create(Grant::Host("app-1".into()), 60, 1, 100).unwrap();
+        let other = registry.create(Grant::Role(Role::Read), 30, 1, 100).unwrap();
+        let listed: Vec<_> = registry.list(101).into_iter().map(|one| one.id).collect();
+        assert_eq!(listed, [other.id.clone(), created.id.clone()]);
+        assert_eq!(registry.list(130).len(), 1, "an expired one is good for nothing");
+        assert!(registry.revoke_token(&created.id).unwrap());
+        assert!(!registry.revoke_token(&created.id).unwrap());
+        assert!(registry.spend(&created.token, "app-1", 101).is_err());
+        assert_eq!(registry.role(&other.token, 101), Some(Role::Read));
     }
 
     #[test]

@@ -69,9 +69,14 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// The machine's own name.
+pub fn machine_name() -> Option<String> {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.filter(|name| super::is_host_name(name))
+}
+
 /// The names and addresses under which this machine may be reached, and `further` ones.
 pub fn own_names(further: &[String]) -> Vec<String> {
-    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten().filter_map(|found| {
         let address = found.address?;
         let v4 = address.as_sockaddr_in().map(|v4| v4.ip().to_string());
@@ -83,7 +88,7 @@ pub fn own_names(further: &[String]) -> Vec<String> {
     };
     let mut names: Vec<String> = further.to_vec();
     names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
-    names.extend(host.into_iter().chain(interfaces).filter(is_name));
+    names.extend(machine_name().into_iter().chain(interfaces).filter(is_name));
     names.sort();
     names.dedup();
     names

@@ -137,6 +137,44 @@ impl Guarded {
         mark(self.api(None).await.unwrap(), token).await
     }
 
+    /// Everything that changes something, tried by whoever has this token.
+    pub async fn changes(&self, token: Option<&str>) -> Vec<(&'static str, Result<(), Code>)> {
+        let (channel, by) = (self.api(None).await.unwrap(), token.map(str::to_owned));
+        let mut query = v1::query_client::QueryClient::new(channel.clone());
+        let mut access = v1::access_client::AccessClient::new(channel.clone());
+        let silence = v1::SilenceRequest {
+            only: Some(v1::SilenceOnly { service: "api".into(), ..Default::default() }),
+            lasts_us: 60_000_000,
+            ..Default::default()
+        };
+        let create = v1::CreateTokenRequest { r#for: Some(For::Host("app-9".into())), ..Default::default() };
+        let revoke = v1::RevokeRequest { host: "app-9".into() };
+        let token = v1::RevokeTokenRequest { id: "0123456789ab".into() };
+        let tried = [
+            ("a mark", mark(channel, by.clone()).await),
+            ("a silence", query.silence(with(silence, by.clone())).await.map(drop)),
+            ("its end", query.expire_silence(with(v1::ExpireSilenceRequest::default(), by.clone())).await.map(drop)),
+            ("a test of a sink", query.test_sink(with(v1::TestSinkRequest::default(), by.clone())).await.map(drop)),
+            ("a token", access.create_token(with(create, by.clone())).await.map(drop)),
+            ("the list of tokens", access.list_tokens(with(v1::ListTokensRequest {}, by.clone())).await.map(drop)),
+            ("a token's end", access.revoke_token(with(token, by.clone())).await.map(drop)),
+            ("a host's end", access.revoke(with(revoke, by)).await.map(drop)),
+        ];
+        tried.map(|(what, told)| (what, told.map_err(|status| status.code()))).into()
+    }
+
+    pub async fn tokens(&self, by: &str) -> Vec<v1::Token> {
+        let mut client = v1::access_client::AccessClient::new(self.api(None).await.unwrap());
+        let listed = client.list_tokens(with(v1::ListTokensRequest {}, Some(by.to_owned()))).await.unwrap();
+        listed.into_inner().tokens
+    }
+
+    pub async fn take_back(&self, by: &str, id: &str) -> bool {
+        let mut client = v1::access_client::AccessClient::new(self.api(None).await.unwrap());
+        let request = v1::RevokeTokenRequest { id: id.to_owned() };
+        client.revoke_token(with(request, Some(by.to_owned()))).await.unwrap().into_inner().found
+    }
+
     /// What the api address answers in plain text: to a question, to a mark.
     pub async fn plain(&self, token: Option<String>) -> (Result<(), Code>, Result<(), Code>) {
         let channel = Endpoint::from_shared(format!("http://{}", self.api)).unwrap().connect().await.unwrap();

@@ -866,6 +866,71 @@ pub struct CreateTokenResponse {
     /// Until when it is good, unix seconds.
     #[prost(sint64, tag = "2")]
     pub expires_unix_s: i64,
+    /// By which it is listed and taken back. Empty from a collector that knows of no id yet.
+    #[prost(string, tag = "3")]
+    pub id: ::prost::alloc::string::String,
+    /// Where hosts enrol and report, as far as the collector knows its own name: "<https://HOST:PORT".> Empty as above.
+    #[prost(string, tag = "4")]
+    pub ingest_url: ::prost::alloc::string::String,
+    /// What hosts that enrol pin. Empty as above, and where the collector has no CA of its own.
+    #[prost(string, tag = "5")]
+    pub ca_pin: ::prost::alloc::string::String,
+}
+/// Asks for all tokens.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListTokensRequest {}
+/// All tokens, the one that expires first first; at most 4,096 are kept.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListTokensResponse {
+    /// The tokens.
+    #[prost(message, repeated, tag = "1")]
+    pub tokens: ::prost::alloc::vec::Vec<Token>,
+}
+/// A token, without its text, which nobody keeps.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Token {
+    /// By which it is taken back: the beginning of its hash.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Until when it is good, unix seconds.
+    #[prost(sint64, tag = "5")]
+    pub expires_unix_s: i64,
+    /// How many hosts it still enrols. Of no meaning with a role.
+    #[prost(uint32, tag = "6")]
+    pub uses: u32,
+    /// What it is good for; as in CreateTokenRequest.
+    #[prost(oneof = "token::For", tags = "2, 3, 4")]
+    pub r#for: ::core::option::Option<token::For>,
+}
+/// Nested message and enum types in `Token`.
+pub mod token {
+    /// What it is good for; as in CreateTokenRequest.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum For {
+        /// Enrols the host of this name.
+        #[prost(string, tag = "2")]
+        Host(::prost::alloc::string::String),
+        /// Enrols hosts whose names fit.
+        #[prost(string, tag = "3")]
+        Pattern(::prost::alloc::string::String),
+        /// Lets a person or a program ask: "read" or "admin".
+        #[prost(string, tag = "4")]
+        Role(::prost::alloc::string::String),
+    }
+}
+/// A token is not good any more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeTokenRequest {
+    /// Its id, as listed.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// What became of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeTokenResponse {
+    /// Whether there was one.
+    #[prost(bool, tag = "1")]
+    pub found: bool,
 }
 /// A host is not trusted any more.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1343,6 +1408,56 @@ pub mod access_client {
                 .insert(GrpcMethod::new("why502.v1.Access", "CreateToken"));
             self.inner.unary(req, path, codec).await
         }
+        /// Lists the tokens that are good for something yet, without their texts.
+        pub async fn list_tokens(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListTokensRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTokensResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/why502.v1.Access/ListTokens",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("why502.v1.Access", "ListTokens"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes a token back.
+        pub async fn revoke_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/why502.v1.Access/RevokeToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("why502.v1.Access", "RevokeToken"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Refuses every certificate that a host has now, and cuts its streams.
         pub async fn revoke(
             &mut self,
@@ -1384,6 +1499,22 @@ pub mod access_server {
             request: tonic::Request<super::CreateTokenRequest>,
         ) -> std::result::Result<
             tonic::Response<super::CreateTokenResponse>,
+            tonic::Status,
+        >;
+        /// Lists the tokens that are good for something yet, without their texts.
+        async fn list_tokens(
+            &self,
+            request: tonic::Request<super::ListTokensRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTokensResponse>,
+            tonic::Status,
+        >;
+        /// Takes a token back.
+        async fn revoke_token(
+            &self,
+            request: tonic::Request<super::RevokeTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeTokenResponse>,
             tonic::Status,
         >;
         /// Refuses every certificate that a host has now, and cuts its streams.
@@ -1499,6 +1630,94 @@ pub mod access_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/why502.v1.Access/ListTokens" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListTokensSvc<T: Access>(pub Arc<T>);
+                    impl<T: Access> tonic::server::UnaryService<super::ListTokensRequest>
+                    for ListTokensSvc<T> {
+                        type Response = super::ListTokensResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListTokensRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Access>::list_tokens(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListTokensSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/why502.v1.Access/RevokeToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeTokenSvc<T: Access>(pub Arc<T>);
+                    impl<
+                        T: Access,
+                    > tonic::server::UnaryService<super::RevokeTokenRequest>
+                    for RevokeTokenSvc<T> {
+                        type Response = super::RevokeTokenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Access>::revoke_token(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeTokenSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
