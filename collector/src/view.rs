@@ -15,6 +15,7 @@ mod fleet;
 mod incidents;
 mod metrics;
 mod question;
+mod rollout;
 mod untrusted;
 mod why;
 

@@ -30,9 +30,35 @@ pub fn status(doc: &StatusDoc, style: Style) -> String {
     if collector.disk_full {
         let _ = writeln!(out, "{}", style.paint(Tone::Bad, "the collector's disk is full: nothing is taken"));
     }
+    let _ = write!(out, "{}", rollout(&doc.agents, &doc.at, style));
     let _ = write!(out, "{}", doors(&doc.doors, &doc.at, style));
     if !doc.open.is_empty() {
         let _ = write!(out, "\n{}", incident::table(&doc.open, &doc.at, style));
+    }
+    out
+}
+
+/// Hosts that a line of the rollout names.
+const NAMED: usize = 8;
+
+/// Which agents run which version, who is behind, and who is silent since when.
+fn rollout(doc: &RolloutDoc, now: &str, style: Style) -> String {
+    let mut out = String::new();
+    if !doc.versions.is_empty() {
+        let versions = doc.versions.iter().map(|(version, count)| format!("{count} of {}", clean(version)));
+        let _ = writeln!(out, "agents     {}", versions.collect::<Vec<_>>().join(", "));
+    }
+    let behind = doc.behind.iter().map(|one| format!("{} ({})", clean(&one.host), clean(&one.version)));
+    let silent = doc.silent.iter().map(|one| format!("{} since {}", clean(&one.host), short_time(&one.since, now)));
+    for (word, count, tone, named) in [
+        ("behind", doc.behind_count, Tone::Warn, behind.take(NAMED).collect::<Vec<_>>()),
+        ("silent", doc.silent_count, Tone::Bad, silent.take(NAMED).collect()),
+    ] {
+        if count > 0 {
+            let further = count.saturating_sub(named.len() as u64);
+            let more = if further > 0 { format!(" and {further} more") } else { String::new() };
+            let _ = writeln!(out, "{}", style.paint(tone, &format!("{word}     {}{more}", named.join(", "))));
+        }
     }
     out
 }

@@ -18,10 +18,12 @@ macro_rules! document {
 mod advise;
 mod alerts;
 mod incident;
+mod rollout;
 
 pub use advise::*;
 pub use alerts::*;
 pub use incident::*;
+pub use rollout::*;
 
 /// A time as the documents write it: RFC 3339, UTC, milliseconds.
 pub fn stamp(at_us: i64) -> String {
@@ -280,6 +282,8 @@ document! {
         at: String,
         /// Hosts by state.
         hosts: BTreeMap<String, u64>,
+        /// How far a rollout of agents is.
+        agents: RolloutDoc,
         /// Instances by state.
         instances: BTreeMap<String, u64>,
         /// Gateways.

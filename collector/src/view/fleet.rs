@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::document::*;
+use super::rollout::rollout_doc;
 use super::{Stats, View, incident_doc, incidents};
 use crate::model::{GatewayState, HostState, IncidentState, InstanceState, LogSource, UpstreamTotals};
 
+/// The collector's version.
+const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Open incidents that `status` lists.
 const STATUS_OPEN_MAX: usize = 50;
 const MINUTE_US: i64 = 60_000_000;
@@ -291,6 +294,7 @@ pub fn status_doc(view: &View) -> StatusDoc {
         hosts: BTreeMap::from(["up", "silent", "stopped"].map(|state| (state.to_owned(), 0))),
         incidents: BTreeMap::from(["open", "resolved"].map(|state| (state.to_owned(), 0))),
         failed_by_minute: failed_by_minute(view),
+        agents: rollout_doc(view, OWN_VERSION),
         collector: collector_doc(&view.stats),
         ..StatusDoc::default()
     };
@@ -313,7 +317,7 @@ pub fn status_doc(view: &View) -> StatusDoc {
 
 fn collector_doc(stats: &Stats) -> CollectorDoc {
     CollectorDoc {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: OWN_VERSION.to_owned(),
         started: stamp(stats.started_us),
         journal_records: stats.journal_records,
         journal_bytes: stats.journal_bytes,
