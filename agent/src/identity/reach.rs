@@ -10,11 +10,11 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::{ENROLLED, Identity, tls};
+use crate::dial::Stream;
 use crate::resolve::Resolver;
 
 /// Most time to connect and to be let in.
@@ -43,26 +43,22 @@ pub async fn connect(collector: &str, config: Option<Arc<ClientConfig>>) -> Resu
     let host = origin.host().ok_or_else(|| format!("{collector} names no host"))?;
     let port = origin.port_u16().unwrap_or(if config.is_some() { 443 } else { 80 });
     let addresses = Resolver::default().lookup(host, CONNECT_LIMIT).await?;
+    let name =
+        ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| format!("{host} is no name"))?;
+    let security = config.map(|config| (name, config));
     let mut failed = format!("{host} has no address");
     for address in addresses.into_iter().map(|address| SocketAddr::new(address, port)) {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|error| chain(&error))?
             .origin(origin.clone())
             .connect_timeout(CONNECT_LIMIT)
-            .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE_LIMIT)
             .keep_alive_while_idle(true);
-        let connected = match config.clone() {
-            Some(config) => {
-                let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
-                let name = name.map_err(|_| format!("{host} is no name"))?;
-                let secure = service_fn(move |_: Uri| secure(address, name.clone(), config.clone()));
-                endpoint.connect_with_connector(secure).await
-            }
-            None => endpoint.connect().await,
-        };
-        match connected {
+        let security = security.clone();
+        // Not the transport's own connector: it would bring the C library's lookup with it, a tenth of a megabyte.
+        let dial = service_fn(move |_: Uri| dial(address, security.clone()));
+        match endpoint.connect_with_connector(dial).await {
             Ok(channel) => return Ok(channel),
             Err(error) => failed = chain(&error),
         }
@@ -70,14 +66,17 @@ pub async fn connect(collector: &str, config: Option<Arc<ClientConfig>>) -> Resu
     Err(failed)
 }
 
-async fn secure(
+/// A connection to an address, under TLS where a name and a configuration are given.
+async fn dial(
     address: SocketAddr,
-    name: ServerName<'static>,
-    config: Arc<ClientConfig>,
-) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+    security: Option<(ServerName<'static>, Arc<ClientConfig>)>,
+) -> io::Result<TokioIo<Stream>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    Ok(TokioIo::new(TlsConnector::from(config).connect(name, stream).await?))
+    Ok(TokioIo::new(match security {
+        Some((name, config)) => Box::new(TlsConnector::from(config).connect(name, stream).await?),
+        None => Box::new(stream),
+    }))
 }
 
 /// An error with its causes after colons.
