@@ -16,6 +16,7 @@ pub mod listen;
 pub mod log_watch;
 pub mod mask;
 pub mod observe;
+pub mod pattern;
 pub mod read;
 pub mod report;
 pub mod resolve;
@@ -155,7 +156,7 @@ fn spawn(
     let budget = Budget::default();
     let (probes, asked) = mpsc::channel::<ProbeRequest>(PROBES);
     samplers.spawn_local(Prober::default().run(asked, observed.clone()));
-    samplers.spawn_local(observe::run(config.clone(), observed.clone()));
+    samplers.spawn_local(observe::run(config.clone(), observed.clone(), budget.clone()));
     samplers.spawn_local(sampler::health::run(config.clone(), observed.clone()));
     for gateway in &config.gateways {
         let inbox = gateway.listen.as_ref().map(|listen| {

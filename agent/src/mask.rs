@@ -9,6 +9,7 @@ mod tool;
 
 use std::borrow::Cow;
 
+use crate::pattern;
 use name::Secrecy;
 
 /// What stands in a secret's place.
@@ -83,7 +84,7 @@ fn replace_all<'t>(text: &'t str, rules: &[(regex::Regex, &str)]) -> Cow<'t, str
 
 /// Compiles rules. The patterns are constants that a test compiles; one that failed would be left out.
 fn compile(rules: &'static [(&'static str, &'static str)]) -> Vec<(regex::Regex, &'static str)> {
-    rules.iter().filter_map(|(pattern, with)| Some((regex::Regex::new(pattern).ok()?, *with))).collect()
+    rules.iter().filter_map(|(pattern, with)| Some((pattern::compile(pattern)?, *with))).collect()
 }
 
 #[cfg(test)]

@@ -6,12 +6,14 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::pattern;
+
 use super::MASK;
 use super::name::{Secrecy, secrecy, secret_in_query};
 use super::shape::looks_secret;
 
 /// Names that could be secret; `name::secrecy` decides. Kept wide so that it is one pass over the text.
-static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*").ok());
+static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| pattern::compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*"));
 
 /// Values that are words of the language or the shell, no secrets.
 const PLAIN_VALUES: [&str; 16] = [

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
+use crate::pattern;
+
 /// Patterns with their replacements, in order.
 const RULES: &[(&str, &str)] = &[
     // PEM (RFC 7468), also with its line ends written as \n; cut off ones go to the end.
@@ -68,11 +70,12 @@ const RULES: &[(&str, &str)] = &[
 
 static COMPILED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| super::compile(RULES));
 static USERINFO: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r#"(://|%3[aA]%2[fF]%2[fF])([^\s'"<>,;()]*)"#).ok());
-static SCHEME: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"(?i)\b(bearer|basic|token|negotiate|apikey|ntlm)(\s+)([A-Za-z0-9._~+/=-]{6,})").ok());
+    LazyLock::new(|| pattern::compile(r#"(://|%3[aA]%2[fF]%2[fF])([^\s'"<>,;()]*)"#));
+static SCHEME: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    pattern::compile(r"(?i)\b(bearer|basic|token|negotiate|apikey|ntlm)(\s+)([A-Za-z0-9._~+/=-]{6,})")
+});
 static GO_DSN: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r#"([^\s:@/'"=]+):([^\s'"]+)@(tcp|unix|udp)\("#).ok());
+    LazyLock::new(|| pattern::compile(r#"([^\s:@/'"=]+):([^\s'"]+)@(tcp|unix|udp)\("#));
 
 #[cfg(test)]
 pub(super) const RULE_COUNT: usize = RULES.len();

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use regex::Regex;
+
+use crate::pattern;
 use serde_json::{Map, Value};
 
 /// How grave.
@@ -47,23 +49,24 @@ const DEPTH: usize = 3;
 
 const WORDS: &str = "trace|debug|verbose|info|information|notice|warn|warning|error|err|severe|fatal|critical|crit|alert|emerg|emergency|panic";
 
-static COLOUR: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\x1b\[[0-9;]*m").ok());
+static COLOUR: LazyLock<Option<Regex>> = LazyLock::new(|| pattern::compile(r"\x1b\[[0-9;]*m"));
 /// In capitals by itself; in brackets; as a value of a level key.
 static MARKED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let capitals = WORDS.to_ascii_uppercase();
     let pattern = format!(
         r#"(?:^|[^A-Za-z0-9_/.-])({capitals})(?:$|[^A-Za-z0-9_/.=-])|(?i:[\[<(](?:[a-z0-9_]+:)?({WORDS})[\])>])|(?i:\b(?:level|lvl|severity|loglevel)=["']?({WORDS})\b)"#
     );
-    Regex::new(&pattern).ok()
+    pattern::compile(&pattern)
 });
 /// "Error: ..." and "fatal: ..." at the beginning, behind at most a time.
 static AT_START: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(&format!(r"^[\[(]?[0-9TZ:.,+\- /]*[\])]?\s*(?i:({WORDS})(?:\[\d+\])?):\s")).ok());
+    LazyLock::new(|| pattern::compile(&format!(r"^[\[(]?[0-9TZ:.,+\- /]*[\])]?\s*(?i:({WORDS})(?:\[\d+\])?):\s")));
 /// klog and glog: "E1122 14:32:01.120 ...".
-static KLOG: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^([IWEF])\d{4} \d\d:\d\d:\d\d").ok());
+static KLOG: LazyLock<Option<Regex>> = LazyLock::new(|| pattern::compile(r"^([IWEF])\d{4} \d\d:\d\d:\d\d"));
 /// "TypeError: ...", "java.lang.IllegalStateException: ...".
-static EXCEPTION: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"^(?:[A-Za-z_$][\w$]*(?:\.|::))*[A-Z]\w*(?:Error|Exception|Fault)(?::\s|$| \[)").ok());
+static EXCEPTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    pattern::compile(r"^(?:[A-Za-z_$][\w$]*(?:\.|::))*[A-Z]\w*(?:Error|Exception|Fault)(?::\s|$| \[)")
+});
 
 /// A line without the codes that colour it on a terminal.
 pub(super) fn without_colours(line: &str) -> Cow<'_, str> {

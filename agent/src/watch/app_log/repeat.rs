@@ -11,6 +11,7 @@ use why502_proto::v1::event::Kind as EventKind;
 
 use super::{Kind, classify};
 use crate::mask;
+use crate::pattern;
 use crate::sampler::Observed;
 
 /// Length of a stretch, microseconds.
@@ -30,7 +31,7 @@ const TIME_BYTES: usize = 256;
 static TIME: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let pattern =
         r#"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d))|"(?:time|ts|timestamp)":\s*(\d{13})\b"#;
-    Regex::new(pattern).ok()
+    pattern::compile(pattern)
 });
 
 /// Like lines of a stretch.

@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use regex::{Regex, RegexSet};
 
+use crate::pattern;
+
 use super::Kind;
 
 /// What is searched for, the gravest and most telling first.
@@ -95,15 +97,16 @@ const START: &str = r"(?i)\b(?:listening|now listening|listens|running|started|r
 /// kubelet, systemd, Docker's swarm, autoheal, ECS, Nomad, monit, superlance.
 const LIVENESS_KILL: &str = r"(?i)failed (?:its )?(?:liveness|startup) probe, will be restarted|\bliveness probe failed\b.{0,200}restart|: watchdog timeout \(limit |\bunhealthy container\b|found to be unhealthy - restarting|failed container health checks|healthcheck: check .{1,80} unhealthy for .{1,40} restarting|'[^']{1,80}' trying to restart\b|httpok: .{0,120}\brestarting\b";
 
-static KINDS: LazyLock<Option<RegexSet>> = LazyLock::new(|| RegexSet::new(RULES.iter().map(|(_, rule)| rule)).ok());
-static EXCEPTIONS: LazyLock<Option<RegexSet>> = LazyLock::new(|| RegexSet::new(NOT.iter().map(|(_, rule)| rule)).ok());
-static ACCESS_LINE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(ACCESS).ok());
-static TARGETS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(TARGET).ok());
-static QUOTES: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(QUOTED).ok());
-static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(OTHERS).ok());
-static SUBJECTS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(SUBJECT).ok());
-static STARTS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(START).ok());
-static LIVENESS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(LIVENESS_KILL).ok());
+static KINDS: LazyLock<Option<RegexSet>> = LazyLock::new(|| pattern::compile_all(RULES.iter().map(|(_, rule)| *rule)));
+static EXCEPTIONS: LazyLock<Option<RegexSet>> =
+    LazyLock::new(|| pattern::compile_all(NOT.iter().map(|(_, rule)| *rule)));
+static ACCESS_LINE: LazyLock<Option<Regex>> = LazyLock::new(|| pattern::compile(ACCESS));
+static TARGETS: LazyLock<Option<Regex>> = LazyLock::new(|| pattern::compile(TARGET));
+static QUOTES: LazyLock<Option<Regex>> = LazyLock::new(|| pattern::compile(QUOTED));
+static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| pattern::compile(OTHERS));
+static SUBJECTS: LazyLock<Option<Regex>> = LazyLock::new(|| pattern::compile(SUBJECT));
+static STARTS: LazyLock<Option<Regex>> = LazyLock::new(|| pattern::compile(START));
+static LIVENESS: LazyLock<Option<Regex>> = LazyLock::new(|| pattern::compile(LIVENESS_KILL));
 
 fn matches(pattern: &Option<Regex>, text: &str) -> bool {
     pattern.as_ref().is_some_and(|pattern| pattern.is_match(text))
