@@ -30,6 +30,7 @@ use tokio::task::yield_now;
 use tokio::time::sleep_until;
 use why502_proto::v1;
 
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::kernel::cgroup::Hierarchy;
 use crate::kernel::{Roots, mount};
@@ -92,13 +93,13 @@ pub fn look(config: &Config) -> Look {
 
 /// Watches this host until the future is dropped or the receiver is gone. Needs a runtime with I/O and time, of one thread or many;
 /// the future may be `!Send`-agnostic: it holds no lock and spawns nothing.
-pub async fn run(config: Arc<Config>, out: mpsc::Sender<Observed>) {
+pub async fn run(config: Arc<Config>, out: mpsc::Sender<Observed>, budget: Budget) {
     let mut observer = Observer::new(Arc::clone(&config), Roots::default());
     let exits = observer.exits.as_ref().and_then(|exits| exits.readable().ok());
     let (exits, log, links) = (wakeful(exits), wakeful(observer.log.readable()), wakeful(observer.links.readable()));
     observer.read_ahead().await;
     observer.begin();
-    let (mut ticks, mut glances) = (Pace::new(config.interval), Pace::new(GLANCE));
+    let (mut ticks, mut glances) = (Pace::new("interval", config.interval), Pace::new("cheap looks", GLANCE));
     loop {
         for observed in observer.out.drain(..) {
             if out.send(observed).await.is_err() {
@@ -112,13 +113,15 @@ pub async fn run(config: Arc<Config>, out: mpsc::Sender<Observed>) {
             () = ready(log.as_ref()) => observer.on_log(),
             () = ready(links.as_ref()) => observer.on_links(),
             () = until(wake) => observer.on_wake(),
-            () = sleep_until(ticks.next().into()) => {
-                ticks.look(|| observer.tick());
-                observer.set_status("pace", ticks.status());
+            () = sleep_until(ticks.next().into()) => if ticks.look(&budget, || observer.tick()) {
                 // A look at everything is a cheap look too.
                 glances.put_off();
+                let stretched = [&ticks, &glances].into_iter().map(Pace::status).find(|status| *status != Status::Active);
+                observer.set_status("pace", stretched.unwrap_or(Status::Active));
+            },
+            () = sleep_until(glances.next().into()) => {
+                glances.look(&budget, || observer.glance());
             }
-            () = sleep_until(glances.next().into()) => glances.look(|| observer.glance()),
         }
     }
 }

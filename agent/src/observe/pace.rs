@@ -1,21 +1,25 @@
-//! How often to look: at the interval that is configured, unless a look at this host costs so much CPU that the agent would
+//! How often to look: at the interval that is configured, unless looks at this host cost so much CPU that the agent would
 //! be felt. Then it looks more seldom, and says so.
 
 use std::time::{Duration, Instant};
 
-use crate::kernel::clock;
+use crate::budget::Budget;
 use crate::sampler::Status;
 
-/// A look is followed by a rest of so many times its own CPU time: 1.25 % of a CPU goes into looks at most.
-const REST: u32 = 79;
 /// A stretch is told of for so long after the last look that needed it, so that the status does not flap.
 const TOLD: Duration = Duration::from_secs(60);
 
-/// The time of the next look.
+/// The time of the next look of one kind.
 #[derive(Debug)]
 pub struct Pace {
+    /// What its status calls it.
+    name: &'static str,
     interval: Duration,
     next: Instant,
+    /// When the last look began.
+    began: Option<Instant>,
+    /// The next look waits for the budget.
+    waits: bool,
     stretched: Option<Stretched>,
 }
 
@@ -29,8 +33,8 @@ struct Stretched {
 
 impl Pace {
     /// The first look is due at once.
-    pub fn new(interval: Duration) -> Self {
-        Self { interval, next: Instant::now(), stretched: None }
+    pub fn new(name: &'static str, interval: Duration) -> Self {
+        Self { name, interval, next: Instant::now(), began: None, waits: false, stretched: None }
     }
 
     /// When the next look is due.
@@ -38,31 +42,43 @@ impl Pace {
         self.next
     }
 
-    /// Not before the whole interval has passed again.
+    /// Another look was as good as this one: it comes when the whole interval has passed again.
     pub fn put_off(&mut self) {
-        self.next = self.next.max(Instant::now() + self.interval);
+        let now = Instant::now();
+        self.next = self.next.max(now + self.interval);
+        (self.began, self.waits) = (Some(now), false);
     }
 
-    /// Looks; the next look comes after the interval, or after a longer rest where this one was dear.
-    pub fn look(&mut self, look: impl FnOnce()) {
-        let (began, before) = (Instant::now(), clock::cpu_time());
-        look();
-        self.looked(began, Instant::now(), clock::cpu_time().saturating_sub(before));
+    /// Looks, or puts that off until the budget allows it. True: it looked.
+    pub fn look(&mut self, budget: &Budget, look: impl FnOnce()) -> bool {
+        let began = Instant::now();
+        if !self.may_look(began, budget.rest(began)) {
+            return false;
+        }
+        let cost = budget.look(look);
+        self.looked(began, cost);
+        true
     }
 
-    fn looked(&mut self, began: Instant, now: Instant, cost: Duration) {
-        let rest = cost * REST;
+    fn may_look(&mut self, now: Instant, rest: Duration) -> bool {
+        if rest.is_zero() {
+            return true;
+        }
+        self.next = now + rest;
+        self.waits = true;
+        false
+    }
+
+    fn looked(&mut self, began: Instant, cost: Duration) {
         // In time with the looks before, so that intervals stay what they are called; what was missed is not made up for.
         let due = self.next + self.interval;
-        let on_time = if due > began { due } else { began + self.interval };
-        self.next = on_time.max(now + rest);
-        let pause = self.next.duration_since(began);
-        if pause > self.interval + self.interval / 4
-            && self.stretched.is_none_or(|s| s.pause <= pause || now.duration_since(s.at) > TOLD)
-        {
-            self.stretched = Some(Stretched { pause, cost, at: now });
+        self.next = if due > began { due } else { began + self.interval };
+        let pause = self.began.replace(began).map_or(Duration::ZERO, |before| began.duration_since(before));
+        let waited = std::mem::take(&mut self.waits) && pause > self.interval + self.interval / 4;
+        if waited && self.stretched.is_none_or(|s| s.pause <= pause || began.duration_since(s.at) > TOLD) {
+            self.stretched = Some(Stretched { pause, cost, at: began });
         }
-        self.stretched = self.stretched.filter(|s| now.duration_since(s.at) <= TOLD);
+        self.stretched = self.stretched.filter(|s| began.duration_since(s.at) <= TOLD);
     }
 
     /// Whether the interval is kept.
@@ -71,8 +87,8 @@ impl Pace {
         // In powers of two: the words change only where the matter does.
         let (seconds, cost_ms) = (pause.as_secs().max(1).next_power_of_two(), cost.as_millis().next_power_of_two());
         Status::Degraded(format!(
-            "interval stretched from {:?} to up to {seconds} s: one look at this host costs up to {cost_ms} ms of CPU",
-            self.interval
+            "{} stretched from {:?} to up to {seconds} s: one look at this host costs up to {cost_ms} ms of CPU",
+            self.name, self.interval
         ))
     }
 }
@@ -84,31 +100,31 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn cheap_looks_keep_the_interval_and_dear_ones_stretch_it() {
-        let start = Instant::now();
-        let mut pace = Pace { interval: 1000 * MS, next: start, stretched: None };
-        pace.looked(start, start + 3 * MS, 3 * MS);
+    fn looks_keep_the_interval_unless_the_budget_makes_them_wait() {
+        let mut pace = Pace::new("interval", 1000 * MS);
+        let start = pace.next();
+        pace.looked(start, 3 * MS);
         assert_eq!((pace.next(), pace.status()), (start + 1000 * MS, Status::Active));
-        let late = start + 1010 * MS;
-        pace.looked(late, late + 3 * MS, 3 * MS);
+        assert!(pace.may_look(start + 1010 * MS, Duration::ZERO));
+        pace.looked(start + 1010 * MS, 50 * MS);
         assert_eq!(pace.next(), start + 2000 * MS, "lateness does not add up");
-        let dear = start + 2000 * MS;
-        pace.looked(dear, dear + 60 * MS, 50 * MS);
-        assert_eq!(pace.next(), dear + 60 * MS + 50 * MS * REST);
-        assert!(matches!(pace.status(), Status::Degraded(why) if why.contains("from 1s to up to 4 s")));
-        let cheap = pace.next();
-        pace.looked(cheap, cheap, MS);
+        assert!(!pace.may_look(start + 2000 * MS, 1500 * MS));
+        assert_eq!(pace.next(), start + 3500 * MS);
+        pace.looked(start + 3500 * MS, 50 * MS);
+        assert!(
+            matches!(pace.status(), Status::Degraded(why) if why.contains("interval stretched from 1s to up to 2 s"))
+        );
+        pace.looked(start + 4500 * MS, MS);
         assert!(matches!(pace.status(), Status::Degraded(_)), "it is told for a while");
-        pace.looked(cheap + TOLD, cheap + TOLD, MS);
+        pace.looked(start + 4600 * MS + TOLD, MS);
         assert_eq!(pace.status(), Status::Active);
     }
 
     #[test]
-    fn looks_missed_in_suspension_are_not_made_up_for() {
-        let start = Instant::now();
-        let mut pace = Pace { interval: 1000 * MS, next: start, stretched: None };
-        let hours = start + 10_000_000 * MS;
-        pace.looked(hours, hours, MS);
-        assert_eq!(pace.next(), hours + 1000 * MS);
+    fn looks_that_were_missed_are_not_made_up_for() {
+        let mut pace = Pace::new("interval", 1000 * MS);
+        let late = pace.next() + 10_000_000 * MS;
+        pace.looked(late, MS);
+        assert_eq!((pace.next(), pace.status()), (late + 1000 * MS, Status::Active));
     }
 }
