@@ -35,13 +35,17 @@ use setting::Setting;
 use source::{Source, Told};
 use target::Targets;
 
-/// Between two rounds where nothing new was found.
+/// Between two rounds while something fails or failed lately.
 const ROUND_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two rounds while all is well: each wakes the agent, and that is most of what it costs on a quiet host.
+const QUIET_INTERVAL: Duration = Duration::from_millis(500);
+/// For so long rounds follow each other before others have their turn.
+const TURN: Duration = Duration::from_millis(2);
 /// Buffers of the error log read for one of the access log.
 const ERROR_BUFFERS: usize = 16;
 /// Between two samples of an upstream while something fails.
 const HOT_INTERVAL: Duration = Duration::from_secs(1);
-/// For how long after the last failure that is.
+/// For how long after the last failure something is said to fail.
 const HOT: Duration = Duration::from_secs(15);
 /// How long the joiner may hold an error record before it is told.
 const ERROR_HELD: Duration = Duration::from_millis(1_500);
@@ -55,6 +59,7 @@ pub async fn run(
     budget: Budget,
 ) {
     let mut told = Vec::new();
+    let mut turn = Instant::now();
     loop {
         let stopping = *stop.borrow();
         let (more, rest) = budget.spend(|| watch.round(Instant::now(), stopping, &mut told));
@@ -69,17 +74,21 @@ pub async fn run(
             let _ = probes.try_send(request);
         }
         if more && (stopping || rest.is_zero()) {
-            tokio::task::yield_now().await;
+            if turn.elapsed() > TURN {
+                tokio::task::yield_now().await;
+                turn = Instant::now();
+            }
             continue;
         }
         if stopping {
             return;
         }
-        let pause = if more { rest } else { rest.max(ROUND_INTERVAL) };
+        let pause = if more { rest } else { rest.max(watch.pause()) };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             changed = stop.changed() => if changed.is_err() { return },
         }
+        turn = Instant::now();
     }
 }
 
@@ -161,6 +170,18 @@ impl Watch {
             error_marks: None,
             configuration_told: false,
         }
+    }
+
+    /// How long nothing is looked for after a round that read everything.
+    fn pause(&self) -> Duration {
+        // What comes by a socket has little room to wait in.
+        let is_pressed = self.is_hot(Instant::now()) || self.access.iter().any(Source::is_socket);
+        if is_pressed { ROUND_INTERVAL } else { QUIET_INTERVAL }
+    }
+
+    /// Something failed lately.
+    fn is_hot(&self, now: Instant) -> bool {
+        self.failed.is_some_and(|failed| now.duration_since(failed) < HOT)
     }
 
     /// A round is followed by a rest; `more` tells that there is something to read.
@@ -245,6 +266,8 @@ impl Watch {
         let told = !read.failing.is_empty() || !read.notices.is_empty();
         out.extend(read.notices.into_iter().map(Observed::Event));
         for record in read.errors {
+            // Its access record is looked for soon.
+            self.failed = Some(now);
             self.joiner.error(record, clock_us);
         }
         for (record, line) in read.failing {
@@ -282,8 +305,7 @@ impl Watch {
     fn flush(&mut self, now: Instant, now_us: i64, stopping: bool, out: &mut Vec<Observed>) -> bool {
         let rest = if stopping { self.flood.take_all(now) } else { self.flood.take(now) };
         out.extend(rest.into_iter().map(Observed::Event));
-        let hot = self.failed.is_some_and(|failed| now.duration_since(failed) < HOT);
-        let interval = if hot { HOT_INTERVAL.min(self.interval) } else { self.interval };
+        let interval = if self.is_hot(now) { HOT_INTERVAL.min(self.interval) } else { self.interval };
         if !stopping && now.duration_since(self.flushed) < interval {
             return false;
         }

@@ -26,6 +26,8 @@ pub mod route;
 
 /// Most bytes of one file of /proc or /sys that are read.
 const FILE_LIMIT: u64 = 256 * 1024;
+/// More than most of them have.
+const USUAL_BYTES: usize = 2 * 1024;
 
 /// A reading that could not be had: which path, which item, why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,7 +84,8 @@ impl Default for Roots {
 
 /// Reads a whole small file, at most [`FILE_LIMIT`] bytes; bytes that are no UTF-8 become replacement characters.
 pub fn read_text(path: &Path) -> Result<String> {
-    let mut bytes = Vec::new();
+    // Room from the start: into less, such files are read in many small pieces.
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
     let file = File::open(path).map_err(|e| Error::io(path, &e))?;
     file.take(FILE_LIMIT).read_to_end(&mut bytes).map_err(|e| Error::io(path, &e))?;
     Ok(match String::from_utf8(bytes) {

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::kept::read_again;
-use super::{Error, Result, read_text, read_with};
+use super::{Error, Result, USUAL_BYTES, read_text, read_with};
 
 /// Most threads of one process that are looked at.
 pub const THREAD_LIMIT: usize = 256;
@@ -147,7 +147,7 @@ pub fn uid(proc: &Path, pid: u32) -> Option<u32> {
 /// A process's arguments, at most [`CMDLINE_LIMIT`] bytes of them. Empty for kernel threads and zombies.
 pub fn args(proc: &Path, pid: u32) -> Result<Vec<String>> {
     let path = dir(proc, pid).join("cmdline");
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
     let file = File::open(&path).map_err(|e| Error::io(&path, &e))?;
     file.take(CMDLINE_LIMIT).read_to_end(&mut bytes).map_err(|e| Error::io(&path, &e))?;
     Ok(parse_cmdline(&bytes))
