@@ -9,6 +9,7 @@ pub mod host;
 pub mod limit;
 pub mod meter;
 pub mod peers;
+pub mod read;
 pub mod wire;
 
 use std::time::Duration;

@@ -1,0 +1,220 @@
+//! `bench read`: how fast each gateway's reader goes through a log on one core, at few and at many failures. The ceiling is a
+//! count of line ends; beside nginx's reader stands GoAccess, where it is installed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::hint::black_box;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::time::{ClockId, clock_gettime};
+use serde_json::Value;
+use why502_agent::gateway::{self, Kind, Line, Log, Reader, Record, Zone};
+
+use super::{Options, host};
+use crate::lab::{Doing, Done};
+
+/// Lines of real gateways, with their formats.
+const LINES: &str = include_str!("../../../agent/fixtures/loglines.jsonl");
+/// Failures in 10,000 lines.
+const SHARES: [usize; 2] = [10, 2_000];
+/// Mebibytes of nginx's log; the others' are a quarter of that.
+const USUAL_MIB: usize = 256;
+
+/// Reads a log of each kind, or of one.
+pub fn run(arguments: &[String]) -> Done<ExitCode> {
+    let options = Options::parse(arguments, &["gateway", "mib"])?;
+    let bytes = options.number("mib", USUAL_MIB)? << 20;
+    let wanted = options.get("gateway");
+    println!("{:<16}{:>10}{:>14}{:>12}{:>12}", "reader", "failures", "lines/s", "MiB/s", "of ceiling");
+    for sample in samples().into_iter().filter(|sample| wanted.is_none_or(|kind| sample.kind.id() == kind)) {
+        let is_nginx = sample.kind == Kind::Nginx;
+        for share in SHARES {
+            let log = sample.log(if is_nginx { bytes } else { bytes / 4 }, share);
+            let ceiling = timed(log.len(), || memchr::memchr_iter(b'\n', &log).count());
+            let mut reader = sample.reader()?;
+            let speed = timed(log.len(), || read(&mut *reader, &log));
+            speed.print(sample.kind.id(), share, &ceiling);
+            if is_nginx {
+                beside(&log, share, &ceiling)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lines of one gateway in one format.
+struct Sample {
+    kind: Kind,
+    format: Option<String>,
+    served: Vec<Vec<u8>>,
+    failing: Vec<Vec<u8>>,
+}
+
+impl Sample {
+    fn reader(&self) -> Done<Box<dyn Reader>> {
+        gateway::reader(self.kind, Log::Access, self.format.as_deref(), &Zone::utc()).map_err(|fault| fault.to_string())
+    }
+
+    /// A log of about so many bytes, of which so many lines in 10,000 tell of failures.
+    fn log(&self, bytes: usize, share: usize) -> Vec<u8> {
+        let mut log = Vec::with_capacity(bytes + 4_096);
+        for number in 0.. {
+            // 7,919 is prime to 10,000: each residue comes once in 10,000 lines.
+            let lines = if number * 7_919 % 10_000 < share { &self.failing } else { &self.served };
+            let line = lines.get(number % lines.len().max(1)).map_or([].as_slice(), Vec::as_slice);
+            log.extend_from_slice(line);
+            log.push(b'\n');
+            if log.len() >= bytes {
+                break;
+            }
+        }
+        log
+    }
+}
+
+/// What there is to read, by kind: nginx as on the reference hosts, the others in the format of which most lines were seen.
+fn samples() -> Vec<Sample> {
+    let mut found: BTreeMap<(&str, Option<String>), Sample> = BTreeMap::new();
+    for line in LINES.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let name = line["gateway"].as_str().unwrap_or_default().replace('-', "_");
+        let (Some(kind), Some("access")) = (Kind::from_id(&name), line["log"].as_str()) else { continue };
+        let format = line["format"].as_str().map(str::to_owned);
+        let Some(raw) = line["raw"].as_str().filter(|_| kind != Kind::Nginx) else { continue };
+        let (served, failing) = (Vec::new(), Vec::new());
+        let sample = found.entry((kind.id(), format.clone())).or_insert(Sample { kind, format, served, failing });
+        sample.add(raw.as_bytes());
+    }
+    let mut samples = vec![nginx()];
+    for sample in found.into_values().filter(|sample| !sample.served.is_empty() && !sample.failing.is_empty()) {
+        let lines = |sample: &Sample| sample.served.len() + sample.failing.len();
+        match samples.iter_mut().find(|other| other.kind == sample.kind) {
+            Some(other) if lines(other) < lines(&sample) => *other = sample,
+            Some(_) => {}
+            None => samples.push(sample),
+        }
+    }
+    samples
+}
+
+impl Sample {
+    fn add(&mut self, line: &[u8]) {
+        let Ok(mut reader) = self.reader() else { return };
+        match reader.read(line) {
+            Line::Record(record) if fails(&record) => self.failing.push(line.to_vec()),
+            Line::Record(_) => self.served.push(line.to_vec()),
+            Line::Notice(_) | Line::Unparsed(_) => {}
+        }
+    }
+}
+
+/// Many lines that are not alike, of four upstreams.
+fn nginx() -> Sample {
+    const VARIETY: usize = 10_000;
+    let served = |number: usize| {
+        let line = host::log_line(number);
+        let line = line.replace(" 127.0.0.1:2000 ", &format!(" 10.0.0.{}:3000 ", 2 + number % 4));
+        line.trim_end().as_bytes().to_vec()
+    };
+    let refused = |line: Vec<u8>| {
+        let line = String::from_utf8_lossy(&line).replacen("\" 200 ", "\" 502 ", 1);
+        line.replacen(":3000 200 ", ":3000 502 ", 1).into_bytes()
+    };
+    Sample {
+        kind: Kind::Nginx,
+        format: Some(host::LOG_FORMAT.replace("\\\"", "\"")),
+        served: (0..VARIETY).map(served).collect(),
+        failing: (0..VARIETY).map(|number| refused(served(number))).collect(),
+    }
+}
+
+fn fails(record: &Record) -> bool {
+    record.attempts.iter().any(|attempt| attempt.signal.is_failure()) || record.signal.is_failure()
+}
+
+/// As the agent does: at a glance where that is enough, else in full. Returns how many lines fail.
+fn read(reader: &mut dyn Reader, log: &[u8]) -> usize {
+    let mut failing = 0;
+    let mut begin = 0;
+    for end in memchr::memchr_iter(b'\n', log) {
+        let line = &log[begin..end];
+        begin = end + 1;
+        match reader.served(line) {
+            Some(served) => drop(black_box(served)),
+            None => failing += usize::from(matches!(reader.read(line), Line::Record(record) if fails(&record))),
+        }
+    }
+    failing
+}
+
+/// Work over some bytes.
+struct Speed {
+    bytes: usize,
+    lines: usize,
+    cpu: Duration,
+}
+
+impl Speed {
+    fn mib_per_s(&self) -> f64 {
+        self.bytes as f64 / 1_048_576.0 / self.cpu.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    fn print(&self, name: &str, share: usize, ceiling: &Self) {
+        println!(
+            "{name:<16}{:>8.1} %{:>14.0}{:>12.0}{:>10.1} %",
+            share as f64 / 100.0,
+            ceiling.lines as f64 / self.cpu.as_secs_f64().max(f64::MIN_POSITIVE),
+            self.mib_per_s(),
+            100.0 * self.mib_per_s() / ceiling.mib_per_s()
+        );
+    }
+}
+
+/// The CPU time of this thread that the work takes; the work says how many lines it found.
+fn timed(bytes: usize, work: impl FnOnce() -> usize) -> Speed {
+    let now = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from);
+    let before = now();
+    let lines = black_box(work());
+    Speed { bytes, lines, cpu: now().saturating_sub(before) }
+}
+
+/// The ceiling, and GoAccess on the same log.
+fn beside(log: &[u8], share: usize, ceiling: &Speed) -> Done {
+    ceiling.print("  line ends", share, ceiling);
+    let dir = tempfile::tempdir().doing("folder")?;
+    let path = dir.path().join("access.log");
+    fs::write(&path, log).doing("access log")?;
+    match goaccess(&path, dir.path(), log.len()) {
+        Some(speed) => speed.print("  goaccess", share, ceiling),
+        None => println!("  goaccess: skipped, it is not installed or does not run"),
+    }
+    Ok(())
+}
+
+fn goaccess(log: &Path, dir: &Path, bytes: usize) -> Option<Speed> {
+    let before = children_cpu();
+    let status = Command::new("goaccess")
+        .arg(log)
+        .args(["--log-format", "%h %^[%d:%t %^] \"%r\" %s %b \"%R\" \"%u\" %^", "--date-format", "%d/%b/%Y"])
+        .args(["--time-format", "%H:%M:%S", "--no-progress", "--no-global-config", "-o"])
+        .arg(dir.join("report.json"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .ok()?;
+    let cpu = children_cpu().saturating_sub(before).max(Duration::from_nanos(1));
+    status.success().then_some(Speed { bytes, lines: 0, cpu })
+}
+
+/// CPU time of children that ended.
+fn children_cpu() -> Duration {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return Duration::ZERO };
+    let time = |time: nix::sys::time::TimeVal| {
+        Duration::from_secs(u64::try_from(time.tv_sec()).unwrap_or(0))
+            + Duration::from_micros(u64::try_from(time.tv_usec()).unwrap_or(0))
+    };
+    time(usage.user_time()) + time(usage.system_time())
+}
