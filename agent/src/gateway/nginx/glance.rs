@@ -69,22 +69,26 @@ impl Glance {
             upstream,
             status,
             response_us,
-            at: self.at(&values, zone),
+            at: self.at(&values, zone)?,
             request: self.request.map(|at| values[at]),
         })
     }
 
-    fn at(&mut self, values: &[&[u8]; MOST_VALUES], zone: &Zone) -> Option<Stamp> {
-        let text = values[self.time?];
+    /// The line's time, where it tells one. None: it is to be read whole.
+    fn at(&mut self, values: &[&[u8]; MOST_VALUES], zone: &Zone) -> Option<Option<Stamp>> {
+        let Some(text) = self.time.map(|at| values[at]) else { return Some(None) };
         if let Some((last, stamp)) = &self.last
             && last == text
         {
-            return *stamp;
+            return Some(*stamp);
+        }
+        if text.contains(&b'\\') {
+            return None;
         }
         let stamp = access::stamp_of(text, zone);
         if text.len() <= MOST_TIME_BYTES {
             self.last = Some((text.to_vec(), stamp));
         }
-        stamp
+        Some(stamp)
     }
 }
