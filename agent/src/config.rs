@@ -186,6 +186,19 @@ pub struct Gateway {
     pub program: Option<String>,
 }
 
+impl Gateway {
+    /// Whether the gateway itself runs on this host, so that what is tried from here meets what the gateway meets. One that
+    /// only sends its log over the network may be anywhere.
+    pub fn is_here(&self) -> bool {
+        let sent_from_afar = match &self.listen {
+            Some(LogListen::Udp(at) | LogListen::Tcp(at) | LogListen::Http(at)) => !at.ip().is_loopback(),
+            Some(LogListen::Unixgram(_)) | None => false,
+        };
+        let has_files = self.access_log.is_some() || self.error_log.is_some() || self.config.is_some();
+        !self.kind.is_elsewhere() && (has_files || !sent_from_afar)
+    }
+}
+
 /// Where a gateway sends its log to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogListen {

@@ -155,6 +155,12 @@ impl Kind {
         Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, id)| id)
     }
 
+    /// A provider's gateway, of which only the log is here.
+    pub fn is_elsewhere(self) -> bool {
+        use Kind::{AwsAlb, AwsClb, AzureAppgw, Cloudflare, GcpLb, Heroku};
+        matches!(self, AwsAlb | AwsClb | GcpLb | AzureAppgw | Cloudflare | Heroku)
+    }
+
     /// The kind of a name.
     pub fn from_id(id: &str) -> Option<Self> {
         Self::ALL.iter().find(|(_, name)| *name == id).map(|(kind, _)| *kind)

@@ -277,8 +277,9 @@ impl Watch {
             if record.signal == Signal::StatusOnly && self.setting.saw_bare_failure(&self.gateway) {
                 self.configuration_told = false;
             }
-            let requests = self.targets.requests(&self.gateway.name, &record, self.setting.pools(), now);
-            self.probes.extend(requests);
+            if self.gateway.is_here() {
+                self.probes.extend(self.targets.requests(&self.gateway.name, &record, self.setting.pools(), now));
+            }
             self.tell(&record, &line, false, now_us, out);
         }
         for record in self.joiner.expire(clock_us) {

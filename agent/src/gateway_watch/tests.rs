@@ -3,6 +3,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::*;
+use crate::config::LogListen;
 
 const COMBINED: &str = r#"192.0.2.7 - - [22/Nov/2026:10:00:01 +0000] "GET /a HTTP/1.1" 200 5 "-" "curl/8""#;
 const REFUSED: &str = "2026/11/22 10:00:01 [error] 9#9: *4 connect() failed (111: Connection refused) while connecting to \
@@ -312,4 +313,30 @@ fn what_comes_by_a_socket_is_read_and_other_programs_are_not() {
     let read = sources(&told);
     assert_eq!((read[0].source.as_str(), read[0].lines, read[0].unparsed), ("unixgram:///run/log.sock", 2, 0));
     assert!(told.iter().all(|observed| !matches!(observed, Observed::Mark(_))), "a socket has no place");
+}
+
+#[test]
+fn what_fails_behind_a_gateway_that_is_elsewhere_is_not_tried_from_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = gateway(dir.path());
+    assert!(here.is_here());
+    assert!(!Gateway { kind: Kind::AwsAlb, ..here.clone() }.is_here());
+    let sent = |listen: LogListen| Gateway {
+        access_log: None,
+        error_log: None,
+        config: None,
+        listen: Some(listen),
+        ..here.clone()
+    };
+    assert!(sent(LogListen::Udp("127.0.0.1:1514".parse().unwrap())).is_here());
+    assert!(!sent(LogListen::Udp("0.0.0.0:1514".parse().unwrap())).is_here());
+    let configured = Gateway { config: here.config.clone(), ..sent(LogListen::Udp("0.0.0.0:1514".parse().unwrap())) };
+    assert!(configured.is_here());
+
+    let mut edge = Edge::new();
+    edge.watch.gateway.kind = Kind::AwsAlb;
+    edge.rounds(Duration::ZERO);
+    edge.access(502, "10.0.0.2:3000", "- - 0.000");
+    assert_eq!(failures(&edge.rounds(Duration::from_millis(100))).len(), 1);
+    assert!(edge.watch.probes.is_empty());
 }
