@@ -33,6 +33,8 @@ const MINUTES_MAX: usize = 10;
 
 /// Times of good health answers kept per service.
 const HEALTH_TIMES_MAX: usize = 64;
+/// Times of starts that are kept for advice.
+const START_TIMES_MAX: usize = 8;
 /// A service that listens so long after its start was not starting all the while, microseconds.
 const START_MOST_US: i64 = 10 * 60 * 1_000_000;
 
@@ -204,7 +206,7 @@ fn count_answers(gateway: &mut GatewayState, sample: &UpstreamSample) {
     let totals = gateway.upstreams.entry(sample.upstream.clone()).or_default();
     totals.answered += sample.answered;
     totals.answered_5xx += sample.answered_5xx;
-    totals.slowest_us = totals.slowest_us.max(sample.response_max_us);
+    totals.slowest_us.note(sample.to_us, sample.response_max_us);
     totals.last_answered_us = totals.last_answered_us.max(sample.last_answered_us);
 }
 
@@ -240,7 +242,10 @@ fn fold_event(state: &mut HostState, at_us: i64, kind: &EventKind) {
             let instance = state.instances.entry(change.service.clone()).or_default();
             let took_us = instance.last_start_us.map(|start_us| at_us - start_us);
             let took_us = took_us.filter(|us| (0..START_MOST_US).contains(us)).map(i64::unsigned_abs);
-            instance.listened_after_us = instance.listened_after_us.max(took_us);
+            instance.start_times_us.extend(took_us);
+            if instance.start_times_us.len() > START_TIMES_MAX {
+                instance.start_times_us.pop_front();
+            }
         }
         EventKind::RoleChanged(change) => {
             state.instances.entry(change.service.clone()).or_default().role = Some((change.leader, at_us));
@@ -250,7 +255,7 @@ fn fold_event(state: &mut HostState, at_us: i64, kind: &EventKind) {
             let Some(totals) = gateway.upstreams.get_mut(&probe.upstream) else { return };
             totals.idle_close_us = probe.idle_close_us.or(totals.idle_close_us);
             let header_bytes = probe.http.as_ref().map_or(0, |http| http.header_bytes);
-            totals.header_bytes = totals.header_bytes.max(header_bytes);
+            totals.header_bytes.note(at_us, header_bytes);
         }
         EventKind::Failure(failure) => count_failures(state, at_us, failure),
         EventKind::AgentStopping(_) => state.stopped = true,

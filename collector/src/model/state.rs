@@ -66,8 +66,8 @@ pub struct InstanceState {
     pub role: Option<(bool, i64)>,
     /// Times of its newest good health answers, microseconds.
     pub health_times_us: VecDeque<u64>,
-    /// The longest time that it was seen to take from its start to listening, microseconds.
-    pub listened_after_us: Option<u64>,
+    /// Times from its newest starts to listening, microseconds.
+    pub start_times_us: VecDeque<u64>,
 }
 
 /// A gateway as last seen.
@@ -124,18 +124,70 @@ pub struct UpstreamTotals {
     pub last_answered_us: i64,
     /// The newest failure.
     pub last_failed_us: i64,
-    /// The slowest answer, microseconds. 0: the log tells no times.
-    pub slowest_us: u64,
+    /// The slowest answers of a day, microseconds; none where the log tells no times.
+    pub slowest_us: DayPeak,
     /// How long it keeps an idle connection, as a probe measured last, microseconds.
     pub idle_close_us: Option<u64>,
-    /// The largest response header that a probe saw, bytes. 0: none.
-    pub header_bytes: u64,
+    /// The largest response headers that probes saw in a day, bytes.
+    pub header_bytes: DayPeak,
+}
+
+/// The greatest readings of the day that ended with the newest: advice follows what is, not what was once.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DayPeak {
+    /// By hour since 1970, oldest first.
+    by_hour: VecDeque<(i64, u64)>,
+}
+
+impl DayPeak {
+    const HOUR_US: i64 = 3_600_000_000;
+    const HOURS: i64 = 24;
+
+    /// Takes a reading. What is older than a day is left out, and so is a reading of zero.
+    pub fn note(&mut self, at_us: i64, value: u64) {
+        let hour = at_us.div_euclid(Self::HOUR_US);
+        let newest = self.by_hour.back().map_or(hour, |(newest, _)| *newest);
+        if value == 0 || hour <= newest - Self::HOURS {
+            return;
+        }
+        match self.by_hour.iter_mut().find(|(known, _)| *known == hour) {
+            Some((_, peak)) => *peak = value.max(*peak),
+            None => {
+                let place = self.by_hour.partition_point(|(known, _)| *known < hour);
+                self.by_hour.insert(place, (hour, value));
+            }
+        }
+        let first = newest.max(hour) - Self::HOURS;
+        self.by_hour.retain(|(known, _)| *known > first);
+    }
+
+    /// The greatest that is not older than a day. None: there is none.
+    pub fn at(&self, now_us: i64) -> Option<u64> {
+        let first = now_us.div_euclid(Self::HOUR_US) - Self::HOURS;
+        self.by_hour.iter().filter(|(hour, _)| *hour > first).map(|(_, peak)| *peak).max()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::Pool;
+
+    #[test]
+    fn a_peak_lasts_for_a_day() {
+        const HOUR_US: i64 = DayPeak::HOUR_US;
+        let mut peak = DayPeak::default();
+        assert_eq!(peak.at(0), None);
+        for (hour, value) in [(100, 60), (101, 5), (90, 9), (101, 7), (102, 0)] {
+            peak.note(hour * HOUR_US, value);
+        }
+        assert_eq!((peak.at(102 * HOUR_US), peak.at(123 * HOUR_US)), (Some(60), Some(60)));
+        assert_eq!((peak.at(124 * HOUR_US), peak.at(126 * HOUR_US)), (Some(7), None));
+        for hour in 0..1000 {
+            peak.note(hour * HOUR_US, 1);
+        }
+        assert_eq!(peak.by_hour.len(), 24);
+    }
 
     #[test]
     fn a_failure_is_judged_by_the_configuration_of_its_time() {

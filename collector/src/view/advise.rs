@@ -189,11 +189,11 @@ fn check_timeout(now_us: Option<u64>, measured: &Measured) -> Wanted {
 
 fn read_timeout(now_us: Option<u64>, measured: &Measured) -> Wanted {
     let Some(slowest_us) = measured.slowest_us else {
-        let why = "no answer's time was measured".to_owned();
+        let why = "no answer's time was measured within a day".to_owned();
         return seconds(now_us, READ_S, 10..=60, why);
     };
     let least_s = ceil_s(slowest_us * 3 / 2).max(1);
-    let why = format!("its slowest answer took {:.1} s", slowest_us as f64 / 1e6);
+    let why = format!("its slowest answer within a day took {:.1} s", slowest_us as f64 / 1e6);
     seconds(now_us, least_s.max(READ_S), least_s..=least_s.max(READ_MOST_S), why)
 }
 
@@ -201,7 +201,7 @@ fn slow_start(measured: &Measured) -> Wanted {
     let Some(start_us) = measured.start_us else {
         return seconds(None, START_S, START_S..=START_S, "no start was measured".to_owned());
     };
-    let why = format!("it took {:.1} s from its start to listening", start_us as f64 / 1e6);
+    let why = format!("the slowest of its last starts took {:.1} s until it listened", start_us as f64 / 1e6);
     let best_s = ceil_s(start_us * 3 / 2).max(5);
     seconds(None, best_s, best_s..=best_s, why)
 }
@@ -235,7 +235,7 @@ fn header_limit(kind: &str, pool: &Pool, measured: &Measured) -> Option<Wanted> 
         now: Some(format!("{} bytes", pool.header_limit_bytes)),
         value: format!("{best} bytes"),
         bare: Setting::bytes(kind, best),
-        why: format!("a header of {seen} bytes was seen"),
+        why: format!("a header of {seen} bytes was seen within a day"),
         change: true,
     })
 }

@@ -62,7 +62,7 @@ static UNREAD: InstanceState = InstanceState {
     last_exit: None,
     role: None,
     health_times_us: VecDeque::new(),
-    listened_after_us: None,
+    start_times_us: VecDeque::new(),
 };
 
 /// An instance, before it is written out: most questions pass over most of them.

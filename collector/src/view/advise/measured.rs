@@ -14,13 +14,13 @@ pub(super) struct Measured {
     pub health_count: usize,
     /// The path that an agent asks for health.
     pub health_path: Option<String>,
-    /// The longest time from a start to listening, microseconds.
+    /// The longest time from one of the last starts to listening, microseconds.
     pub start_us: Option<u64>,
-    /// The slowest answer that this gateway logged, microseconds.
+    /// The slowest answer that this gateway logged within a day, microseconds.
     pub slowest_us: Option<u64>,
     /// The shortest time for which an idle connection was kept, microseconds.
     pub idle_close_us: Option<u64>,
-    /// The largest response header that a probe saw, bytes.
+    /// The largest response header that a probe saw within a day, bytes.
     pub header_bytes: Option<u64>,
 }
 
@@ -30,8 +30,8 @@ impl Measured {
         let mut measured = Self::default();
         for member in &pool.members {
             if let Some(totals) = gateway.upstreams.get(&member.address) {
-                measured.slowest_us = measured.slowest_us.max(Some(totals.slowest_us).filter(|us| *us > 0));
-                measured.header_bytes = measured.header_bytes.max(Some(totals.header_bytes).filter(|bytes| *bytes > 0));
+                measured.slowest_us = measured.slowest_us.max(totals.slowest_us.at(view.at_us));
+                measured.header_bytes = measured.header_bytes.max(totals.header_bytes.at(view.at_us));
                 let idle_us = [measured.idle_close_us, totals.idle_close_us].into_iter().flatten().min();
                 measured.idle_close_us = idle_us;
             }
@@ -52,6 +52,6 @@ impl Measured {
         let Some(instance) = host.instances.get(service) else { return };
         self.health_us = self.health_us.max(instance.health_times_us.iter().max().copied());
         self.health_count += instance.health_times_us.len();
-        self.start_us = self.start_us.max(instance.listened_after_us);
+        self.start_us = self.start_us.max(instance.start_times_us.iter().max().copied());
     }
 }

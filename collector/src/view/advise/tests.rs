@@ -51,10 +51,11 @@ fn row(doc: &AdviseDoc, setting: &str) -> SettingDoc {
 
 #[test]
 fn values_come_from_what_was_measured() {
-    let totals = UpstreamTotals { slowest_us: 12_000_000, idle_close_us: Some(5_000_000), ..Default::default() };
+    let mut totals = UpstreamTotals { idle_close_us: Some(5_000_000), ..Default::default() };
+    totals.slowest_us.note(0, 12_000_000);
     let instance = InstanceState {
         health_times_us: [20_000, 3_000_000].into(),
-        listened_after_us: Some(8_200_000),
+        start_times_us: [8_200_000].into(),
         ..Default::default()
     };
     let doc = document(&view("haproxy", totals, instance), Some("api"));
