@@ -88,6 +88,8 @@ fn app_unavailable(scene: &Scene) -> Option<Support> {
         (true, _) => COMPATIBLE,
         (false, true) => POSSIBLE / 2.0,
         (false, false) if scene.is_follower() => POSSIBLE,
+        // Where no agent looks another gateway may answer, too.
+        (false, false) if scene.host.is_none() => LIKELY / 2.0,
         (false, false) => LIKELY * 2.0,
     };
     Some(

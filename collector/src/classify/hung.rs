@@ -6,7 +6,8 @@ use crate::case::Note;
 use crate::model::{Cause, Evidence, Signal};
 
 /// Signals of something that accepts and does not answer.
-const SILENT: &[Signal] = &[Signal::ReadTimeout, Signal::SendTimeout, Signal::ConnectTimeout, Signal::BodyTimeout];
+const SILENT: &[Signal] =
+    &[Signal::ReadTimeout, Signal::SendTimeout, Signal::ConnectTimeout, Signal::BodyTimeout, Signal::SocketBacklogFull];
 /// Signals of a record that does not tell how the attempt failed.
 const UNTOLD: &[Signal] = &[Signal::StatusOnly, Signal::UpstreamErrorUnspecified];
 

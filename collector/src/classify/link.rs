@@ -11,22 +11,31 @@ pub(super) fn link_down(scene: &Scene) -> Option<Support> {
     if scene.by_application() || scene.share(NO_WAY) < 0.3 {
         return None;
     }
-    let Some((at_us, evidence)) = link_lost(scene) else {
+    let Some((at_us, evidence, known_way)) = link_on_the_way(scene) else {
         // A host that nobody hears may be cut off as well as dead: its agent tells which when it is back.
         let silent = host_down(scene)?;
         return Some(Support::new(Cause::LinkDown, POSSIBLE, silent.began_us));
     };
-    Some(Support::new(Cause::LinkDown, PROVEN * 1.5, at_us).with([evidence]))
+    let weight = if known_way { PROVEN * 1.5 } else { POSSIBLE };
+    Some(Support::new(Cause::LinkDown, weight, at_us).with([evidence]))
 }
 
 /// An interface on the way between the two hosts that was down when requests failed.
 pub(super) fn link_lost(scene: &Scene) -> Option<(i64, Evidence)> {
-    let own = scene.host.map(|host| (host, scene.host_name(), holder(scene, host)));
+    link_on_the_way(scene).filter(|(.., known_way)| *known_way).map(|(at_us, evidence, _)| (at_us, evidence))
+}
+
+/// An interface of the two hosts that was down when requests failed, and whether it is known to lie on the way between them:
+/// hosts have interfaces for other things, and those of containers come and go.
+fn link_on_the_way(scene: &Scene) -> Option<(i64, Evidence, bool)> {
+    let own = scene.host.map(|host| (host, scene.host_name(), holder(scene, host), false));
     let route = scene.probes.iter().find_map(|(_, probe)| route_interface(probe));
-    let gateway = scene.gateway_host().map(|host| (host, scene.case.key.gateway.host.as_str(), route));
-    own.into_iter().chain(gateway).find_map(|(entry, name, on_the_way)| {
+    let gateway = scene.gateway_host().map(|host| (host, scene.case.key.gateway.host.as_str(), route, true));
+    own.into_iter().chain(gateway).find_map(|(entry, name, on_the_way, at_the_gateway)| {
         let (at_us, says) = lost(scene, entry, on_the_way.as_deref())?;
-        Some((at_us, Evidence { at_us, host: name.to_owned(), source: "link", says }))
+        // A route that went with it shows as much.
+        let known_way = on_the_way.is_some() || (at_the_gateway && no_route_found(scene));
+        Some((at_us, Evidence { at_us, host: name.to_owned(), source: "link", says }, known_way))
     })
 }
 
@@ -101,7 +110,10 @@ fn told_unreachable(scene: &Scene) -> Option<(f64, Evidence)> {
     };
     let note = scene.failures.notes.iter().find(|note| says_so(&note.reason))?;
     let says = format!("the gateway was told ENETUNREACH: {}", note.reason);
-    Some((LIKELY, scene.from_gateway(note.at_us, "gateway_log", says)))
+    let routes = || scene.probes.iter().filter_map(|(_, probe)| probe.route.as_ref());
+    // With a route of its own it was a rule or a router on the way that said so.
+    let weight = if routes().any(|route| route.found) { POSSIBLE } else { LIKELY / 2.0 };
+    Some((weight, scene.from_gateway(note.at_us, "gateway_log", says)))
 }
 
 /// The instance's host has lost its default route: its answers find no way back.

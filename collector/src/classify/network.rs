@@ -206,6 +206,8 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
     let mixed = tries.mixed || (tries.connected > 0 && tries.timed_out > 0 && scene.answered_meanwhile() > 0);
     let resent = retransmit_share(scene);
     let weight = match (mixed, resent) {
+        // A full accept queue loses some as well, and nobody looks at it.
+        (true, _) if !scene.host_reports().yes() => LIKELY / 2.0,
         (true, share) if share > 0.02 => PROVEN,
         (true, _) => LIKELY,
         (false, share) if share > 0.10 && tries.connected > 0 => LIKELY,

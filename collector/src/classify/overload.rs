@@ -5,7 +5,7 @@ mod device;
 use super::chain::EndKind;
 use super::network::{QUEUE_NEAR, overflows, queue_full, queue_peak};
 use super::scene::Scene;
-use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, hung};
 use crate::model::{Cause, HostSample, InstanceSample, Signal};
 
 pub(super) const RULES: &[Rule] = &[
@@ -51,7 +51,18 @@ const BROKEN: &[Signal] = &[
 /// as long as its queue has room.
 fn too_slow(scene: &Scene) -> bool {
     let shaken = if queue_full(scene) { 0.0 } else { scene.share(&[Signal::ConnectTimeout]) };
-    !scene.by_application() && scene.share(SLOW) - shaken >= 0.3
+    !scene.by_application() && scene.share(SLOW) - shaken - ended_at_once(scene) >= 0.3
+}
+
+/// Share of the failures whose record tells no phase, but that they came too soon for an instance that is merely slow.
+fn ended_at_once(scene: &Scene) -> f64 {
+    const SOON_US: u64 = 1_000_000;
+    let notes = &scene.failures.notes;
+    let soon = |note: &&crate::case::Note| {
+        let untold = matches!(note.signal, Signal::UpstreamErrorUnspecified | Signal::StatusOnly);
+        untold && note.status != 504 && note.response_us.is_some_and(|took_us| took_us < SOON_US)
+    };
+    notes.iter().filter(soon).count() as f64 / notes.len().max(1) as f64
 }
 
 /// Whether the failures follow an end that no want of disk or descriptors brings about: whoever sent the signal did, or the
@@ -227,6 +238,8 @@ fn accept_queue_overflow(scene: &Scene) -> Option<Support> {
     });
     let dropped = overflows(scene);
     let answered = scene.answered_meanwhile() > 0;
+    // A unix socket turns away at once what its queue has no room for.
+    let backlog = scene.share(&[Signal::SocketBacklogFull]) > 0.5;
     let weight = match (&full, dropped > 0, answered) {
         (Some(_), true, true) => PROVEN * 1.5,
         // Nothing is answered at all: the queue is full because the process takes nothing from it.
@@ -236,10 +249,15 @@ fn accept_queue_overflow(scene: &Scene) -> Option<Support> {
         (None, true, _) if queue_peak(scene).is_some_and(|share| share < QUEUE_NEAR) => COMPATIBLE,
         (None, true, true) => LIKELY,
         (None, true, false) => POSSIBLE,
+        _ if backlog => POSSIBLE,
         _ => return None,
     };
-    let backlog = scene.share(&[Signal::SocketBacklogFull]) > 0.5;
-    let weight = if backlog { weight.max(LIKELY * 2.0) } else { weight };
+    let weight = match backlog {
+        // Its queue is full because it takes nothing from it.
+        true if hung::stuck_state(scene).is_some() => POSSIBLE,
+        true => weight.max(LIKELY * 2.0),
+        false => weight,
+    };
     let mut support = Support::new(Cause::AcceptQueueOverflow, weight, scene.failures.began_us);
     if let Some((at_us, says)) = full {
         support = support.with([scene.from_host(at_us, "socket", says)]);
@@ -290,7 +308,7 @@ fn fd_exhausted(scene: &Scene) -> Option<Support> {
 }
 
 fn worker_pool_exhausted(scene: &Scene) -> Option<Support> {
-    if scene.by_application() || scene.share(SLOW) < 0.3 || scene.listening().no() {
+    if !too_slow(scene) || scene.listening().no() {
         return None;
     }
     let log =

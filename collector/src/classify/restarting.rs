@@ -153,7 +153,9 @@ fn host_rebooted(scene: &Scene) -> Option<Support> {
     // It went down before the failures began or while they went on, and it booted not long before it was heard again.
     let during =
         booted_us >= scene.failures.began_us - super::scene::REACH_BACK_US && booted_us <= scene.failures.last_us;
-    if !during {
+    // What served again since then fails for another reason.
+    let served = scene.answered(booted_us, scene.failures.began_us - SAME_MOMENT_US) > 0;
+    if !during || served {
         return None;
     }
     let says = format!("{} came back with a new boot id, up since {} s", scene.host_name(), uptime_us / 1_000_000);

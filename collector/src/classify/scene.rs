@@ -246,7 +246,7 @@ impl<'a> Scene<'a> {
 
     /// The gateway's own host, as far as its agent is there: a cloud's balancer is elsewhere, only its log is here.
     pub fn gateway_host(&self) -> Option<&'a HostEntry> {
-        const ELSEWHERE: &[&str] = &["aws_alb", "aws_clb", "gcp_lb", "azure_appgw", "cloudflare"];
+        const ELSEWHERE: &[&str] = &["aws_alb", "aws_clb", "gcp_lb", "azure_appgw", "cloudflare", "heroku"];
         self.gateway.filter(|_| !ELSEWHERE.contains(&self.case.key.gateway.kind.as_str()))
     }
 
@@ -295,6 +295,10 @@ impl<'a> Scene<'a> {
 
     /// Whether the instance had a process while the failures went on.
     pub fn process_alive(&self) -> Tri {
+        // What only forwards lives on when that which it forwards to has ended.
+        if self.samples.last().copied().or_else(|| self.before()).is_some_and(only_forwards) {
+            return Tri::Unknown;
+        }
         if let Some(sample) = self.samples.first() {
             return Tri::of(self.samples.iter().all(|sample| sample.process_count > 0) && sample.process_count > 0);
         }
@@ -351,6 +355,14 @@ impl<'a> Scene<'a> {
     pub fn from_gateway(&self, at_us: i64, source: &'static str, says: String) -> Evidence {
         Evidence { at_us, host: self.case.key.gateway.host.clone(), source, says }
     }
+}
+
+/// Whether all that runs there hands connections on to something else: a container's published port, a socket's proxy.
+fn only_forwards(sample: &InstanceSample) -> bool {
+    const FORWARDERS: &[&str] =
+        &["docker-proxy", "rootlesskit", "rootlessport", "slirp4netns", "pasta", "systemd-socket-", "socat"];
+    let forwards = |name: &str| FORWARDERS.contains(&name);
+    !sample.processes.is_empty() && sample.processes.iter().all(|process| forwards(&process.name))
 }
 
 /// The one address that the gateway's host found for the name by which the gateway knows the upstream.

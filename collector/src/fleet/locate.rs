@@ -34,11 +34,14 @@ impl Fleet {
             _ => return Place::default(),
         };
         let gateway_host = self.hosts.get_key_value(gateway_host);
+        // What a host sends to an address of its own never leaves it, whoever else has that address (a bridge's, a NAT's).
+        let local = local || gateway_host.is_some_and(|(_, entry)| entry.has_address(upstream));
         let candidates: Vec<&String> = match local {
             true => gateway_host.into_iter().map(|(name, _)| name).collect(),
             false => self.whereabouts.of(upstream).into_iter().collect(),
         };
         let mut best: Option<(Option<Claim>, &str, Option<String>)> = None;
+        let mut tied = false;
         for name in candidates {
             let Some(entry) = self.hosts.get(name) else { continue };
             let candidate = local || entry.has_address(upstream);
@@ -48,10 +51,14 @@ impl Fleet {
                 continue;
             }
             let (strength, service) = claim.map_or((None, None), |(claim, service)| (Some(claim), Some(service)));
+            tied |= best.as_ref().is_some_and(|(other, ..)| strength == *other);
             if best.as_ref().is_none_or(|(other, ..)| strength > *other) {
+                tied = false;
                 best = Some((strength, name, service));
             }
         }
+        // Two that claim it alike: nothing tells which is meant.
+        let best = best.filter(|_| !tied);
         best.map_or_else(Place::default, |(_, host, service)| Place { host: Some(host.to_owned()), service })
     }
 }
@@ -125,6 +132,19 @@ mod tests {
 
     fn found(fleet: &Fleet, upstream: &str) -> Option<String> {
         fleet.locate("lb-1", &Address::parse(upstream)).host
+    }
+
+    #[test]
+    fn an_address_that_several_hosts_have_is_the_gateways_own_or_nobodys() {
+        let mut fleet = Fleet::default();
+        let mut fold = |kind| fleet.apply(&Record { received_us: 1, kind });
+        for host in ["app-1", "app-2"] {
+            fold(addressed(host, "172.17.0.1"));
+        }
+        assert_eq!(found(&fleet, "172.17.0.1:3000"), None);
+        let mut fold = |kind| fleet.apply(&Record { received_us: 2, kind });
+        fold(addressed("lb-1", "172.17.0.1"));
+        assert_eq!(found(&fleet, "172.17.0.1:3000").as_deref(), Some("lb-1"));
     }
 
     #[test]

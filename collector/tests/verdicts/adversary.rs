@@ -290,3 +290,209 @@ fn the_upstream_named_by_a_hosts_name_is_found_by_what_the_probe_looked_up() {
     let incident = story.is(Cause::ProcessKilled);
     assert_eq!(incident.host.as_deref(), Some("app-1"));
 }
+
+#[test]
+fn a_forwarder_that_lives_tells_nothing_of_what_it_forwards_to() {
+    let mut story = Story::new();
+    if let Some(sample) = &mut story.instance {
+        sample.processes[0].name = "docker-proxy".into();
+    }
+    story.pass(3).answered = 0;
+    for _ in 0..4 {
+        story.lb(failure(Signal::ResetBeforeHeaders, 502, 1_000, "GET", "/")).pass(1);
+    }
+    story.probe(&["connected"; 4], |probe| {
+        probe.http = Some(HttpTry { signal: "reset_before_headers".into(), ..Default::default() });
+    });
+    story.pass(2);
+    story.is_not_surely(Cause::PrematureClose);
+}
+
+#[test]
+fn a_503_of_what_no_agent_sees_is_not_surely_the_applications() {
+    let mut story = Story::new();
+    for _ in 0..4 {
+        let mut failed = failure(Signal::AppStatus, 503, 2_000, "GET", "/");
+        if let EventKind::Failure(failed) = &mut failed {
+            failed.attempts[0].upstream = "10.0.0.77:8080".into();
+        }
+        story.lb(failed);
+    }
+    story.pass(3);
+    story.is_not_surely(Cause::AppUnavailable);
+}
+
+#[test]
+fn a_containers_interface_that_goes_is_not_surely_the_link_on_the_way() {
+    let mut story = Story::new();
+    story.host.interfaces.clear();
+    story.pass(1).answered = 0;
+    story.app(EventKind::LinkChanged(LinkChanged {
+        interface: "veth1a2b3c".into(),
+        up: false,
+        what: "carrier".into(),
+        ..Default::default()
+    }));
+    story.pass(1).fails(Signal::ReadTimeout, 504, 3_000_000, 4).pass(3);
+    story.is_not_surely(Cause::LinkDown);
+}
+
+#[test]
+fn unreachable_though_there_is_a_route_is_not_surely_a_missing_one() {
+    let mut story = Story::new();
+    let mut failed = failure(Signal::ConnectUnreachable, 502, 100, "GET", "/");
+    if let EventKind::Failure(failed) = &mut failed {
+        failed.attempts[0].upstream = "10.0.0.77:3000".into();
+        failed.reason = "connect() to 10.0.0.77:3000 failed (101: Network is unreachable)".into();
+    }
+    story.lb(failed);
+    story.probe(&["connect_unreachable"; 4], |probe| {
+        probe.upstream = "10.0.0.77:3000".into();
+        probe.route = Some(RouteLookup { found: true, interface: "eth0".into(), ..Default::default() });
+    });
+    story.pass(3);
+    story.is_not_surely(Cause::NoRoute);
+}
+
+#[test]
+fn a_reboot_after_which_it_served_explains_no_later_crash() {
+    let mut story = Story::new();
+    let listen = vec![UPSTREAM.into()];
+    let api = ServiceConfig { name: "api".into(), listen, declared: true, ..Default::default() };
+    let hello = Hello {
+        host: "app-1".into(),
+        boot_id: "b2".into(),
+        epoch: 2,
+        interval_us: 1_000_000,
+        services: vec![api],
+        ..Default::default()
+    };
+    story.core.apply(&Record { received_us: story.now_us, kind: RecordKind::Hello(hello) });
+    for second in 0..60 {
+        story.host.uptime_us = (10 + second) * 1_000_000;
+        story.pass(1);
+    }
+    story.exits(100, Some(11), None).fails(Signal::ConnectRefused, 502, 0, 10).pass(3);
+    story.is(Cause::ProcessCrashed);
+}
+
+#[test]
+fn a_tight_quota_closes_no_connections_at_once() {
+    let mut story = Story::behind("aws_alb", Story::pool());
+    if let Some(sample) = &mut story.instance {
+        sample.cgroup = Some(CgroupSample { throttled_periods_ratio: Some(0.7), ..Default::default() });
+    }
+    story.pass(3);
+    for _ in 0..5 {
+        story.lb(failure(Signal::UpstreamErrorUnspecified, 502, 2_000, "GET", "/")).pass(1);
+    }
+    story.is_not_surely(Cause::CpuThrottled);
+}
+
+#[test]
+fn lost_handshakes_of_what_no_agent_sees_may_be_a_full_queue() {
+    let mut story = Story::new();
+    let upstream = "10.0.0.77:3000";
+    for _ in 0..6 {
+        let mut failed = failure(Signal::ConnectTimeout, 504, 2_000_000, "GET", "/");
+        if let EventKind::Failure(failed) = &mut failed {
+            failed.attempts[0].upstream = upstream.into();
+        }
+        story.lb(failed);
+        story.probe(&["connected", "connect_timeout", "connected", "connect_timeout"], |probe| {
+            probe.upstream = upstream.into();
+        });
+        let net = NetCounters { retransmits: 40, segments_out: 400, ..Default::default() };
+        let host_sample = Some(HostSample { at_us: story.now_us, net: Some(net), ..Default::default() });
+        story.report("lb-1", Report { host_sample, ..Default::default() });
+        story.pass(1);
+    }
+    story.is_not_surely(Cause::PacketLoss);
+}
+
+#[test]
+fn killed_while_a_firewall_drops_names_what_came_first() {
+    let mut story = Story::new();
+    story.exits(100, Some(9), None).fails(Signal::ConnectRefused, 502, 0, 10).pass(2);
+    story.answered = 0;
+    story.fails(Signal::ConnectTimeout, 504, 2_000_000, 5);
+    story.probe(&["connect_timeout"; 4], |probe| probe.echo_answered = Some(true)).pass(3);
+    story.is(Cause::ProcessKilled);
+}
+
+#[test]
+fn a_killed_instance_behind_an_ipv6_address() {
+    let mut story = Story::new();
+    let six = "[fd00::2]:3000";
+    if let Some(sample) = &mut story.instance {
+        sample.listeners[0].address = "[::]:3000".into();
+    }
+    story.host.interfaces[0].addresses.push("fd00::2".into());
+    story.pass(3);
+    story.exits(100, Some(9), None);
+    for _ in 0..4 {
+        let mut failed = failure(Signal::ConnectRefused, 502, 0, "GET", "/");
+        if let EventKind::Failure(failed) = &mut failed {
+            failed.attempts[0].upstream = six.into();
+        }
+        story.lb(failed);
+    }
+    story.pass(3);
+    let incident = story.is(Cause::ProcessKilled);
+    assert_eq!((incident.upstream.as_deref(), incident.host.as_deref()), (Some(six), Some("app-1")));
+}
+
+#[test]
+fn a_slow_start_after_a_kill_stays_the_kill() {
+    let mut story = Story::new();
+    story.exits(100, Some(9), None).fails(Signal::ConnectRefused, 502, 0, 3).pass(1);
+    let now_us = story.now_us;
+    story.started(101, now_us, "v1", false);
+    for _ in 0..20 {
+        story.fails(Signal::ConnectRefused, 502, 0, 5).pass(1);
+    }
+    story.comes_back(101, "v1").pass(3);
+    story.is(Cause::ProcessKilled);
+}
+
+#[test]
+fn a_java_heap_that_ran_out_is_a_crash_with_its_reason() {
+    let mut story = Story::new();
+    story.log("out_of_memory", "java.lang.OutOfMemoryError: Java heap space");
+    story.exits(100, None, Some(3)).fails(Signal::ConnectRefused, 503, 0, 10).pass(4);
+    let incident = story.is(Cause::ProcessCrashed);
+    assert!(incident.verdict.evidence.iter().any(|evidence| evidence.says.contains("heap space")));
+}
+
+#[test]
+fn a_stopped_process_behind_a_unix_socket_fills_its_queue() {
+    let mut story = Story::new();
+    let app = ServiceConfig {
+        name: "php".into(),
+        listen: vec!["/run/app.sock".into()],
+        declared: true,
+        ..Default::default()
+    };
+    story.greets("lb-1", 2, vec![app], vec![]);
+    let mut stopped = InstanceSample {
+        service: "php".into(),
+        listeners: vec![ListenerSample {
+            address: "/run/app.sock".into(),
+            queue: 6,
+            queue_limit: 5,
+            ..Default::default()
+        }],
+        ..super::story::instance(300, story.now_us - 3600 * SECOND)
+    };
+    stopped.processes[0].state = "T".into();
+    for _ in 0..5 {
+        stopped.at_us = story.now_us;
+        story.report("lb-1", Report { instances: vec![stopped.clone()], ..Default::default() });
+        let mut failed = failure(Signal::SocketBacklogFull, 502, 0, "GET", "/");
+        if let EventKind::Failure(failed) = &mut failed {
+            failed.attempts[0].upstream = "unix:/run/app.sock".into();
+        }
+        story.lb(failed).pass(1);
+    }
+    story.is(Cause::ProcessHung);
+}
