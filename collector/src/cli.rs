@@ -85,6 +85,16 @@ enum Command {
         #[arg(long, value_name = "DURATION")]
         since: Option<String>,
     },
+    /// States, readings and what happened, of instances, their hosts and gateways, side by side
+    Timeline {
+        /// An upstream address, a service, a host, a gateway, or an incident's id
+        target: String,
+        #[command(flatten)]
+        at: At,
+        /// How far back from then (default 15m; for an incident from before it began)
+        #[arg(long, value_name = "DURATION")]
+        since: Option<String>,
+    },
     /// Failures per minute and each new or changed incident, as they come
     Watch,
     /// The catalogue: causes, what proves them, what fixes them
@@ -319,7 +329,13 @@ fn print(text: &str) -> Result<(), Fault> {
 /// Colour for a terminal only, and not where NO_COLOR is set (no-color.org).
 fn style() -> Style {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    Style { colour: wanted && io::stdout().is_terminal() }
+    Style { colour: wanted && io::stdout().is_terminal(), width: width() }
+}
+
+/// The columns of the terminal. None: there is none.
+fn width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 
 #[cfg(test)]

@@ -223,11 +223,9 @@ impl Engine {
     /// Folds what the journal has just kept.
     fn fold(&mut self, fresh: Vec<Incoming>, received_us: i64) {
         for (incoming, place) in fresh.into_iter().zip(self.journal.placed()) {
-            let (host, bytes) = (incoming.host().map(str::to_owned), incoming.encoded_len() as u64);
+            let (host, bytes) = (incoming.host().unwrap_or_default().to_owned(), incoming.encoded_len() as u64);
             self.state.apply(incoming);
-            if let Some(host) = host {
-                self.recorder.note(&self.state, &host, received_us, *place, bytes);
-            }
+            self.recorder.note(&self.state, &host, received_us, *place, bytes);
         }
         self.recorder.flush(true);
     }

@@ -217,13 +217,8 @@ fn fold_event(state: &mut HostState, at_us: i64, kind: &EventKind) {
             instance.last_start_us = instance.last_start_us.max(Some(start.started_us));
         }
         EventKind::ProcessExited(exit) => {
-            let words = match (exit.signal, exit.exit_code) {
-                (Some(signal), _) => format!("signal {signal}"),
-                (None, Some(code)) => format!("exit code {code}"),
-                (None, None) => "end seen, code not known".to_owned(),
-            };
             let instance = state.instances.entry(exit.service.clone()).or_default();
-            instance.last_exit = Some((at_us, words));
+            instance.last_exit = Some((at_us, exit.how()));
             if exit.took_down() && instance.role.is_some() {
                 instance.role = Some((false, at_us));
             }

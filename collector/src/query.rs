@@ -68,8 +68,8 @@ impl v1::query_server::Query for Query {
         let invalid = |bad: view::BadQuestion| Status::invalid_argument(bad.to_string());
         let document = Document::parse(&request.document).map_err(invalid)?;
         let question = Question::parse(document, filters).map_err(invalid)?;
-        let view = self.engine.view_for(&question).await.map_err(invalid)?;
-        let answer = self.doors.answer(&view, &question).map_err(invalid)?;
+        let answered = self.engine.answer(&question, |view| self.doors.answer(view, &question)).await;
+        let answer = answered.map_err(invalid)?;
         Ok(Response::new(v1::AskResponse { json: answer.json, found: answer.found }))
     }
 

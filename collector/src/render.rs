@@ -11,12 +11,15 @@ pub mod page;
 mod table;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 /// How it should look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Style {
     /// Use ANSI colours.
     pub colour: bool,
+    /// Columns of the terminal. None: it goes elsewhere.
+    pub width: Option<usize>,
 }
 
 /// How urgent a line is, and so its colour.
@@ -51,6 +54,7 @@ pub fn document(name: &str, json: &str, style: Style) -> Result<String, serde_js
         "instances" => fleet::instances(&serde_json::from_str(json)?, style),
         "gateways" => fleet::gateways(&serde_json::from_str(json)?, style),
         "why" => incident::why(&serde_json::from_str(json)?, style),
+        "timeline" => timeline::timeline(&serde_json::from_str(json)?, style),
         "alerts" => alerts::alerts(&serde_json::from_str(json)?, style),
         "silences" => alerts::silences(&serde_json::from_str(json)?, style),
         "advise" => advise::advise(&serde_json::from_str(json)?, style),

@@ -115,7 +115,7 @@ async fn answer(
     filters: BTreeMap<String, String>,
 ) -> Result<Answer, BadQuestion> {
     let question = Question::parse(document, filters)?;
-    doors.answer(&*engine.view_for(&question).await?, &question)
+    engine.answer(&question, |view| doors.answer(view, &question)).await
 }
 
 /// The body of `POST /v1/mark`.

@@ -6,6 +6,8 @@
 
 #[path = "shell/agent.rs"]
 mod agent;
+#[path = "shell/history.rs"]
+mod history;
 #[path = "shell/incident.rs"]
 mod incident;
 #[path = "shell/killed.rs"]

@@ -75,6 +75,9 @@ fn question(command: Command) -> Option<(&'static str, HashMap<String, String>)>
             ],
         ),
         Command::Why { target, at, since } => ("why", vec![("target", Some(target)), ("at", at.at), ("since", since)]),
+        Command::Timeline { target, at, since } => {
+            ("timeline", vec![("target", Some(target)), ("at", at.at), ("since", since)])
+        }
         Command::Alerts { .. } => ("alerts", vec![]),
         Command::Silence { .. } => ("silences", vec![]),
         Command::Advise { target } => ("advise", vec![("target", target)]),

@@ -22,13 +22,14 @@ pub struct Fold {
 }
 
 impl Fold {
-    /// Folds the bytes of a journalled record; gives the host whose it is.
+    /// Folds the bytes of a journalled record; gives the host whose it is, empty where it is nobody's alone. None: it is no
+    /// record of this schema.
     pub fn fold_bytes(&mut self, bytes: &[u8]) -> Option<String> {
         let incoming = Incoming::decode(bytes)?;
-        let host = incoming.host().map(str::to_owned);
+        let host = incoming.host().unwrap_or_default().to_owned();
         self.numberings.fold(&incoming.key());
         self.apply(incoming);
-        host
+        Some(host)
     }
 
     /// What had to be bounded so far.
@@ -72,8 +73,8 @@ impl HostFold {
     }
 
     /// The host as it is now.
-    pub fn state(&self) -> Option<Arc<HostState>> {
-        self.fleet.host(&self.name).map(|entry| entry.state.clone())
+    pub fn state(&self) -> Option<&Arc<HostState>> {
+        self.fleet.host(&self.name).map(|entry| &entry.state)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::{HOSTS_MAX, Past, QUEUE};
-use crate::view::{self, BadQuestion, Question, View, stamp};
+use crate::view::{self, Answer, BadQuestion, Chronicle, Question, View, stamp};
 use crate::wire::Incoming;
 
 /// What became of a record that was submitted.
@@ -52,6 +52,23 @@ pub struct Handle {
     pub(super) views: watch::Receiver<Arc<View>>,
     pub(super) past: Past,
     pub(super) past_readers: Arc<Semaphore>,
+}
+
+/// The answer that a chronicle makes of the records that it wants.
+fn told(past: &Past, mut chronicle: Box<dyn Chronicle>) -> Answer {
+    let stretch = chronicle.stretch();
+    for host in &stretch.hosts {
+        let read =
+            past.records(host, stretch.from_us, stretch.to_us, &mut |record, state| chronicle.take(record, state));
+        if let Err(error) = read {
+            chronicle.unreadable(error.to_string());
+        }
+    }
+    let read = past.shared(stretch.from_us, stretch.to_us, &mut |record| chronicle.take_shared(record));
+    if let Err(error) = read {
+        chronicle.unreadable(error.to_string());
+    }
+    chronicle.answer()
 }
 
 impl Handle {
@@ -109,6 +126,21 @@ impl Handle {
         let hosts = hosts.map_err(|error| BadQuestion(error.to_string()))?;
         let (kept_since_us, now) = (self.past.begins_us(), (*now).clone());
         Ok(Arc::new(View { at_us, kept_since_us, hosts, ..now }))
+    }
+
+    /// Answers a question from what it is about: the records of a stretch of time, or a view, as `from_view` does.
+    pub async fn answer(
+        &self,
+        question: &Question,
+        from_view: impl FnOnce(&View) -> Result<Answer, BadQuestion>,
+    ) -> Result<Answer, BadQuestion> {
+        let Some(chronicle) = view::chronicle(&self.view(), self.past.begins_us(), question)? else {
+            return from_view(&*self.view_for(question).await?);
+        };
+        let _turn = self.past_readers.acquire().await;
+        let past = self.past.clone();
+        let told = tokio::task::spawn_blocking(move || told(&past, chronicle)).await;
+        told.map_err(|error| BadQuestion(error.to_string()))
     }
 
     /// Tells of each new view.

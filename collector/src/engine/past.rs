@@ -2,7 +2,8 @@
 //! packed, and the places in the journal of the records that followed. A past state is the block's state with those of
 //! its records that had come by then folded into it. The block being filled is in memory; full ones go into a journal of
 //! their own, and memory keeps only where. Everything here can be made again from the journal; what can't be written
-//! is counted and left out. The engine's [`Recorder`] writes; anybody may read through [`Past`].
+//! is counted and left out. Records that are nobody's alone have a
+//! track of their own, whose blocks begin with no state. The engine's [`Recorder`] writes; anybody may read through [`Past`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::fold::HostFold;
 use crate::journal::{Place, Reader};
 use crate::model::{HostState, Record};
+use crate::wire::{Converter, Incoming};
 
 mod recorder;
 
@@ -85,6 +87,12 @@ struct Hop {
     place: Place,
 }
 
+/// The track of the records that are nobody's alone: ticks, marks, what people were told. No host has an empty name.
+const SHARED: &str = "";
+
+/// Is shown a record and its host as it was right after it.
+pub type Visit<'a> = dyn FnMut(&Record, &HostState) + 'a;
+
 /// Reads past states.
 #[derive(Clone)]
 pub struct Past {
@@ -96,19 +104,18 @@ impl Past {
     /// When the oldest state that can be told was. None: none can.
     pub fn begins_us(&self) -> Option<i64> {
         let timeline = self.timeline.read().unwrap_or_else(PoisonError::into_inner);
-        timeline.hosts.values().filter_map(|track| track.begins_us()).min()
+        timeline.hosts.iter().filter(|(host, _)| *host != SHARED).filter_map(|(_, track)| track.begins_us()).min()
     }
 
     /// Every host of which something is kept.
     pub fn hosts(&self) -> Vec<String> {
-        self.timeline.read().unwrap_or_else(PoisonError::into_inner).hosts.keys().cloned().collect()
+        let timeline = self.timeline.read().unwrap_or_else(PoisonError::into_inner);
+        timeline.hosts.keys().filter(|host| *host != SHARED).cloned().collect()
     }
 
     /// A host as it was at a time. None: it was not known by then, or its records of then are not kept any more.
     pub fn state(&self, host: &str, at_us: i64) -> Result<Option<Arc<HostState>>, PastError> {
-        let mut newest = None;
-        self.walk(host, at_us, at_us, &mut |_| {}, &mut newest)?;
-        Ok(newest)
+        self.records(host, at_us, at_us, &mut |_, _| {})
     }
 
     /// Hosts as they were at a time; those that nothing is known of then are left out.
@@ -122,35 +129,47 @@ impl Past {
         host: &str,
         from_us: i64,
         to_us: i64,
-        visit: &mut dyn FnMut(&Record),
+        visit: &mut Visit<'_>,
     ) -> Result<Option<Arc<HostState>>, PastError> {
         let mut newest = None;
-        self.walk(host, from_us, to_us, visit, &mut newest)?;
+        self.walk(host, from_us, to_us, &mut |block, reader| {
+            newest = block.replay(reader, from_us, to_us, visit)?;
+            Ok(())
+        })?;
         Ok(newest)
     }
 
+    /// Every record from one time to another that is nobody's alone, in order.
+    pub fn shared(&self, from_us: i64, to_us: i64, visit: &mut dyn FnMut(&Record)) -> Result<(), PastError> {
+        self.walk(SHARED, from_us, to_us, &mut |block, reader| {
+            let mut converter = Converter::default();
+            for hop in block.hops().filter(|hop| (from_us..=to_us).contains(&hop.at_us)) {
+                let record = Incoming::decode(&reader.payload(hop.place)?).and_then(|one| converter.convert(one));
+                record.iter().for_each(&mut *visit);
+            }
+            Ok(())
+        })
+    }
+
+    /// Shows the blocks of a track that lie over a stretch of time, in order, with a reader of their records.
     fn walk(
         &self,
-        host: &str,
+        track: &str,
         from_us: i64,
         to_us: i64,
-        visit: &mut dyn FnMut(&Record),
-        newest: &mut Option<Arc<HostState>>,
+        show: &mut dyn FnMut(&Block, &mut Reader) -> std::io::Result<()>,
     ) -> Result<(), PastError> {
-        let unreadable = |error| PastError::Unreadable { host: host.to_owned(), error };
-        let (full, open) = self.blocks(host, from_us, to_us);
+        let unreadable = |error| PastError::Unreadable { host: track.to_owned(), error };
+        let (full, open) = self.blocks(track, from_us, to_us);
         let mut blocks = Reader::new(&folder(&self.journal));
         let mut records = Reader::new(&self.journal);
         for place in full {
-            let place = place.ok_or_else(|| PastError::NotKept(host.to_owned()))?;
+            let place = place.ok_or_else(|| PastError::NotKept(track.to_owned()))?;
             let bytes = blocks.payload(place).map_err(unreadable)?;
             let (_, block): (String, Block) = postcard::from_bytes(&bytes).map_err(|e| unreadable(damaged(&e)))?;
-            *newest = block.replay(&mut records, from_us, to_us, visit).map_err(unreadable)?;
+            show(&block, &mut records).map_err(unreadable)?;
         }
-        if let Some(block) = open {
-            *newest = block.replay(&mut records, from_us, to_us, visit).map_err(unreadable)?;
-        }
-        Ok(())
+        open.map_or(Ok(()), |block| show(&block, &mut records).map_err(unreadable))
     }
 
     /// The blocks that lie over a stretch of time: the places of the full ones, and the one being filled.
@@ -216,17 +235,17 @@ impl Block {
         reader: &mut Reader,
         from_us: i64,
         to_us: i64,
-        visit: &mut dyn FnMut(&Record),
+        visit: &mut Visit<'_>,
     ) -> std::io::Result<Option<Arc<HostState>>> {
         let state = lz4_flex::decompress_size_prepended(&self.state).map_err(|error| damaged(&error))?;
         let mut fold = HostFold::unpack(&state).map_err(|error| damaged(&error))?;
         for hop in self.hops().take_while(|hop| hop.at_us <= to_us) {
             let record = fold.apply(&reader.payload(hop.place)?);
-            if let Some(record) = record.filter(|_| hop.at_us >= from_us) {
-                visit(&record);
+            if let (Some(record), Some(state)) = (record.filter(|_| hop.at_us >= from_us), fold.state()) {
+                visit(&record, state);
             }
         }
-        Ok(fold.state())
+        Ok(fold.state().cloned())
     }
 }
 

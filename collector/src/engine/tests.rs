@@ -190,7 +190,7 @@ async fn past_states_are_told_as_they_were_also_after_a_restart() {
     let mut seen = 0;
     engine
         .past
-        .records("app-1", from_us, to_us, &mut |record| {
+        .records("app-1", from_us, to_us, &mut |record, _| {
             assert!((from_us..=to_us).contains(&record.received_us));
             seen += 1;
         })

@@ -137,6 +137,15 @@ pub struct ProcessExited {
 }
 
 impl ProcessExited {
+    /// In words.
+    pub fn how(&self) -> String {
+        match (self.signal, self.exit_code) {
+            (Some(signal), _) => format!("signal {signal}"),
+            (None, Some(code)) => format!("exit code {code}"),
+            (None, None) => "end seen, code not known".to_owned(),
+        }
+    }
+
     /// Whether this end took the instance off its ports: nothing of it was left to serve.
     pub fn took_down(&self) -> bool {
         match self.still_listening {

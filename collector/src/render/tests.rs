@@ -281,8 +281,113 @@ fn one_upstream_that_fails_at_several_gateways_is_one_line_with_their_number() {
 fn colour_is_added_after_the_layout_and_only_where_asked() {
     let incidents = [named("10.0.0.2:3000", None)];
     let plain = incident::incidents(&incidents, Style::default());
-    let coloured = incident::incidents(&incidents, Style { colour: true });
+    let coloured = incident::incidents(&incidents, Style { colour: true, width: None });
     assert!(!plain.contains('\x1b') && coloured.contains("\x1b[31m"));
     let bare = ["\x1b[31m", "\x1b[2m", "\x1b[0m"].iter().fold(coloured, |text, code| text.replace(code, ""));
     assert_eq!(bare, plain);
+}
+
+fn happening(at: &str, kind: &str, host: &str, subject: &str, says: &str) -> HappeningDoc {
+    let [at, kind, host, subject, says] = [at, kind, host, subject, says].map(str::to_owned);
+    HappeningDoc { at, kind, host, subject, says, count: 1 }
+}
+
+fn reading(name: &str, unit: &str, joined: &str, values: &[Option<f64>]) -> ReadingDoc {
+    let [name, unit, joined] = [name, unit, joined].map(str::to_owned);
+    ReadingDoc { name, unit, joined, values: values.to_vec() }
+}
+
+fn timeline_doc() -> TimelineDoc {
+    let text = |text: &str| text.to_owned();
+    let states = ["", "running", "running", "not_running", "not_running", "running"].map(text).to_vec();
+    let cpu = reading("cpu", "cpus", "most", &[None, Some(0.1), Some(0.8), None, None, Some(0.4)]);
+    let failures = reading("failures", "attempts", "sum", &[None, None, Some(0.0), Some(8.0), Some(4.0), None]);
+    let instance = TrackDoc {
+        kind: text("instance"),
+        name: text("api"),
+        host: text("app-1"),
+        states,
+        readings: vec![cpu],
+        ..TrackDoc::default()
+    };
+    let upstream = TrackDoc {
+        kind: text("upstream"),
+        name: text("10.0.0.2:3000"),
+        host: text("lb-1"),
+        gateway: text("edge"),
+        readings: vec![failures],
+        ..TrackDoc::default()
+    };
+    let happenings = vec![
+        happening("2026-11-22T14:32:31.000Z", "exit", "app-1", "api", "node (pid 42) ended: signal 9"),
+        happening("2026-11-22T14:32:31.500Z", "log", "app-1", "api", "error: a line"),
+        happening("2026-11-22T14:32:32.000Z", "incident", "app-1", "10.0.0.2:3000", "opened: api was killed"),
+        happening("2026-11-22T14:32:50.000Z", "start", "app-1", "api", "node (pid 43) started"),
+    ];
+    TimelineDoc {
+        target: text("api"),
+        from: text("2026-11-22T14:32:00.000Z"),
+        to: text("2026-11-22T14:33:00.000Z"),
+        step_ms: 10_000,
+        tracks: vec![instance, upstream],
+        happenings,
+        ..TimelineDoc::default()
+    }
+}
+
+#[test]
+fn a_timeline_puts_what_happened_above_what_it_happened_to() {
+    let text = document("timeline", &serde_json::to_string(&timeline_doc()).unwrap(), Style::default()).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "api  2026-11-22 14:32:00Z to 14:33:00Z, a column is 10 s", "{text}");
+    let row = |at: usize| lines[at].chars().skip(12).take(6).collect::<String>();
+    assert_eq!(lines[2], "api on app-1");
+    assert_eq!([row(3), row(4), row(5)], ["   x ^".to_owned(), " ==xx=".to_owned(), " ▁█  ▄".to_owned()], "{text}");
+    assert!(lines[4].ends_with("  running") && lines[5].ends_with("  most 0.80 CPUs"), "{text}");
+    assert_eq!([row(8), row(9)], ["   !".to_owned(), "  .█▄ ".to_owned()], "{text}");
+    assert!(lines[9].ends_with("12 in all"), "{text}");
+    assert!(text.ends_with("14:32:50Z  start     app-1/api: node (pid 43) started\n"), "{text}");
+}
+
+#[test]
+fn a_timeline_is_as_wide_as_its_terminal() {
+    let mut doc = timeline_doc();
+    doc.step_ms = 250;
+    for track in &mut doc.tracks {
+        track.states = (0..240).map(|at| if at == 100 { "unhealthy" } else { "running" }.to_owned()).collect();
+        for reading in &mut track.readings {
+            reading.values = (0..240).map(|at| Some(f64::from(at))).collect();
+        }
+    }
+    let json = serde_json::to_string(&doc).unwrap();
+    for width in [40, 80, 132, 500] {
+        let text = document("timeline", &json, Style { colour: false, width: Some(width) }).unwrap();
+        let charts = text.lines().filter(|line| line.starts_with("  ") && !line.trim().is_empty());
+        let most = charts.map(|line| line.chars().count()).max().unwrap();
+        assert!(most <= width.max(56), "{width}: {most}\n{text}");
+        assert!(text.contains('~'), "the one bad column of 240 is seen\n{text}");
+    }
+    let coloured = document("timeline", &json, Style { colour: true, width: None }).unwrap();
+    let bare =
+        ["31", "32", "33", "2", "0"].iter().fold(coloured, |text, code| text.replace(&format!("\x1b[{code}m"), ""));
+    assert_eq!(bare, document("timeline", &json, Style::default()).unwrap());
+}
+
+#[test]
+fn nothing_of_a_timeline_reaches_a_terminal_raw() {
+    let mut dice = Dice(7);
+    for round in 0..200 {
+        let mut doc = timeline_doc();
+        doc.target = dice.text();
+        doc.from = if round % 2 == 0 { doc.from } else { dice.text() };
+        doc.unreadable = vec![dice.text()];
+        for track in &mut doc.tracks {
+            (track.name, track.host, track.gateway, track.kind) = (dice.text(), dice.text(), dice.text(), dice.text());
+            track.states.push(dice.text());
+            track.readings.push(reading(&dice.text(), &dice.text(), &dice.text(), &[Some(f64::NAN), Some(-1.0)]));
+        }
+        doc.happenings.push(happening(&dice.text(), &dice.text(), &dice.text(), &dice.text(), &dice.text()));
+        let text = document("timeline", &serde_json::to_string(&doc).unwrap(), Style::default()).unwrap();
+        assert!(is_fit_for_a_terminal(&text), "round {round}: {text:?}");
+    }
 }

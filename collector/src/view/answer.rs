@@ -19,7 +19,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn new(document: &impl Serialize, found: bool) -> Self {
+    /// An answer of one document.
+    pub fn new(document: &impl Serialize, found: bool) -> Self {
         // The documents are plain structures with text keys: writing them can't fail.
         Self { json: serde_json::to_string(document).unwrap_or_default(), found }
     }
@@ -67,6 +68,7 @@ pub fn answer_with(view: &View, doors: &DoorsDoc, question: &Question) -> Result
             let document = advise::document(view, target.as_deref());
             Answer::new(&document, !document.settings.is_empty())
         }
+        Question::Timeline { .. } => return Err(BadQuestion("this is answered from records only".to_owned())),
         Question::Causes => Answer::new(&causes_doc(), true),
         Question::Alerts => {
             let doc = alerts_doc(view);

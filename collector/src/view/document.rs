@@ -19,11 +19,13 @@ mod advise;
 mod alerts;
 mod incident;
 mod rollout;
+mod timeline;
 
 pub use advise::*;
 pub use alerts::*;
 pub use incident::*;
 pub use rollout::*;
+pub use timeline::*;
 
 /// A time as the documents write it: RFC 3339, UTC, milliseconds.
 pub fn stamp(at_us: i64) -> String {

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use super::document::*;
 use super::rollout::rollout_doc;
 use super::{Stats, View, incident_doc, incidents};
-use crate::model::{GatewayState, HostState, IncidentState, InstanceState, LogSource, UpstreamTotals};
+use crate::model::{
+    GatewayState, HealthResult, HostSample, HostState, IncidentState, InstanceSample, InstanceState, LogSource,
+    UpstreamTotals,
+};
 
 /// The collector's version.
 const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -16,7 +19,6 @@ const MINUTE_US: i64 = 60_000_000;
 /// A host's document.
 pub fn host_doc(host: &HostState) -> HostDoc {
     let sample = host.sample.as_deref();
-    let used = sample.and_then(|one| Some((one.mem_total_bytes?, one.mem_available_bytes?)));
     let impaired = host.impaired();
     HostDoc {
         host: host.name.clone(),
@@ -28,7 +30,7 @@ pub fn host_doc(host: &HostState) -> HostDoc {
         uptime_s: sample.map(|one| one.uptime_us / 1_000_000),
         cpu_ratio: sample.and_then(|one| one.cpu_busy_ratio),
         load1: sample.and_then(|one| one.load1),
-        mem_ratio: used.filter(|(total, _)| *total > 0).map(|(total, free)| 1.0 - free as f64 / total as f64),
+        mem_ratio: sample.and_then(mem_ratio),
         services: service_names(host).into_iter().cloned().collect(),
         gateways: host.gateways.keys().cloned().collect(),
         impaired: impaired
@@ -39,6 +41,24 @@ pub fn host_doc(host: &HostState) -> HostDoc {
             })
             .collect(),
     }
+}
+
+/// Share of memory in use.
+pub fn mem_ratio(sample: &HostSample) -> Option<f64> {
+    let (total, free) = (sample.mem_total_bytes?, sample.mem_available_bytes?);
+    (total > 0).then(|| 1.0 - free as f64 / total as f64)
+}
+
+/// CPU in use by an instance, in CPUs. Of no process there is nothing to add up: absent, not 0.
+pub fn cpu_ratio(sample: &InstanceSample) -> Option<f64> {
+    let running = Some(&sample.processes).filter(|processes| !processes.is_empty())?;
+    running.iter().map(|process| process.cpu_ratio).sum()
+}
+
+/// Resident memory of an instance, bytes; absent as above.
+pub fn rss_bytes(sample: &InstanceSample) -> Option<u64> {
+    let running = Some(&sample.processes).filter(|processes| !processes.is_empty())?;
+    Some(running.iter().fold(0, |sum, process| process.rss_bytes.saturating_add(sum)))
 }
 
 /// "up", "silent" or "stopped".
@@ -113,8 +133,6 @@ fn instance_doc(instance: &Instance<'_>) -> InstanceDoc {
     let sample = state.sample.as_deref();
     let listeners = sample.map(|one| one.listeners.as_slice()).unwrap_or_default();
     let fullest = listeners.iter().max_by_key(|one| one.queue).map(|one| (one.queue, one.queue_limit));
-    // Of no process there is nothing to add up: absent, not 0.
-    let running = sample.filter(|one| !one.processes.is_empty());
     let actual = || listeners.iter().map(|one| one.address.clone()).collect();
     InstanceDoc {
         service: service.to_owned(),
@@ -122,9 +140,8 @@ fn instance_doc(instance: &Instance<'_>) -> InstanceDoc {
         state: instance.state().to_owned(),
         listen: if configured.is_empty() { actual() } else { configured.to_vec() },
         processes: sample.map(|one| one.process_count),
-        cpu_ratio: running.and_then(|one| one.processes.iter().map(|process| process.cpu_ratio).sum()),
-        rss_bytes: running
-            .map(|one| one.processes.iter().fold(0, |sum, process| process.rss_bytes.saturating_add(sum))),
+        cpu_ratio: sample.and_then(cpu_ratio),
+        rss_bytes: sample.and_then(rss_bytes),
         mem_limit_bytes: sample.and_then(|one| one.cgroup.as_ref()?.mem_limit_bytes),
         queue: fullest,
         health: state.health.as_ref().map(|(at_us, health)| HealthDoc {
@@ -141,7 +158,8 @@ fn instance_doc(instance: &Instance<'_>) -> InstanceDoc {
     }
 }
 
-fn is_healthy(health: &crate::model::HealthResult) -> bool {
+/// Whether a health result is a good one.
+pub fn is_healthy(health: &HealthResult) -> bool {
     health.signal.is_empty() && (health.connect_only || (200..400).contains(&health.status))
 }
 

@@ -24,6 +24,7 @@ pub enum Document {
     Gateways,
     Incidents,
     Why,
+    Timeline,
     Causes,
     Alerts,
     Silences,
@@ -52,6 +53,15 @@ pub enum Question {
         /// How far back, microseconds.
         since_us: i64,
     },
+    /// A target over a stretch of time.
+    Timeline {
+        /// As for `Why`.
+        target: String,
+        /// The end of the stretch, as given. None: now.
+        at: Option<String>,
+        /// How far back, microseconds. None: as far as is of use.
+        since_us: Option<i64>,
+    },
     /// The catalogue.
     Causes,
     /// Who was told of what.
@@ -78,6 +88,7 @@ impl Document {
             "gateways" => Self::Gateways,
             "incidents" => Self::Incidents,
             "why" => Self::Why,
+            "timeline" => Self::Timeline,
             "causes" => Self::Causes,
             "alerts" => Self::Alerts,
             "silences" => Self::Silences,
@@ -91,6 +102,11 @@ impl Question {
     /// Parses the filters of a question for `document`; one that it does not know is refused.
     pub fn parse(document: Document, mut filters: BTreeMap<String, String>) -> Result<Self, BadQuestion> {
         let mut take = |name: &str| filters.remove(name).filter(|value| !value.is_empty());
+        let needed = |target: Option<String>| {
+            target.ok_or_else(|| {
+                BadQuestion("this needs a target: an address, a service, a host, an incident".to_owned())
+            })
+        };
         let since_us = since(take("since"), take("since_ms"))?;
         let question = match document {
             Document::Status => Self::Status,
@@ -110,9 +126,10 @@ impl Question {
                 family: take("family").map(family).transpose()?,
             }),
             Document::Why => {
-                let target = take("target").ok_or_else(|| BadQuestion("why needs a target".to_owned()))?;
+                let target = needed(take("target"))?;
                 Self::Why { target, at: take("at"), since_us: since_us.unwrap_or(WHY_SINCE_US) }
             }
+            Document::Timeline => Self::Timeline { target: needed(take("target"))?, at: take("at"), since_us },
         };
         match filters.keys().next() {
             Some(name) => Err(BadQuestion(format!("there is no filter {name:?} for this document"))),
@@ -123,9 +140,11 @@ impl Question {
     /// The past time that it asks about, unix microseconds. None: it asks about now.
     pub fn at_us(&self, now_us: i64) -> Result<Option<i64>, BadQuestion> {
         match self {
-            Self::Hosts(at) | Self::Instances(at) | Self::Gateways(at) | Self::Why { at, .. } => {
-                at.as_deref().map(|at| parse_time(at, now_us)).transpose()
-            }
+            Self::Hosts(at)
+            | Self::Instances(at)
+            | Self::Gateways(at)
+            | Self::Why { at, .. }
+            | Self::Timeline { at, .. } => at.as_deref().map(|at| parse_time(at, now_us)).transpose(),
             Self::Status | Self::Incidents(_) | Self::Causes | Self::Alerts | Self::Silences | Self::Advise { .. } => {
                 Ok(None)
             }

@@ -52,7 +52,8 @@ fn is_address(upstream: &str, target: &str) -> bool {
     upstream == target || upstream.rsplit_once(':').is_some_and(|(ip, _)| ip == target)
 }
 
-fn now(view: &View, target: &str) -> NowDoc {
+/// What is known of a target now.
+pub fn now(view: &View, target: &str) -> NowDoc {
     let addresses = Addresses::of(view);
     let gateways = view.hosts.iter().flat_map(|host| gateway_docs(view, host, &addresses));
     let upstreams: Vec<_> = gateways

@@ -4,9 +4,9 @@ use super::agent::{Agent, Collector, channel, hello, now_us, report, why502};
 use why502_proto::v1;
 use why502_proto::v1::event::Kind;
 
-const UPSTREAM: &str = "10.0.0.2:3000";
+pub const UPSTREAM: &str = "10.0.0.2:3000";
 
-fn event(at_unix_us: i64, kind: Kind) -> v1::Event {
+pub fn event(at_unix_us: i64, kind: Kind) -> v1::Event {
     v1::Event { at_unix_us, kind: Some(kind) }
 }
 
@@ -35,7 +35,7 @@ fn died(at_us: i64) -> v1::Event {
 }
 
 /// An application host whose process dies, and a gateway host that is refused from then on.
-async fn break_something(collector: &Collector) -> (Agent, Agent) {
+pub async fn break_something(collector: &Collector) -> (Agent, Agent) {
     let listen = vec![UPSTREAM.to_owned()];
     let api = v1::ServiceConfig { name: "api".to_owned(), listen, declared: true, ..Default::default() };
     let (mut app, _) = Agent::connect(&collector.ingest, v1::Hello { services: vec![api], ..hello("app-1", 1) }).await;

@@ -2947,7 +2947,7 @@ pub struct SilenceExpired {
 /// A question.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AskRequest {
-    /// The document asked for: "status", "hosts", "instances", "gateways", "incidents", "why", "alerts", "silences".
+    /// The document asked for: "status", "hosts", "instances", "gateways", "incidents", "why", "timeline", "alerts", "silences".
     #[prost(string, tag = "1")]
     pub document: ::prost::alloc::string::String,
     /// Filters by name, as the command line's options spell them: "since_ms", "state", "upstream", "service", "cause", "family", "target", "at".

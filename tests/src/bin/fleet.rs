@@ -68,6 +68,8 @@ fn questions(collector: &Collector) -> Result<(), String> {
         "/v1/hosts".to_owned(),
         "/v1/why?target=app-00001".to_owned(),
         format!("/v1/why?target=app-00001&at={at}"),
+        "/v1/timeline?target=app-00001&since=5m".to_owned(),
+        format!("/v1/timeline?target=app-00001&since=5m&at={at}"),
         "/v1/incidents".to_owned(),
     ];
     for path in paths {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::{Block, FullBlock, Hop, Past, Timeline};
+use super::{Block, FullBlock, Hop, Past, SHARED, Timeline};
 use crate::engine::fold::{Fold, HostFold};
 use crate::journal::{Bookmark, CommitError, FileSystem, Journal, Limits, OpenError, Options, Place};
 
@@ -88,7 +88,8 @@ impl Recorder {
         Past { timeline: self.timeline.clone(), journal: self.journal.clone() }
     }
 
-    /// Takes note of a record that was just folded: whose it was, when it came, where it stands and how large it is.
+    /// Takes note of a record that was just folded: whose it was (empty: nobody's alone), when it came, where it stands and
+    /// how large it is.
     pub fn note(&mut self, fold: &Fold, host: &str, at_us: i64, place: Place, bytes: u64) {
         let shared = self.timeline.clone();
         let mut timeline = shared.write().unwrap_or_else(PoisonError::into_inner);
@@ -96,13 +97,17 @@ impl Recorder {
             timeline.hosts.insert(host.to_owned(), Arc::default());
         }
         let Some(track) = timeline.hosts.get_mut(host).map(Arc::make_mut) else { return };
+        if host == SHARED {
+            // A host's first record is in the state that its first block begins with; this track has no state.
+            track.open.get_or_insert_with(|| Block::begin(at_us, &[], place.segment));
+        }
         if let Some(block) = &mut track.open {
             block.push(Hop { at_us, place }, bytes);
             if !block.is_full() {
                 return;
             }
         }
-        let Some(state) = HostFold::pack(fold, host) else { return };
+        let Some(state) = begin(fold, host) else { return };
         // The next record's segment is not known yet; it is this one or a later one.
         if let Some(block) = track.open.replace(Block::begin(at_us, &state, place.segment)) {
             self.keep(host, &block);
@@ -173,7 +178,7 @@ impl Recorder {
                 track.full.pop_front();
             }
             if open_gone {
-                track.open = HostFold::pack(fold, host).map(|state| Block::begin(now_us, &state, newest_segment));
+                track.open = begin(fold, host).map(|state| Block::begin(now_us, &state, newest_segment));
             }
         }
     }
@@ -188,6 +193,11 @@ impl Recorder {
         }
         Some((bookmark.ok()?, self.timeline.read().unwrap_or_else(PoisonError::into_inner).clone()))
     }
+}
+
+/// The state that a track's next block begins with.
+fn begin(fold: &Fold, track: &str) -> Option<Vec<u8>> {
+    if track == SHARED { Some(Vec::new()) } else { HostFold::pack(fold, track) }
 }
 
 impl Block {
