@@ -86,7 +86,9 @@ pub fn has_configuration(kind: Kind) -> bool {
     configuration_reader(kind).is_some()
 }
 
-fn configuration_reader(kind: Kind) -> Option<fn(Kind, &Path, &dyn Files) -> Configuration> {
+type ConfigurationReader = fn(Kind, &Path, &dyn Files) -> Configuration;
+
+fn configuration_reader(kind: Kind) -> Option<ConfigurationReader> {
     Some(match kind {
         Kind::Nginx | Kind::NginxStream | Kind::IngressNginx => nginx::configuration,
         Kind::Caddy => |_, path, files| caddy::configuration(path, files),
