@@ -331,7 +331,6 @@ fn a_containers_interface_that_goes_is_not_surely_the_link_on_the_way() {
         interface: "veth1a2b3c".into(),
         up: false,
         what: "carrier".into(),
-        ..Default::default()
     }));
     story.pass(1).fails(Signal::ReadTimeout, 504, 3_000_000, 4).pass(3);
     story.is_not_surely(Cause::LinkDown);
