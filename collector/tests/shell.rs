@@ -12,6 +12,8 @@ mod history;
 mod incident;
 #[path = "shell/killed.rs"]
 mod killed;
+#[path = "shell/older.rs"]
+mod older;
 
 use std::io::{Read, Write};
 

@@ -127,6 +127,11 @@ impl Agent {
         Self { messages, acks }
     }
 
+    /// Sends a message as it is.
+    pub async fn say(&self, message: v1::AgentMessage) {
+        self.messages.send(message).await.unwrap();
+    }
+
     /// False: the stream has ended.
     pub async fn send(&self, report: v1::Report) -> bool {
         let message = v1::AgentMessage { kind: Some(v1::agent_message::Kind::Report(report)) };
