@@ -177,6 +177,11 @@ async fn a_past_state_is_told_as_it_was() {
     agent.send(v1::Report { instances: vec![sample(0)], ..report(2, vec![]) }).await;
     agent.acked(2).await;
     let now = collector.until("instances", &[], |doc| doc["instances"][0]["state"] == "not_running").await;
+    let stopped = vec![v1::ProcessSample { state: "T".to_owned(), ..Default::default() }];
+    let paused = v1::InstanceSample { processes: stopped, ..sample(1) };
+    agent.send(v1::Report { instances: vec![paused], ..report(3, vec![]) }).await;
+    agent.acked(3).await;
+    collector.until("instances", &[], |doc| doc["instances"][0]["state"] == "paused").await;
     let at = then["at"].as_str().unwrap();
     let (past, found) = collector.ask("instances", &[("at", at)]).await.unwrap();
     assert!(found && past["at"] == at && past["instances"] == then["instances"], "{past} is not {then}, now {now}");

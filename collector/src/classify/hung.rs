@@ -108,18 +108,12 @@ fn spinning(scene: &Scene) -> Option<Evidence> {
 /// A state of its processes in which nothing can be answered.
 pub(super) fn stuck_state(scene: &Scene) -> Option<Evidence> {
     scene.samples.iter().find_map(|sample| {
-        let frozen = sample.cgroup.as_ref().and_then(|cgroup| cgroup.frozen) == Some(true);
-        if frozen {
+        if sample.is_frozen() {
             return Some(scene.from_host(sample.at_us, "cgroup", "its cgroup is frozen".to_owned()));
         }
-        let stopped: Vec<_> =
-            sample.processes.iter().filter(|process| matches!(process.state.as_str(), "T" | "t")).collect();
-        let serving = sample.processes.iter().filter(|process| process.state != "Z").count();
-        let leader_stopped = stopped.iter().any(|process| process.leader) && serving == stopped.len();
-        let says = stopped.first().filter(|_| leader_stopped || stopped.len() == serving).map(|process| {
-            let by = if process.state == "t" { "by a debugger" } else { "by SIGSTOP" };
-            format!("process {} ({}) is stopped {by} (state {})", process.pid, process.name, process.state)
-        })?;
+        let process = sample.stopped_process()?;
+        let by = if process.state == "t" { "by a debugger" } else { "by SIGSTOP" };
+        let says = format!("process {} ({}) is stopped {by} (state {})", process.pid, process.name, process.state);
         Some(scene.from_host(sample.at_us, "process", says))
     })
 }

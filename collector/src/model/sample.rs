@@ -153,6 +153,21 @@ pub struct InstanceSample {
     pub unit: String,
 }
 
+impl InstanceSample {
+    /// Its control group is frozen.
+    pub fn is_frozen(&self) -> bool {
+        self.cgroup.as_ref().is_some_and(|cgroup| cgroup.frozen == Some(true))
+    }
+
+    /// Where none of its living processes may run because a signal or a debugger stopped them: the first of these.
+    pub fn stopped_process(&self) -> Option<&ProcessSample> {
+        let stopped = |process: &ProcessSample| matches!(process.state.as_str(), "T" | "t");
+        let mut living = self.processes.iter().filter(|process| process.state != "Z").peekable();
+        let first = living.peek().copied();
+        first.filter(|_| living.all(stopped))
+    }
+}
+
 /// One process.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ProcessSample {
@@ -286,4 +301,22 @@ pub struct LogSource {
     pub cut_senders: u64,
     /// Why it is not read as it should be, and what to do. Empty: it is.
     pub fault: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(states: &[&str]) -> InstanceSample {
+        let process = |state: &&str| ProcessSample { state: (*state).to_owned(), ..Default::default() };
+        InstanceSample { processes: states.iter().map(process).collect(), ..Default::default() }
+    }
+
+    #[test]
+    fn stopped_is_what_no_living_process_of_can_run() {
+        assert!(sample(&["T", "t", "Z"]).stopped_process().is_some_and(|process| process.state == "T"));
+        for not in [&["T", "S"][..], &["S"], &["Z"], &[]] {
+            assert_eq!(sample(not).stopped_process(), None, "{not:?}");
+        }
+    }
 }

@@ -29,13 +29,14 @@ const MARKS: [(char, &[&str], Tone); 7] = [
 ];
 
 /// The states, each with its sign.
-const STATES: [(&str, char, Tone); 8] = [
+const STATES: [(&str, char, Tone); 9] = [
     ("running", '=', Tone::Good),
     ("up", '=', Tone::Good),
     ("unknown", '?', Tone::Warn),
     ("stopped", '?', Tone::Warn),
     ("silent", '?', Tone::Warn),
     ("unhealthy", '~', Tone::Warn),
+    ("paused", 'z', Tone::Bad),
     ("not_listening", 'o', Tone::Bad),
     ("not_running", 'x', Tone::Bad),
 ];
@@ -65,7 +66,7 @@ pub fn timeline(doc: &TimelineDoc, style: Style) -> String {
     out
 }
 
-const LEGEND: &str = "state: = good  ~ unhealthy  o not listening  x not running  ? not known
+const LEGEND: &str = "state: = good  ~ unhealthy  z paused  o not listening  x not running  ? not known
 marks: ! incident  x end  ^ start  D deploy  h health, port, role, probe  g gateway, link, kernel, agent  l log";
 
 fn happenings(doc: &TimelineDoc, style: Style, out: &mut String) {

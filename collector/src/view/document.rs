@@ -121,7 +121,8 @@ document! {
         service: String,
         /// Its host.
         host: String,
-        /// "running", "unhealthy", "not_listening", "not_running" or "unknown".
+        /// "running", "unhealthy", "paused" (stopped by a signal, or its control group is frozen), "not_listening",
+        /// "not_running" or "unknown".
         state: String,
         /// Where gateways reach it.
         listen: Vec<String>,

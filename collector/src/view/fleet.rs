@@ -169,6 +169,8 @@ fn instance_state(host: &HostState, configured: &[String], state: &InstanceState
     let missing = |wanted: &String| !sample.listeners.iter().any(|one| port(&one.address) == port(wanted));
     if sample.process_count == 0 {
         "not_running"
+    } else if sample.is_frozen() || sample.stopped_process().is_some() {
+        "paused"
     } else if sample.listeners_known && configured.iter().any(missing) {
         "not_listening"
     } else if state.health.as_ref().is_some_and(|(_, health)| !is_healthy(health)) {

@@ -30,7 +30,7 @@ const LEAD_US: i64 = 5 * 60 * 1_000_000;
 const LATE_US: i64 = 2 * 60 * 1_000_000;
 
 /// The words of an instance's state, best first: of several in one column the last of these is told.
-const INSTANCE_STATES: &[&str] = &["running", "unknown", "unhealthy", "not_listening", "not_running"];
+const INSTANCE_STATES: &[&str] = &["running", "unknown", "unhealthy", "paused", "not_listening", "not_running"];
 /// The same for hosts.
 const HOST_STATES: &[&str] = &["up", "stopped", "silent"];
 
