@@ -83,7 +83,9 @@ fn firewall_reject(scene: &Scene) -> Option<Support> {
         return None;
     }
     let tries = Tries::of(scene);
-    if tries.connected > 0 && tries.refused + tries.unreachable == 0 {
+    // Where only connects succeed nothing rejects them; where others found no answer the rule may have gone in between, and the
+    // kernel sends the ICMP messages of a REJECT at a limited rate.
+    if tries.connected > 0 && tries.refused + tries.unreachable + tries.timed_out == 0 {
         return None;
     }
     let rejected = tries.refused + tries.unreachable > 0;

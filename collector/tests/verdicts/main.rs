@@ -216,6 +216,17 @@ fn listens_on_loopback_only() {
 }
 
 #[test]
+fn rejected_at_a_limited_rate_until_the_rule_was_gone() {
+    let mut story = Story::new();
+    story.answered = 0;
+    story.fails(Signal::ConnectRefused, 502, 0, 6).probe(&["connect_timeout"; 4], |_| {}).pass(2);
+    story.fails(Signal::ConnectTimeout, 504, 2_000_000, 32).pass(1);
+    story.answered = 20;
+    story.probe(&["connected"; 4], |_| {}).pass(3);
+    story.is(Cause::FirewallReject);
+}
+
+#[test]
 fn rejected_and_dropped_by_a_firewall() {
     let mut story = Story::new();
     story.fails(Signal::ConnectRefused, 502, 0, 5).probe(&["connect_refused"; 4], |_| {}).pass(3);
