@@ -62,7 +62,7 @@ fn process_killed(scene: &Scene) -> Option<Support> {
     let weight = match outage.first.kind {
         _ if outage.liveness_names_it(scene) => COMPATIBLE,
         EndKind::Killed if outage.deployed() && !outage.stayed_away() && outage.restart.is_some() => POSSIBLE,
-        EndKind::Killed if blind_to_oom(scene) => LIKELY,
+        EndKind::Killed if blind_to_oom(scene) || namesake_out_of_memory(scene, &outage) => LIKELY,
         EndKind::Killed => end_weight(&outage),
         EndKind::Terminated if outage.deployed() => POSSIBLE / 2.0,
         // Asked to end and started again at once, unchanged, is a restart; left alone it was killed by somebody.
@@ -74,12 +74,24 @@ fn process_killed(scene: &Scene) -> Option<Support> {
     let mut support = Support::new(Cause::ProcessKilled, weight, outage.first.at_us);
     if outage.first.kind == EndKind::Killed && blind_to_oom(scene) {
         support = support.lacking(BLIND);
+    } else if outage.first.kind == EndKind::Killed && namesake_out_of_memory(scene, &outage) {
+        support = support.lacking(NAMESAKE);
     }
     Some(support.with([outage.end_evidence(scene)]).with(outage.restart_evidence(scene)))
 }
 
 /// What is missing where an out-of-memory kill would go unseen.
 const BLIND: &str = "neither the kernel log nor the cgroup's counters are readable on this host: an out-of-memory kill can't be told from another SIGKILL";
+
+/// What is missing where the kernel's log does not say whose process it killed.
+const NAMESAKE: &str = "the kernel killed a process of the same name for lack of memory at that moment, and nothing tells for sure that it was another";
+
+/// Whether the kernel's log told at that moment of an out-of-memory kill of the same name that no service could be found for.
+fn namesake_out_of_memory(scene: &Scene, outage: &Outage) -> bool {
+    let (from_us, to_us) = (outage.first.at_us - SAME_MOMENT_US, outage.first.at_us + SAME_MOMENT_US);
+    let namesake = |event: &EventKind| matches!(event, EventKind::OomKill(oom) if oom.service.is_empty() && oom.name == outage.first.exit.name);
+    scene.host.is_some_and(|host| host.history.lives(from_us, to_us).any(|event| namesake(&event.kind)))
+}
 
 /// What an end by SIGTERM says for a stop on purpose, or else for a kill. A unit's stop and somebody's `kill` look the same from
 /// outside; what has no unit is not stopped by its unit.

@@ -53,6 +53,17 @@ fn another_services_oom_is_not_this_ones() {
 }
 
 #[test]
+fn a_namesake_killed_for_lack_of_memory_leaves_a_doubt() {
+    let mut story = Story::new();
+    story.app(oom("")).exits(100, Some(9), None).fails(Signal::ConnectRefused, 502, 0, 5).pass(3);
+    let incident = story.is(Cause::ProcessKilled);
+    assert!(incident.verdict.missing.iter().any(|line| line.contains("of the same name")), "{:#?}", incident.verdict);
+    let mut story = Story::new();
+    story.app(oom("batch")).exits(100, Some(9), None).fails(Signal::ConnectRefused, 502, 0, 5).pass(3);
+    assert!(story.is(Cause::ProcessKilled).verdict.missing.is_empty());
+}
+
+#[test]
 fn crashed_by_segfault_and_by_code() {
     for (signal, code) in [(Some(11), None), (None, Some(1)), (None, Some(139)), (Some(6), None)] {
         let mut story = Story::new();
