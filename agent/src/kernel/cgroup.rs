@@ -115,6 +115,19 @@ pub struct Group {
     pub unified: Option<Place>,
 }
 
+impl Group {
+    /// Whether both count and limit memory at the same place. Unknown places are never the same.
+    pub fn shares_memory_with(&self, other: &Self) -> bool {
+        self.memory.is_some() && self.memory == other.memory
+    }
+}
+
+/// Whether a process that is ending still shows where it was. In hierarchies of version 1 the kernel shows it at the root from the
+/// moment when it begins to end (`proc_cgroup_show` in kernel/cgroup/cgroup.c), which with much memory is long before it is a zombie.
+pub fn shown_while_exiting(memberships: &[Membership]) -> bool {
+    memberships.iter().all(|m| m.controllers.is_empty())
+}
+
 /// Joins memberships with the mounted hierarchies.
 pub fn locate(memberships: &[Membership], hierarchies: &[Hierarchy]) -> Group {
     let v1 = |controller: &str| {

@@ -18,6 +18,8 @@ pub const FD_LIMIT: usize = 65_536;
 pub const CMDLINE_LIMIT: u64 = 4096;
 /// The flag of kernel threads in `flags` (include/linux/sched.h, PF_KTHREAD).
 const PF_KTHREAD: u64 = 0x0020_0000;
+/// The flag of processes that are ending in `flags` (include/linux/sched.h, PF_EXITING).
+const PF_EXITING: u64 = 0x0000_0004;
 
 /// What /proc/PID/stat tells.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,6 +34,8 @@ pub struct Stat {
     pub parent_pid: u32,
     /// A thread of the kernel itself.
     pub kernel_thread: bool,
+    /// It is ending, though it may not be a zombie yet: giving back much memory takes a while.
+    pub exiting: bool,
     /// CPU time used, user and system, ticks.
     pub cpu_ticks: u64,
     /// Threads.
@@ -65,6 +69,7 @@ pub fn parse_stat(text: &str) -> std::result::Result<Stat, String> {
         state: field(3)?.chars().next().unwrap_or('?'),
         parent_pid: u32::try_from(number(4)?).map_err(|_| "field 4 is too large")?,
         kernel_thread: number(9)? & PF_KTHREAD != 0,
+        exiting: number(9)? & PF_EXITING != 0,
         cpu_ticks: number(14)?.saturating_add(number(15)?),
         threads: u32::try_from(number(20)?).unwrap_or(u32::MAX),
         start_ticks: number(22)?,

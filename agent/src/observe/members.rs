@@ -27,7 +27,7 @@ const MEMBER_LIMIT: usize = 4096;
 const KEPT_LIMIT: usize = 256;
 
 /// Where a process lives.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Home {
     /// Its control groups.
     pub group: Group,
@@ -173,12 +173,19 @@ impl Observer {
         let Ok(memberships) = cgroup::memberships(&self.roots.proc, pid) else { return };
         let group = cgroup::locate(&memberships, &self.hierarchies);
         let unit = cgroup::unit(&memberships).unwrap_or_default();
-        if self.homes.get(&pid).is_none_or(|home| home.group != group) {
-            // The counter as it is now is what later rises are told against.
-            let rise = self.oom.rise(&group);
-            self.claim(&group, rise);
+        let home = Home { group, unit };
+        if self.homes.get(&pid) == Some(&home) {
+            return;
         }
-        self.homes.insert(pid, Home { group, unit });
+        // Asked after the memberships were read: one that ends shows no home any more, but it had one.
+        let exiting = process::stat(&self.roots.proc, pid).is_ok_and(|stat| stat.exiting);
+        if exiting && !cgroup::shown_while_exiting(&memberships) {
+            return;
+        }
+        // The counter as it is now is what later rises are told against.
+        let rise = self.oom.rise(&home.group);
+        self.claim(&home.group, rise);
+        self.homes.insert(pid, home);
     }
 
     /// A process leads where its parent is not of the same instance.

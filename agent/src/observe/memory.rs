@@ -11,6 +11,7 @@ use super::Observer;
 use super::exits::Ended;
 use crate::kernel::cgroup::Group;
 use crate::watch::kernel_log::Told;
+use crate::watch::oom::OomCounters;
 
 /// SIGKILL.
 const SIGKILL: u32 = 9;
@@ -106,7 +107,9 @@ impl Observer {
 
     fn tell_victims(&mut self, one: &mut Unclaimed) {
         while one.kills > 0 {
-            let fits = |e: &&mut Ended| !e.claimed && e.recent() && e.signal == Some(SIGKILL) && e.group == one.group;
+            let fits = |e: &&mut Ended| {
+                !e.claimed && e.recent() && e.signal == Some(SIGKILL) && e.group.shares_memory_with(&one.group)
+            };
             let Some(victim) = self.ended.iter_mut().find(fits) else { return };
             victim.claimed = true;
             one.kills -= 1;
@@ -161,7 +164,8 @@ impl Observer {
             same && !e.tied
                 && e.recent()
                 && e.signal.is_some_and(|s| signals.contains(&s))
-                && cgroup.is_none_or(|path| same_group(path, &e.group.path) && (first || !denied_by_counter(e)))
+                && cgroup
+                    .is_none_or(|path| same_group(path, &e.group.path) && (first || !denied_by_counter(&self.oom, e)))
         };
         let ended = self.ended.iter_mut().find(fits)?;
         ended.tied = true;
@@ -205,10 +209,10 @@ impl Observer {
     }
 }
 
-/// Whether the counter of its own group can be read and has no kill for this end: then a record of the same name, in a group
-/// whose path ends alike, is another container's.
-fn denied_by_counter(ended: &Ended) -> bool {
-    !ended.claimed && ended.group.oom_kills().is_some()
+/// Whether the counter of its own group was read while it lived, can be read now, and has no kill for this end: then a record of
+/// the same name, in a group whose path ends alike, is another container's.
+fn denied_by_counter(counters: &OomCounters, ended: &Ended) -> bool {
+    !ended.claimed && counters.counts(&ended.group) && ended.group.oom_kills().is_some()
 }
 
 /// Whether a path of the log, from the machine's root, and one that may begin at a namespace's root mean the same group.
@@ -225,6 +229,7 @@ mod tests {
     use super::{SIGKILL, denied_by_counter, same_group};
     use crate::kernel::cgroup::{Group, Place};
     use crate::observe::exits::Ended;
+    use crate::watch::oom::OomCounters;
 
     #[test]
     fn a_counter_that_did_not_rise_denies_what_the_log_tells_of_another_container() {
@@ -242,11 +247,15 @@ mod tests {
             claimed: false,
             tied: false,
         };
-        assert!(!denied_by_counter(&ended), "nobody counts");
+        let mut counters = OomCounters::default();
+        counters.rise(&ended.group);
+        assert!(!denied_by_counter(&counters, &ended), "nobody counts");
         fs::write(top.path().join("memory.events"), "oom 0\noom_kill 0\n").unwrap();
-        assert!(denied_by_counter(&ended));
+        assert!(!denied_by_counter(&counters, &ended), "it was not read while the process lived");
+        counters.rise(&ended.group);
+        assert!(denied_by_counter(&counters, &ended));
         ended.claimed = true;
-        assert!(!denied_by_counter(&ended), "the counter rose for it");
+        assert!(!denied_by_counter(&counters, &ended), "the counter rose for it");
     }
 
     #[test]

@@ -117,10 +117,9 @@ impl Observer {
         self.ended.retain(Ended::recent);
         let homes = &self.homes;
         let ended = &self.ended;
-        let wanted =
-            |group: &_| homes.values().any(|home| home.group == *group) || ended.iter().any(|e| e.group == *group);
-        self.oom.keep(wanted);
-        self.groups.keep(wanted);
+        let lived_in = || homes.values().map(|home| &home.group).chain(ended.iter().map(|e| &e.group));
+        self.oom.keep(|group| lived_in().any(|g| g.shares_memory_with(group)));
+        self.groups.keep(|group| lived_in().any(|g| g == group));
     }
 
     pub(super) fn tell_statuses(&mut self) {

@@ -339,6 +339,33 @@ fn a_kill_is_read_in_the_kernel_log_too() {
     std::fs::remove_dir(&group).unwrap();
 }
 
+/// The kernel shows an ending process at the root of its hierarchies of version 1, for as long as it gives its memory back.
+#[test]
+fn one_that_ends_keeps_the_home_it_lived_in() {
+    const EXITING: u32 = 0x4;
+    let proc = tempfile::tempdir().unwrap();
+    let folder = proc.path().join("7");
+    std::fs::create_dir(&folder).unwrap();
+    let shown = |cgroup: &str, flags: u32| {
+        std::fs::write(folder.join("cgroup"), cgroup).unwrap();
+        let stat = format!("7 (api) R 1 7 7 0 -1 {flags} 0 0 0 0 1 1 0 0 20 0 1 0 100 0 50");
+        std::fs::write(folder.join("stat"), stat).unwrap();
+    };
+    let mut observer = Observer::new(config(Vec::new()), Roots { proc: proc.path().into(), ..Roots::default() });
+    let mut home = || {
+        observer.find_home(7);
+        observer.homes.get(&7).map(|home| home.group.path.clone()).unwrap()
+    };
+    shown("1:memory:/\n", 0);
+    assert_eq!(home(), "/", "it has not moved yet");
+    shown("1:memory:/shop\n", 0);
+    assert_eq!(home(), "/shop");
+    shown("1:memory:/\n", EXITING);
+    assert_eq!(home(), "/shop");
+    shown("0::/system.slice/api.service\n", EXITING);
+    assert_eq!(home(), "/system.slice/api.service", "version 2 shows the truth to the end");
+}
+
 #[test]
 fn a_hunt_slows_down_and_ends() {
     let start = Instant::now();

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::kernel::cgroup::Group;
+use crate::kernel::cgroup::{Group, Place};
 use crate::sampler::Status;
 
 /// Most groups whose counters are kept.
@@ -12,24 +12,31 @@ const GROUP_LIMIT: usize = 1024;
 /// The counters as last read.
 #[derive(Debug, Default)]
 pub struct OomCounters {
-    last: HashMap<Group, u64>,
+    last: HashMap<Place, Counted>,
     unreadable: Option<String>,
+}
+
+/// A group, of those that share this counter the first that was seen, and the counter as last read.
+#[derive(Debug)]
+struct Counted {
+    group: Group,
+    kills: u64,
 }
 
 impl OomCounters {
     /// How many were killed in a group since it was last asked. 0 at first.
     pub fn rise(&mut self, group: &Group) -> u32 {
-        match group.oom_kills() {
-            Some(now) => {
-                if self.last.len() >= GROUP_LIMIT && !self.last.contains_key(group) {
-                    return 0;
-                }
-                let before = self.last.insert(group.clone(), now).unwrap_or(now);
+        let known = self.counts(group);
+        match (&group.memory, group.oom_kills()) {
+            (Some(_), Some(_)) if self.last.len() >= GROUP_LIMIT && !known => 0,
+            (Some(place), Some(now)) => {
+                let new = || Counted { group: group.clone(), kills: now };
+                let before = std::mem::replace(&mut self.last.entry(place.clone()).or_insert_with(new).kills, now);
                 u32::try_from(now.saturating_sub(before)).unwrap_or(u32::MAX)
             }
-            None => {
+            _ => {
                 // The root of version 2 has no counter, and a removed group none any more.
-                if !self.last.contains_key(group) {
+                if !known {
                     self.unreadable = Some(group.path.clone());
                 }
                 0
@@ -37,10 +44,15 @@ impl OomCounters {
         }
     }
 
+    /// Whether this group's counter is kept, so that its next rise will be told.
+    pub fn counts(&self, group: &Group) -> bool {
+        group.memory.as_ref().is_some_and(|place| self.last.contains_key(place))
+    }
+
     /// Looks at all groups known: those in which some were killed since they were last asked, and how many.
     pub fn rises(&mut self) -> Vec<(Group, u32)> {
         let mut risen = Vec::new();
-        for (group, last) in &mut self.last {
+        for Counted { group, kills: last } in self.last.values_mut() {
             let Some(now) = group.oom_kills() else { continue };
             let kills = now.saturating_sub(std::mem::replace(last, now));
             if kills > 0 {
@@ -52,7 +64,7 @@ impl OomCounters {
 
     /// Forgets groups that nothing watched lives in any more.
     pub fn keep(&mut self, wanted: impl Fn(&Group) -> bool) {
-        self.last.retain(|group, _| wanted(group));
+        self.last.retain(|_, counted| wanted(&counted.group));
     }
 
     /// How well it sees.
@@ -80,7 +92,7 @@ mod tests {
     fn tells_rises_only() {
         let top = tempfile::tempdir().unwrap();
         let place = Place { dir: top.path().into(), top: top.path().into(), unified: true };
-        let group = Group { path: "/a".into(), memory: Some(place), ..Group::default() };
+        let group = Group { path: "/a".into(), memory: Some(place.clone()), ..Group::default() };
         let mut counters = OomCounters::default();
         assert_eq!(counters.rise(&group), 0);
         assert!(matches!(counters.status(false), Status::Degraded(_)));
@@ -90,6 +102,9 @@ mod tests {
         set(7);
         assert_eq!((counters.rise(&group), counters.rise(&group)), (2, 0));
         set(8);
+        let with_quota = Group { cpu: Some(place), ..group.clone() };
+        assert_eq!(counters.rise(&with_quota), 1, "the counter is the memory group's, whatever else it is in");
+        set(9);
         assert_eq!((counters.rises(), counters.rises()), (vec![(group, 1)], vec![]));
     }
 }
