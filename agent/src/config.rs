@@ -71,6 +71,8 @@ pub struct Config {
     pub identity: Identity,
     /// Where log positions and undelivered reports are kept.
     pub state_dir: PathBuf,
+    /// Most bytes of undelivered reports on disk.
+    pub spool_bytes: u64,
     /// Plain text to a collector beyond loopback is accepted.
     pub insecure: bool,
     /// The applications. Empty: every process that listens on TCP becomes one.

@@ -3,8 +3,9 @@
 //! In each round the access log is read first, then the error log to its end, so that the reason of an error answer is at
 //! hand when its access record is judged. What leaves the host is in proportion to errors: answered attempts are counts,
 //! each interval, and each second while something fails, so that the collector sees soon whether the others are answered.
-//! The place in a log is handed on only after everything that was told from the lines before it; of answered attempts up to
-//! one interval is lost when the agent is killed.
+//! What rounds tell leaves together with the place in the log that it was read up to, so that a kill loses no failure and
+//! none is told twice. Of answered attempts up to one interval is lost then, and a reason from the error log of the last
+//! 1.5 s may come once more, unconfirmed.
 
 mod advice;
 mod answers;
@@ -43,6 +44,8 @@ const QUIET_INTERVAL: Duration = Duration::from_millis(500);
 const TURN: Duration = Duration::from_millis(2);
 /// Buffers of the error log read for one of the access log.
 const ERROR_BUFFERS: usize = 16;
+/// Observations held for the rest of a flood; beyond these it goes out at once.
+const MOST_HELD: usize = 2_000;
 /// Between two samples of an upstream while something fails.
 const HOT_INTERVAL: Duration = Duration::from_secs(1);
 /// For how long after the last failure something is said to fail.
@@ -53,7 +56,7 @@ const ERROR_HELD: Duration = Duration::from_millis(1_500);
 /// Follows a gateway's logs until told to stop, then tells what it still holds.
 pub async fn run(
     mut watch: Watch,
-    out: mpsc::Sender<Observed>,
+    out: mpsc::Sender<Vec<Observed>>,
     probes: mpsc::Sender<ProbeRequest>,
     mut stop: watch::Receiver<bool>,
     budget: Budget,
@@ -64,10 +67,9 @@ pub async fn run(
         let stopping = *stop.borrow();
         let (more, rest) = budget.spend(|| watch.round(Instant::now(), stopping, &mut told));
         watch.rest(more, rest);
-        for observed in told.drain(..) {
-            if out.send(observed).await.is_err() {
-                return;
-            }
+        let sends = !told.is_empty() && !watch.flood.holds_back();
+        if sends && out.send(std::mem::take(&mut told)).await.is_err() {
+            return;
         }
         for request in watch.probes.drain(..) {
             // A prober that is busy has enough to do.
@@ -197,8 +199,9 @@ impl Watch {
         self.refresh(now, now_us, out);
         let mut read = Read::default();
         let more = self.read(now, now_us, &mut read);
-        let mut told = self.judge(read, now, now_us, out);
-        told |= self.flush(now, now_us, stopping, out);
+        self.judge(read, now, now_us, out);
+        let mut told = self.flush(now, now_us, stopping || out.len() >= MOST_HELD, out);
+        told |= out.iter().any(|observed| matches!(observed, Observed::Event(_)));
         self.mark(now, told, stopping, out);
         let slow = self.slow.is_some_and(|at| now.saturating_duration_since(at) < budget::TOLD);
         let sources = self.access.iter_mut().chain(&mut self.error);
@@ -259,11 +262,10 @@ impl Watch {
         more
     }
 
-    /// Joins the records of a round and tells the failures. True: something was told from the access log.
-    fn judge(&mut self, read: Read, now: Instant, now_us: i64, out: &mut Vec<Observed>) -> bool {
+    /// Joins the records of a round and tells the failures.
+    fn judge(&mut self, read: Read, now: Instant, now_us: i64, out: &mut Vec<Observed>) {
         // The joiner's clock must not be stepped.
         let clock_us = i64::try_from(now.duration_since(self.began).as_micros()).unwrap_or(i64::MAX);
-        let told = !read.failing.is_empty() || !read.notices.is_empty();
         out.extend(read.notices.into_iter().map(Observed::Event));
         for record in read.errors {
             // Its access record is looked for soon.
@@ -287,7 +289,6 @@ impl Watch {
             let line = record.reason.clone().unwrap_or_default();
             self.tell(&record, line.as_bytes(), true, now_us, out);
         }
-        told
     }
 
     fn tell(&mut self, record: &Record, line: &[u8], unconfirmed: bool, now_us: i64, out: &mut Vec<Observed>) {
@@ -303,11 +304,11 @@ impl Watch {
     }
 
     /// Tells counts and the rest of a flood where they are due. True: nothing counted is held any longer.
-    fn flush(&mut self, now: Instant, now_us: i64, stopping: bool, out: &mut Vec<Observed>) -> bool {
-        let rest = if stopping { self.flood.take_all(now) } else { self.flood.take(now) };
+    fn flush(&mut self, now: Instant, now_us: i64, at_once: bool, out: &mut Vec<Observed>) -> bool {
+        let rest = if at_once { self.flood.take_all(now) } else { self.flood.take(now) };
         out.extend(rest.into_iter().map(Observed::Event));
         let interval = if self.is_hot(now) { HOT_INTERVAL.min(self.interval) } else { self.interval };
-        if !stopping && now.duration_since(self.flushed) < interval {
+        if !at_once && now.duration_since(self.flushed) < interval {
             return false;
         }
         self.flushed = now;
@@ -319,13 +320,19 @@ impl Watch {
 
     /// Hands on how far the logs are told.
     fn mark(&mut self, now: Instant, told: bool, stopping: bool, out: &mut Vec<Observed>) {
-        if (told || stopping) && !self.flood.holds_back() {
+        let told = told || stopping || self.access.iter().any(Source::has_unmarked);
+        if told && !self.flood.holds_back() {
             for access in &mut self.access {
                 let places = access.positions();
                 out.extend(access.mark(places).into_iter().map(Observed::Mark));
             }
         }
         let Some(error) = &mut self.error else { return };
+        if told && !self.flood.holds_back() && !self.joiner.waits() {
+            self.error_marks = None;
+            out.extend(error.mark(error.positions()).into_iter().map(Observed::Mark));
+            return;
+        }
         let due = |(at, _): &mut (Instant, Vec<Mark>)| now.duration_since(*at) >= ERROR_HELD;
         if let Some((_, places)) = self.error_marks.take_if(due) {
             out.extend(error.mark(places).into_iter().map(Observed::Mark));

@@ -1,5 +1,5 @@
-//! Sees one host for why502: samplers and watchers hand what they observe over one bounded channel to the gatherer, which
-//! closes reports; the uplink holds and delivers them. All of it runs on one thread.
+//! Sees one host for why502: samplers hand what they observe, and those that follow logs what they read in a round, over
+//! bounded channels to the gatherer, which closes reports; the uplink keeps and delivers them. All of it runs on one thread.
 
 pub mod backoff;
 pub mod budget;
@@ -45,17 +45,18 @@ use listen::Inbox;
 use report::{Clocks, Gatherer, Sealed};
 use sampler::probe::{ProbeRequest, Prober};
 use sampler::{Observed, unix_now_us};
+use spool::Spool;
 use tail::Positions;
 use uplink::{Ended, Settings};
 
 /// Observations on their way to the gatherer; who has more to tell waits.
 const OBSERVED: usize = 1_024;
-/// Reports on their way to the uplink, which takes them at once.
-const REPORTS: usize = 8;
+/// Rounds of reading logs on their way there, each whole.
+const ROUNDS: usize = 1;
+/// Closed reports on their way to the uplink, which takes them at once, those closed together as one.
+const REPORTS: usize = 2;
 /// Probes asked for and not begun.
 const PROBES: usize = 64;
-/// Bytes of reports held until acknowledged.
-const SPOOL_BYTES: usize = 4 << 20;
 /// How long those that follow logs may take to tell what they hold at the end.
 const STOP_LIMIT: Duration = Duration::from_millis(500);
 
@@ -80,30 +81,32 @@ pub fn run_until_signal(config: Config) -> io::Result<Ended> {
 
 /// Runs the agent until `shutdown` gives the reason to end; needs a `LocalSet`. Says how it ended.
 pub async fn run(config: Config, shutdown: impl Future<Output = &'static str>) -> Ended {
-    let (positions, fault) = Positions::load(&config.state_dir);
+    let (mut positions, fault) = Positions::load(&config.state_dir);
     if let Some(fault) = fault {
         tracing::warn!("logs are read from their ends: {fault}");
     }
+    let hello = hello(&config);
+    let spool = open_spool(&config, &hello, &mut positions);
     say_what_is_watched(&config);
     let config = Arc::new(config);
     let (observed, inbox) = mpsc::channel(OBSERVED);
+    let (rounds, read) = mpsc::channel(ROUNDS);
     let (stop, stopped) = flag::channel(false);
     let (reports, outbox) = mpsc::channel(REPORTS);
     let (changed, changes) = flag::channel(());
     let settings = Settings {
         collectors: config.collectors.clone(),
-        hello: hello(&config),
-        spool_bytes: SPOOL_BYTES,
+        hello,
         identity: Watched { identity: config.identity.clone(), changes },
     };
     // First of all, so that the collector hears of this host while the first look at it is still under way.
-    let uplink = tokio::task::spawn_local(uplink::run(settings, outbox, positions.clone()));
+    let uplink = tokio::task::spawn_local(uplink::run(settings, spool, outbox, positions.clone()));
     let keeper = identity::keep(config.identity.clone(), config.collectors.clone(), config.host.clone(), changed);
     let keeper = tokio::task::spawn_local(keeper);
-    let gatherer = tokio::task::spawn_local(gather(inbox, reports, config.interval * 2));
+    let mut gatherer = tokio::task::spawn_local(gather(inbox, read, reports, config.interval * 2));
     // The channel is empty yet.
     let _ = observed.try_send(Observed::Status(sampler::privilege::status(Path::new("/proc")).message("privilege")));
-    let (watchers, samplers) = spawn(&config, &positions, &observed, &stopped);
+    let (watchers, samplers) = spawn(&config, &positions, &observed, rounds, &stopped);
 
     let why = shutdown.await;
     tracing::info!("{why}: telling the collector and ending");
@@ -112,16 +115,30 @@ pub async fn run(config: Config, shutdown: impl Future<Output = &'static str>) -
     let _ = stop.send(true);
     let _ = tokio::time::timeout(STOP_LIMIT, watchers.join_all()).await;
     let stopping = v1::event::Kind::AgentStopping(v1::AgentStopping { why: why.to_owned() });
-    let _ = observed.send(Observed::event(unix_now_us(), stopping)).await;
+    // A full spool may take nothing more: what is not gathered then stays in the logs.
+    let _ = tokio::time::timeout(STOP_LIMIT, observed.send(Observed::event(unix_now_us(), stopping))).await;
     drop(observed);
-    let _ = gatherer.await;
+    if tokio::time::timeout(STOP_LIMIT, &mut gatherer).await.is_err() {
+        gatherer.abort();
+    }
     keeper.abort();
     let ended = uplink.await.unwrap_or(Ended { undelivered_reports: 0, given_up: spool::Counts::default() });
     match ended.undelivered_reports {
         0 => tracing::info!("ended, everything delivered"),
-        reports => tracing::warn!("ended, {reports} reports not delivered"),
+        reports => tracing::warn!("ended, {reports} reports not delivered: they wait in state_dir for the next start"),
     }
     ended
+}
+
+/// Opens the spool; how far logs were read for what waits in it is newer than what was kept apart.
+fn open_spool(config: &Config, hello: &v1::Hello, positions: &mut Positions) -> Spool {
+    let own = spool::Numbering { boot_id: hello.boot_id.clone(), epoch: hello.epoch };
+    let (spool, marks) = Spool::open(&config.state_dir, own, config.spool_bytes);
+    marks.into_iter().for_each(|mark| positions.set(mark));
+    if !spool.is_empty() {
+        tracing::info!("{} reports wait in the spool", spool.len());
+    }
+    spool
 }
 
 fn say_what_is_watched(config: &Config) {
@@ -150,6 +167,7 @@ fn spawn(
     config: &Arc<Config>,
     positions: &Positions,
     observed: &mpsc::Sender<Observed>,
+    rounds: mpsc::Sender<Vec<Observed>>,
     stopped: &flag::Receiver<bool>,
 ) -> (JoinSet<()>, JoinSet<()>) {
     let (mut watchers, mut samplers) = (JoinSet::new(), JoinSet::new());
@@ -167,7 +185,7 @@ fn spawn(
         let watch = gateway_watch::Watch::new(gateway.clone(), config.interval, positions, inbox, Instant::now());
         watchers.spawn_local(gateway_watch::run(
             watch,
-            observed.clone(),
+            rounds.clone(),
             probes.clone(),
             stopped.clone(),
             budget.clone(),
@@ -176,33 +194,40 @@ fn spawn(
     for service in config.services.iter().filter(|service| !service.logs.is_empty()) {
         let follow = |log: &PathBuf| log_watch::LogWatch::new(service, log, positions, Instant::now());
         let logs = service.logs.iter().map(follow).collect();
-        watchers.spawn_local(log_watch::run(logs, observed.clone(), stopped.clone(), budget.clone()));
+        watchers.spawn_local(log_watch::run(logs, rounds.clone(), stopped.clone(), budget.clone()));
     }
     (watchers, samplers)
 }
 
-/// Gathers what is observed into reports until nobody observes any longer.
-async fn gather(mut inbox: mpsc::Receiver<Observed>, reports: mpsc::Sender<Sealed>, idle: Duration) {
+/// Gathers what is observed and read into reports until nobody does any longer.
+async fn gather(
+    mut inbox: mpsc::Receiver<Observed>,
+    mut rounds: mpsc::Receiver<Vec<Observed>>,
+    reports: mpsc::Sender<Vec<Sealed>>,
+    idle: Duration,
+) {
     let mut gatherer = Gatherer::new(Instant::now(), idle);
-    loop {
-        let observed = tokio::select! {
-            observed = inbox.recv() => Some(observed),
-            () = tokio::time::sleep_until(gatherer.due().into()) => None,
-        };
-        let ended = matches!(observed, Some(None));
-        if let Some(Some(observed)) = observed {
-            gatherer.add(observed, Instant::now());
+    let (mut observes, mut reads) = (true, true);
+    while observes || reads {
+        tokio::select! {
+            // In this order, so that the last word of an agent that ends is the last.
+            biased;
+            round = rounds.recv(), if reads => match round {
+                Some(round) => round.into_iter().for_each(|observed| gatherer.add(observed, Instant::now())),
+                None => reads = false,
+            },
+            observed = inbox.recv(), if observes => match observed {
+                Some(observed) => gatherer.add(observed, Instant::now()),
+                None => observes = false,
+            },
+            () = tokio::time::sleep_until(gatherer.due().into()) => {}
         }
+        let ended = !observes && !reads;
         if !ended && Instant::now() < gatherer.due() {
             continue;
         }
         let clocks = Clocks { unix_us: unix_now_us(), boottime_us: kernel::clock::boottime_us() };
-        for sealed in gatherer.close(Instant::now(), clocks) {
-            if reports.send(sealed).await.is_err() {
-                return;
-            }
-        }
-        if ended {
+        if reports.send(gatherer.close(Instant::now(), clocks)).await.is_err() {
             return;
         }
     }

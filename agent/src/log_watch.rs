@@ -58,8 +58,10 @@ impl LogWatch {
             out.extend(role.as_mut().and_then(|role| role.line(line, now_us)));
         });
         readers.values_mut().for_each(|reader| out.extend(reader.flush(now_us)));
-        let due =
-            stopping || out.len() > before || self.marked_at.is_none_or(|at| now.duration_since(at) >= MARK_INTERVAL);
+        let due = stopping
+            || self.logs.has_unmarked()
+            || out.len() > before
+            || self.marked_at.is_none_or(|at| now.duration_since(at) >= MARK_INTERVAL);
         if due {
             let marks = self.logs.mark(self.logs.positions());
             if !marks.is_empty() {
@@ -93,7 +95,7 @@ impl LogWatch {
 }
 
 /// Follows logs until told to stop.
-pub async fn run(mut logs: Vec<LogWatch>, out: mpsc::Sender<Observed>, mut stop: Receiver<bool>, budget: Budget) {
+pub async fn run(mut logs: Vec<LogWatch>, out: mpsc::Sender<Vec<Observed>>, mut stop: Receiver<bool>, budget: Budget) {
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut told = Vec::new();
     loop {
@@ -102,10 +104,9 @@ pub async fn run(mut logs: Vec<LogWatch>, out: mpsc::Sender<Observed>, mut stop:
         for log in &mut logs {
             let (log_has_more, needs) = budget.spend(|| log.round(Instant::now(), stopping, &mut buffer, &mut told));
             (more, rest) = (more | log_has_more, rest.max(needs));
-            for observed in told.drain(..) {
-                if out.send(observed).await.is_err() {
-                    return;
-                }
+            // Whole, with its places: a report must not end between a line and the place behind it.
+            if !told.is_empty() && out.send(std::mem::take(&mut told)).await.is_err() {
+                return;
             }
         }
         if more && (stopping || rest.is_zero()) {

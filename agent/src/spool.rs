@@ -1,23 +1,46 @@
-//! Reports between their closing and their acknowledgement, oldest first, in memory and bounded by bytes: killing the agent
-//! loses what is not acknowledged, but not the log lines behind it, since their positions are kept only once acknowledged.
+//! Reports between their closing and their acknowledgement, oldest first, on disk in `state_dir/spool` and bounded by bytes.
 //!
-//! A report gets its number when it is sent for the first time, and then stays as it is until acknowledged, so that sending
-//! it again is sending the same. Those not yet sent may be thinned when the limit is reached: `plan` says which.
+//! A report gets its number as it comes in. One with events, or with places up to which logs were read, is written before it
+//! is sent, and those closed together are written together, so that killing the agent at any moment loses nothing that came
+//! in and no line is told twice; samples alone are written where they wait for long. Each run of the agent numbers its
+//! reports anew; what a run before it left is delivered first, under the numbers that it had, so that the collector counts
+//! each report once. What waits is synced to the disk from time to time, which is the uplink's care: a loss of power costs
+//! at most what came since. When the limit is reached, [`thin`] says what goes. Where the disk takes nothing, a few reports
+//! are held in memory and then no more are taken in, so that logs wait in their files.
+
+mod frame;
+mod load;
+mod record;
+mod store;
+pub mod thin;
+mod window;
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use prost::Message;
 use why502_proto::v1;
+
+pub use frame::Numbering;
+use record::Entry;
+use store::Store;
+use window::Window;
 
 use crate::report::Sealed;
 use crate::tail::Mark;
 
-/// What is counted for a report beside its own bytes.
-const ENTRY_BYTES: usize = 128;
-/// Most reports sent and not acknowledged.
-const WINDOW_REPORTS: usize = 128;
-/// Most bytes of these.
-const WINDOW_BYTES: usize = 1 << 20;
+/// Most bytes held in memory while the disk takes nothing.
+const HELD_BYTES: usize = 4 << 20;
+/// Most bytes of samples held in memory while the disk could take them.
+const UNWRITTEN_BYTES: usize = 256 * 1024;
+/// The limit is kept by segments of this share of it.
+const SEGMENTS: u64 = 64;
+/// The largest segment, bytes: so much is read at once.
+const MAX_SEGMENT_BYTES: u64 = 1 << 20;
+/// A segment whose reports are all acknowledged is written on up to here, bytes.
+const KEPT_BYTES: u64 = 64 * 1024;
 
 /// What was given up for want of room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,151 +51,221 @@ pub struct Counts {
     pub dropped_events: u64,
 }
 
-/// What a report that was not sent yet weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Brief {
-    /// All of it, bytes.
-    pub bytes: usize,
-    /// What would stay without its samples, bytes. Equal: it has none.
-    pub bytes_without_samples: usize,
-    /// It has events, statuses or configurations.
-    pub has_events: bool,
-}
-
-/// What to do with a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Leave its samples out.
-    Strip(usize),
-    /// Leave it out.
-    Drop(usize),
-}
-
-/// How to make room for `excess_bytes`: every second report that has samples only, from the oldest, so that history becomes
-/// coarser before it becomes shorter; then the rest of these; then the samples of those with events; the oldest events last.
-pub fn plan(briefs: &[Brief], excess_bytes: usize) -> Vec<Action> {
-    let mut actions = Vec::new();
-    let mut left = excess_bytes;
-    let plain: Vec<usize> = (0..briefs.len()).filter(|index| !briefs[*index].has_events).collect();
-    let halves = plain.iter().step_by(2).chain(plain.iter().skip(1).step_by(2));
-    for index in halves {
-        if left == 0 {
-            return actions;
-        }
-        left = left.saturating_sub(briefs[*index].bytes);
-        actions.push(Action::Drop(*index));
-    }
-    let eventful: Vec<usize> = (0..briefs.len()).filter(|index| briefs[*index].has_events).collect();
-    for index in &eventful {
-        let samples = briefs[*index].bytes - briefs[*index].bytes_without_samples;
-        if left == 0 {
-            return actions;
-        }
-        if samples > 0 {
-            left = left.saturating_sub(samples);
-            actions.push(Action::Strip(*index));
-        }
-    }
-    for index in &eventful {
-        if left == 0 {
-            return actions;
-        }
-        left = left.saturating_sub(briefs[*index].bytes_without_samples);
-        actions.retain(|action| *action != Action::Strip(*index));
-        actions.push(Action::Drop(*index));
-    }
-    actions
-}
-
-#[derive(Debug)]
-struct Entry {
-    /// Encoded, without its number.
-    body: Vec<u8>,
-    bytes_without_samples: usize,
-    events: usize,
-    has_events: bool,
-    marks: Vec<Mark>,
-}
-
-impl Entry {
-    fn new(report: &v1::Report, marks: Vec<Mark>) -> Self {
-        let body = report.encode_to_vec();
-        let samples = report.host.iter().map(Message::encoded_len).sum::<usize>()
-            + report.instances.iter().map(Message::encoded_len).sum::<usize>()
-            + report.upstreams.iter().map(Message::encoded_len).sum::<usize>();
-        Self {
-            bytes_without_samples: ENTRY_BYTES + body.len() - samples,
-            body,
-            events: report.events.len(),
-            has_events: !(report.events.is_empty() && report.samplers.is_empty() && report.gateways.is_empty()),
-            marks,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        ENTRY_BYTES + self.body.len()
-    }
-}
-
 /// The reports that are not acknowledged.
 #[derive(Debug)]
 pub struct Spool {
-    /// The first `numbered` of them have the numbers from `first_seq` on.
-    queue: VecDeque<Entry>,
-    first_seq: u64,
-    numbered: usize,
-    /// How many of the numbered ones were sent on the present connection.
-    sent: usize,
-    sent_bytes: usize,
-    bytes: usize,
-    limit_bytes: usize,
+    dir: PathBuf,
+    /// None: the folder can't be used.
+    store: Option<Store>,
+    own: Arc<Numbering>,
+    next_seq: u64,
+    /// The oldest ones, in memory.
+    window: Window,
+    /// The last record on disk that was taken into the window: its segment and number.
+    loaded: (u64, u64),
+    /// The last number that was taken into the window, and whose it is.
+    newest: Option<(Arc<Numbering>, u64)>,
+    /// Those that are not on disk, behind all others.
+    held: VecDeque<Entry>,
+    held_bytes: usize,
+    waiting: usize,
+    disk_fault: Option<String>,
+    damage: Option<String>,
+    /// Places were acknowledged that no record on disk tells.
+    unkept_marks: bool,
+    limit_bytes: u64,
     counts: Counts,
 }
 
 impl Spool {
-    /// An empty one.
-    pub fn new(limit_bytes: usize) -> Self {
-        Self {
-            queue: VecDeque::new(),
-            first_seq: 1,
-            numbered: 0,
-            sent: 0,
-            sent_bytes: 0,
-            bytes: 0,
+    /// Takes up what the runs before this one left; tells how far they had read logs for it.
+    pub fn open(state_dir: &Path, own: Numbering, limit_bytes: u64) -> (Self, Vec<Mark>) {
+        let own = Arc::new(own);
+        let mut spool = Self {
+            dir: state_dir.join("spool"),
+            store: None,
+            window: Window::new(own.clone()),
+            own,
+            next_seq: 1,
+            loaded: (0, 0),
+            newest: None,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            waiting: 0,
+            disk_fault: None,
+            damage: None,
+            unkept_marks: false,
             limit_bytes,
             counts: Counts::default(),
+        };
+        let marks = spool.open_store();
+        (spool, marks)
+    }
+
+    fn open_store(&mut self) -> Vec<Mark> {
+        let segment_bytes = (self.limit_bytes / SEGMENTS).min(MAX_SEGMENT_BYTES);
+        let (mut marks, mut waiting) = (Vec::<Mark>::new(), 0);
+        let opened = Store::open(self.dir.clone(), (*self.own).clone(), segment_bytes, &mut |frame| {
+            waiting += 1;
+            for mark in record::marks(frame.payload) {
+                marks.retain(|other| other.log != mark.log);
+                marks.push(mark);
+            }
+        });
+        match opened {
+            Ok((store, found)) => {
+                self.store = Some(store);
+                self.waiting += waiting;
+                self.disk_fault = None;
+                self.damage = found.told(&self.dir);
+            }
+            Err(error) => self.disk_fault = Some(fault(&self.dir, &error)),
+        }
+        marks
+    }
+
+    /// Takes in what was closed together; older samples are thinned where there is no room.
+    pub fn push(&mut self, closed: Vec<Sealed>) {
+        let must_last = |sealed: &Sealed| !sealed.report.events.is_empty() || !sealed.marks.is_empty();
+        let writes = closed.iter().any(must_last);
+        let count = closed.len();
+        for (index, sealed) in closed.into_iter().enumerate() {
+            let entry = Entry::new(self.own.clone(), self.next_seq, sealed, index + 1 < count);
+            self.next_seq += 1;
+            self.waiting += 1;
+            self.held_bytes += entry.bytes();
+            self.held.push_back(entry);
+        }
+        if writes || self.held_bytes > UNWRITTEN_BYTES {
+            self.flush();
+        }
+        while self.held_bytes > HELD_BYTES && self.strip_held() {}
+    }
+
+    /// Whether more may come in.
+    pub fn has_room(&self) -> bool {
+        self.held_bytes <= HELD_BYTES
+    }
+
+    /// Writes what is in memory only, as far as the disk takes it.
+    pub fn flush(&mut self) {
+        if self.store.is_none() {
+            self.open_late();
+        }
+        while self.write_together() {}
+    }
+
+    /// The folder may be usable by now. What stands in it is older than all that came since.
+    fn open_late(&mut self) {
+        self.open_store();
+        if self.store.as_ref().is_none_or(|store| store.segments().is_empty()) {
+            return;
+        }
+        self.window.link(self.own.clone());
+        while let Some(entry) = self.window.pop_unsent() {
+            self.held_bytes += entry.bytes();
+            self.held.push_front(entry);
+        }
+        self.newest = None;
+    }
+
+    /// Writes the oldest reports that are in memory only and were closed together. False: there are none, or it failed.
+    fn write_together(&mut self) -> bool {
+        let range = self.window.unwritten();
+        let is_caught_up = !self.has_unloaded();
+        let Some(store) = &mut self.store else { return false };
+        let held = if range.is_empty() { together(&self.held) } else { 0 };
+        let entries: Vec<&Entry> = self.window.range(range.clone()).chain(self.held.range(..held)).collect();
+        let Some(last_seq) = entries.last().map(|entry| entry.seq) else { return false };
+        let payloads: Vec<Vec<u8>> = entries.iter().map(|entry| entry.payload()).collect();
+        let frames: Vec<_> = entries.iter().zip(&payloads).map(|(entry, payload)| entry.frame(payload)).collect();
+        let order = match store.append(&frames) {
+            Ok(order) => order,
+            Err(error) => {
+                self.disk_fault = Some(fault(&self.dir, &error));
+                return false;
+            }
+        };
+        self.disk_fault = None;
+        if !range.is_empty() {
+            self.loaded = (order, last_seq);
+        }
+        self.window.written(range, order);
+        self.release(held, order, is_caught_up);
+        self.keep_limit();
+        true
+    }
+
+    /// Those that stand on disk now need not be held; the window takes them where nothing comes before them and it has room.
+    fn release(&mut self, count: usize, order: u64, is_caught_up: bool) {
+        let mut fits = is_caught_up;
+        for mut entry in self.held.drain(..count) {
+            self.held_bytes -= entry.bytes();
+            fits &= self.window.has_room();
+            if fits {
+                entry.order = Some(order);
+                self.loaded = (order, entry.seq);
+                self.newest = Some((entry.numbering.clone(), entry.seq));
+                self.window.push(entry);
+            }
         }
     }
 
-    /// Takes a report in; others are thinned where there is no room.
-    pub fn push(&mut self, sealed: Sealed) {
-        let entry = Entry::new(&sealed.report, sealed.marks);
-        self.bytes += entry.bytes();
-        self.queue.push_back(entry);
-        if self.bytes > self.limit_bytes {
-            // An eighth more, so that not every further report pays for a look at all.
-            self.make_room(self.bytes - self.limit_bytes + self.limit_bytes / 8);
+    /// What is wrong with the disk. None: it takes what comes, and all that stood on it could be read.
+    pub fn trouble(&self) -> Option<&str> {
+        self.disk_fault.as_deref().or(self.damage.as_deref())
+    }
+
+    /// Whether the disk takes nothing.
+    pub fn is_off_disk(&self) -> bool {
+        self.disk_fault.is_some()
+    }
+
+    /// What is to be synced by now: nothing where nothing waits.
+    pub fn take_unsynced(&mut self) -> Vec<File> {
+        let waits = !self.is_empty();
+        self.store.as_mut().filter(|_| waits).map(Store::take_unsynced).unwrap_or_default()
+    }
+
+    /// A sync failed: what was written may not stand there, so what comes next goes into another file.
+    pub fn sync_failed(&mut self) {
+        if let Some(store) = &mut self.store {
+            store.close();
         }
     }
 
-    /// The lowest number not acknowledged: what the next connection begins with.
-    pub fn first_seq(&self) -> u64 {
-        self.first_seq
+    /// What the hello of a new connection says: whose reports it takes, those of the oldest run, and from which number on.
+    pub fn first(&mut self) -> (Arc<Numbering>, u64) {
+        self.load();
+        let first = self.window.front();
+        let numbering = first.map_or_else(|| self.own.clone(), |entry| entry.numbering.clone());
+        (numbering, first.map_or(self.next_seq, |entry| entry.seq))
+    }
+
+    /// A new connection for the reports of this run: everything not acknowledged is to be sent again.
+    pub fn rewind(&mut self, numbering: Arc<Numbering>) {
+        self.window.link(numbering);
+    }
+
+    /// All reports of this connection's run are acknowledged, and there are others, which need a connection of their own.
+    pub fn wants_another_connection(&mut self) -> bool {
+        self.load();
+        self.window.wants_another_connection()
     }
 
     /// Reports sent on this connection and not acknowledged.
     pub fn sent(&self) -> usize {
-        self.sent
-    }
-
-    /// Whether all was acknowledged.
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.window.sent()
     }
 
     /// Reports that wait for their acknowledgement.
     pub fn len(&self) -> usize {
-        self.queue.len()
+        if self.is_empty() { 0 } else { self.waiting.max(1) }
+    }
+
+    /// Whether all was acknowledged.
+    pub fn is_empty(&self) -> bool {
+        self.window.is_empty() && self.held.is_empty() && !self.has_unloaded()
     }
 
     /// What was given up.
@@ -181,100 +274,97 @@ impl Spool {
     }
 
     /// Whether `next_report` would give a report.
-    pub fn has_next(&self) -> bool {
-        self.sent < self.queue.len() && self.sent < WINDOW_REPORTS && self.sent_bytes < WINDOW_BYTES
+    pub fn has_next(&mut self) -> bool {
+        self.load();
+        self.window.has_next()
     }
 
     /// The next report to send on this connection. None: all were sent, or as many as may be without an acknowledgement.
     pub fn next_report(&mut self) -> Option<v1::Report> {
-        if !self.has_next() {
-            return None;
-        }
-        let entry = self.queue.get(self.sent)?;
-        // Our own bytes; should they not decode, an empty report keeps the numbering without a gap.
-        let mut report = v1::Report::decode(entry.body.as_slice()).unwrap_or_default();
-        report.seq = self.first_seq + self.sent as u64;
-        self.sent_bytes += entry.bytes();
-        self.sent += 1;
-        self.numbered = self.numbered.max(self.sent);
-        Some(report)
-    }
-
-    /// A new connection: everything not acknowledged is to be sent again.
-    pub fn rewind(&mut self) {
-        self.sent = 0;
-        self.sent_bytes = 0;
+        self.load();
+        self.window.next_report()
     }
 
     /// Forgets what is durable at the collector; returns how far logs need not be read again.
     pub fn acknowledge(&mut self, up_to_seq: u64) -> Vec<Mark> {
         let mut marks: Vec<Mark> = Vec::new();
-        while self.numbered > 0 && self.first_seq <= up_to_seq {
-            let Some(entry) = self.queue.pop_front() else { break };
-            self.first_seq += 1;
-            self.numbered -= 1;
-            self.bytes -= entry.bytes();
-            if self.sent > 0 {
-                self.sent -= 1;
-                self.sent_bytes = self.sent_bytes.saturating_sub(entry.bytes());
-            }
+        while let Some(entry) = self.window.pop_acknowledged(up_to_seq) {
+            self.waiting = self.waiting.saturating_sub(usize::from(!entry.is_filler));
+            self.unkept_marks |= entry.order.is_none() && !entry.marks.is_empty();
             for mark in entry.marks {
                 marks.retain(|other| other.log != mark.log);
                 marks.push(mark);
             }
+            self.load();
+        }
+        if self.is_empty() {
+            self.waiting = 0;
         }
         marks
     }
 
-    fn make_room(&mut self, excess_bytes: usize) {
-        let briefs: Vec<Brief> = self
-            .queue
-            .iter()
-            .skip(self.numbered)
-            .map(|entry| Brief {
-                bytes: entry.bytes(),
-                bytes_without_samples: entry.bytes_without_samples,
-                has_events: entry.has_events,
-            })
-            .collect();
-        let mut actions = plan(&briefs, excess_bytes);
-        // From the newest, so that the places of the others stay.
-        actions.sort_by_key(|action| match action {
-            Action::Strip(index) | Action::Drop(index) => std::cmp::Reverse(*index),
-        });
-        for action in actions {
-            match action {
-                Action::Strip(index) => self.strip(self.numbered + index),
-                Action::Drop(index) => self.drop_at(self.numbered + index),
-            }
+    /// What may be removed once the places that were acknowledged are kept elsewhere: all before this segment. None: there
+    /// is nothing to remove and no place to keep. `ending` says that the run is over and nothing more is written.
+    pub fn begin_removal(&mut self, ending: bool) -> Option<u64> {
+        let is_caught_up = !self.has_unloaded();
+        let front = self.window.front().and_then(|entry| entry.order);
+        let Some(store) = &mut self.store else { return std::mem::take(&mut self.unkept_marks).then_some(0) };
+        let keep = match (front, store.segments().last()) {
+            (Some(order), _) => order,
+            (None, _) if !is_caught_up => self.loaded.0,
+            // All that is written is acknowledged; a small file is written on.
+            (None, Some(last)) if last.bytes <= KEPT_BYTES && !self.unkept_marks && !ending => last.order,
+            (None, last) => last.map_or(0, |last| last.order + 1),
+        };
+        let removes = store.segments().first().is_some_and(|segment| segment.order < keep);
+        if !removes && !self.unkept_marks {
+            return None;
+        }
+        if store.segments().last().is_some_and(|last| last.order < keep) {
+            store.close();
+        }
+        self.unkept_marks = false;
+        Some(keep)
+    }
+
+    /// The places are kept: what was to be removed goes.
+    pub fn remove_before(&mut self, order: u64) {
+        if let Some(store) = &mut self.store {
+            store.remove_before(order);
         }
     }
 
-    fn strip(&mut self, at: usize) {
-        let Some(entry) = self.queue.get_mut(at) else { return };
-        let Ok(mut report) = v1::Report::decode(entry.body.as_slice()) else { return };
-        (report.host, report.instances, report.upstreams) = (None, Vec::new(), Vec::new());
-        self.bytes -= entry.bytes();
-        *entry = Entry::new(&report, std::mem::take(&mut entry.marks));
-        self.bytes += entry.bytes();
-        self.counts.thinned_reports += 1;
+    /// The places could not be kept: nothing goes, and it is to be tried again.
+    pub fn removal_failed(&mut self) {
+        self.unkept_marks = true;
     }
 
-    fn drop_at(&mut self, at: usize) {
-        let Some(entry) = self.queue.remove(at) else { return };
-        self.bytes -= entry.bytes();
-        self.counts.thinned_reports += u64::from(!entry.has_events);
-        self.counts.dropped_events += entry.events as u64;
-        // How far logs were read still holds once the report after it is acknowledged.
-        let heir = if at < self.queue.len() { self.queue.get_mut(at) } else { self.queue.back_mut() };
-        if let Some(heir) = heir {
-            for mark in entry.marks {
-                if !heir.marks.iter().any(|other| other.log == mark.log) {
-                    heir.marks.push(mark);
-                }
+    /// Takes the samples out of the oldest report held in memory that has some. False: none has.
+    fn strip_held(&mut self) -> bool {
+        for entry in &mut self.held {
+            let before = entry.bytes();
+            if entry.strip() {
+                self.held_bytes -= before - entry.bytes();
+                self.counts.thinned_reports += 1;
+                return true;
             }
         }
+        false
     }
+}
+
+/// How many of the first entries were closed together.
+fn together(entries: &VecDeque<Entry>) -> usize {
+    entries.iter().position(|entry| !entry.goes_on).map_or(entries.len(), |last| last + 1)
+}
+
+/// Why the disk takes nothing, and what to do.
+fn fault(dir: &Path, error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there",
+        _ => "let the agent's user write there",
+    };
+    format!("{}: {error}: {remedy}; reports wait in memory meanwhile", dir.display())
 }
 
 #[cfg(test)]

@@ -2,18 +2,21 @@
 //! what is acknowledged, and keeps the positions of the logs behind it.
 //!
 //! Collectors are tried in turn with a growing, jittered wait; after a reconnect everything unacknowledged is sent again. A
-//! collector that is away costs the spool's bounded memory and nothing else. The task ends when its source of reports does,
-//! after it tried for a stated time to deliver the rest.
+//! collector that is away costs the spool's bounded room on disk and nothing else. What an earlier run of the agent left goes
+//! first, on a connection whose hello names that run. The task ends when its source of reports does, after it tried for a
+//! stated time to deliver the rest; what it could not deliver waits for the next run.
 
 mod clock;
 mod link;
 pub mod pack;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::future::Future;
 use std::hash::BuildHasher;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::Receiver;
@@ -27,6 +30,7 @@ use crate::spool::{self, Spool};
 use crate::tail::Positions;
 use clock::Offset;
 use link::{Change, Link};
+use upkeep::Upkeep;
 
 /// For so long a last delivery is tried when the agent ends.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
@@ -42,8 +46,6 @@ pub struct Settings {
     pub collectors: Vec<String>,
     /// Says who reports: all of the hello but what changes with time.
     pub hello: v1::Hello,
-    /// How many bytes of unacknowledged reports are held.
-    pub spool_bytes: usize,
     /// Who this host is to its collectors.
     pub identity: Watched,
 }
@@ -51,7 +53,7 @@ pub struct Settings {
 /// How the uplink ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// Reports that no collector acknowledged.
+    /// Reports that no collector acknowledged; those on disk wait for the next run.
     pub undelivered_reports: usize,
     /// What was given up for want of room before.
     pub given_up: spool::Counts,
@@ -115,22 +117,31 @@ struct Uplink {
     offset: Offset,
     statuses: BTreeMap<String, v1::SamplerStatus>,
     told_given_up: spool::Counts,
+    upkeep: Upkeep,
+    told_trouble: Option<String>,
+    /// Whose reports the newest hello names.
+    greeted: Arc<spool::Numbering>,
 }
 
 /// Delivers reports until their source ends and the rest is delivered, or the time for that is over.
-pub async fn run(settings: Settings, mut reports: Receiver<Sealed>, positions: Positions) -> Ended {
-    let mut uplink = Uplink::new(settings, positions);
+pub async fn run(settings: Settings, spool: Spool, mut reports: Receiver<Vec<Sealed>>, positions: Positions) -> Ended {
+    let mut uplink = Uplink::new(settings, spool, positions);
     let mut identity = uplink.settings.identity.changes.clone();
     let mut drain_until: Option<Instant> = None;
+    uplink.tell_trouble();
     while drain_until.is_none() || !uplink.spool.is_empty() {
         let wake = uplink.wake(drain_until);
-        let wants_room = uplink.spool.has_next() && (drain_until.is_some() || uplink.paused_until <= Instant::now());
+        // Without room reports wait where they come from; at the end those that have come are taken all the same.
+        let takes = drain_until.is_none() && (uplink.spool.has_room() || reports.is_closed());
+        let may_send = drain_until.is_some() || uplink.paused_until <= Instant::now();
+        let wants_room = may_send && uplink.is_connected() && uplink.spool.has_next();
         tokio::select! {
-            sealed = reports.recv(), if drain_until.is_none() => match sealed {
-                Some(sealed) => uplink.take(sealed),
+            sealed = reports.recv(), if takes => match sealed {
+                Some(closed) => uplink.take(closed),
                 None => drain_until = Some(Instant::now() + DRAIN_LIMIT),
             },
             step = uplink.connection.next(wants_room) => uplink.step(step),
+            () = uplink.upkeep.finish(&mut uplink.spool) => uplink.after_upkeep(),
             // Whoever keeps the identity lives as long as this; where nobody does it never changes.
             Ok(()) = identity.changed() => uplink.succeed(),
             () = sleep_until(wake) => {
@@ -138,17 +149,23 @@ pub async fn run(settings: Settings, mut reports: Receiver<Sealed>, positions: P
                     break;
                 }
                 uplink.check_silence();
+                uplink.upkeep.look(&mut uplink.spool);
+                uplink.after_upkeep();
             }
         }
     }
+    // A disk that hangs must not keep the agent from ending.
+    let _ = tokio::time::timeout(DRAIN_LIMIT, uplink.upkeep.close(&mut uplink.spool, &uplink.positions)).await;
     Ended { undelivered_reports: uplink.spool.len(), given_up: uplink.spool.counts() }
 }
 
 impl Uplink {
-    fn new(settings: Settings, positions: Positions) -> Self {
+    fn new(settings: Settings, mut spool: Spool, positions: Positions) -> Self {
         let now = Instant::now();
+        let (greeted, _) = spool.first();
         Self {
-            spool: Spool::new(settings.spool_bytes),
+            spool,
+            greeted,
             settings,
             positions,
             connection: Connection::Waiting { until: now },
@@ -158,13 +175,19 @@ impl Uplink {
             offset: Offset::default(),
             statuses: BTreeMap::new(),
             told_given_up: spool::Counts::default(),
+            upkeep: Upkeep::default(),
+            told_trouble: None,
         }
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(self.connection, Connection::Connected { .. })
     }
 
     /// When to look at the clock at the latest.
     fn wake(&self, drain_until: Option<Instant>) -> Instant {
         let now = Instant::now();
-        let mut wake = now + ACK_LIMIT;
+        let mut wake = self.upkeep.wake().unwrap_or(now + ACK_LIMIT).min(now + ACK_LIMIT);
         if let Connection::Connected { last_heard, .. } = &self.connection {
             wake = wake.min(*last_heard + ACK_LIMIT).max(now + Duration::from_millis(10));
         }
@@ -174,12 +197,18 @@ impl Uplink {
         drain_until.map_or(wake, |until| wake.min(until))
     }
 
-    fn take(&mut self, mut sealed: Sealed) {
-        for status in &sealed.report.samplers {
-            self.statuses.insert(status.name.clone(), status.clone());
+    /// Takes in what was closed together.
+    fn take(&mut self, mut closed: Vec<Sealed>) {
+        let has_events = closed.iter().any(|sealed| !sealed.report.events.is_empty());
+        for sealed in &mut closed {
+            for status in &sealed.report.samplers {
+                self.statuses.insert(status.name.clone(), status.clone());
+            }
+            sealed.report.collector_offset_us = self.offset.get();
         }
-        sealed.report.collector_offset_us = self.offset.get();
-        self.spool.push(sealed);
+        self.spool.push(closed);
+        self.upkeep.waits(has_events, self.spool.is_off_disk());
+        self.change_numbering();
     }
 
     fn step(&mut self, step: Step) {
@@ -187,9 +216,10 @@ impl Uplink {
             Step::Retry => self.connect(),
             Step::Opened(Ok(link)) | Step::Succeeded(Ok(link)) => {
                 tracing::info!(collector = %self.collector_url(), "connected");
-                self.spool.rewind();
+                self.spool.rewind(self.greeted.clone());
                 self.connection = Connection::Connected { link, last_heard: Instant::now(), successor: None };
                 self.tell_given_up();
+                self.change_numbering();
             }
             Step::Succeeded(Err(why)) => {
                 tracing::warn!(collector = %self.collector_url(), "the present connection goes on: {why}");
@@ -215,7 +245,7 @@ impl Uplink {
 
     /// The host's identity has changed: a connection as the new one takes over without a pause.
     fn succeed(&mut self) {
-        if !matches!(self.connection, Connection::Connected { .. }) {
+        if !self.is_connected() {
             return;
         }
         let opening = self.opening();
@@ -226,8 +256,12 @@ impl Uplink {
 
     fn opening(&mut self) -> Opening {
         let now_us = unix_now_us();
+        let (numbering, next_seq) = self.spool.first();
+        self.greeted = numbering;
         let hello = v1::Hello {
-            next_seq: self.spool.first_seq(),
+            boot_id: self.greeted.boot_id.clone(),
+            epoch: self.greeted.epoch,
+            next_seq,
             at_unix_us: now_us,
             samplers: self.statuses.values().cloned().collect(),
             ..self.settings.hello.clone()
@@ -276,12 +310,30 @@ impl Uplink {
         }
         self.paused_until = Instant::now() + Duration::from_micros(ack.pause_us).min(MAX_PAUSE);
         let marks = self.spool.acknowledge(ack.up_to_seq);
-        if marks.is_empty() {
-            return;
-        }
         marks.into_iter().for_each(|mark| self.positions.set(mark));
-        if let Err(error) = self.positions.save() {
-            tracing::warn!("keeping log positions: {error}");
+        self.upkeep.clear(&mut self.spool, &self.positions);
+        self.change_numbering();
+    }
+
+    /// A connection takes the reports of one run, without a hole in their numbers; the next ones need another.
+    fn change_numbering(&mut self) {
+        if self.is_connected() && self.spool.wants_another_connection() {
+            self.connection = Connection::Waiting { until: Instant::now() };
+        }
+    }
+
+    fn after_upkeep(&mut self) {
+        self.tell_trouble();
+        self.upkeep.clear(&mut self.spool, &self.positions);
+        self.change_numbering();
+    }
+
+    /// Says how the disk fares, where that changed.
+    fn tell_trouble(&mut self) {
+        let trouble = self.spool.trouble().or(self.upkeep.fault()).map(str::to_owned);
+        if trouble != self.told_trouble {
+            self.told_trouble.clone_from(&trouble);
+            self.tell("spool", trouble.unwrap_or_default());
         }
     }
 
@@ -305,11 +357,17 @@ impl Uplink {
         let (reports, events) = (given_up.thinned_reports, given_up.dropped_events);
         let why =
             format!("no room while the collector was away: {events} events and the samples of {reports} reports lost");
-        tracing::warn!("{why}");
-        let status =
-            v1::SamplerStatus { name: "report".to_owned(), state: v1::sampler_status::State::Degraded.into(), why };
+        self.tell("report", why);
+    }
+
+    /// Tells how one of the uplink's own parts fares; nothing to say means well.
+    fn tell(&mut self, name: &str, why: String) {
+        use v1::sampler_status::State::{Active, Degraded};
+        let state = if why.is_empty() { Active } else { Degraded };
+        tracing::warn!("{name}: {}", if why.is_empty() { "well again" } else { &why });
+        let status = v1::SamplerStatus { name: name.to_owned(), state: state.into(), why };
         let report = v1::Report { at_unix_us: unix_now_us(), samplers: vec![status], ..Default::default() };
-        self.take(Sealed { report, marks: Vec::new() });
+        self.take(vec![Sealed { report, marks: Vec::new() }]);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The file as a whole.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -10,8 +11,21 @@ use super::value::{Limits, NAME_LIMIT};
 use super::{Config, Fault, Loaded, address, gateway, service};
 use crate::identity::{Identity, Pair};
 
-const KEYS: [&str; 10] =
-    ["collector", "host", "interval", "state_dir", "insecure", "ca", "cert", "key", "service", "gateway"];
+const KEYS: [&str; 11] = [
+    "collector",
+    "host",
+    "interval",
+    "state_dir",
+    "spool_bytes",
+    "insecure",
+    "ca",
+    "cert",
+    "key",
+    "service",
+    "gateway",
+];
+const SPOOL_BYTES: RangeInclusive<u64> = 1 << 20..=64 << 30;
+const SPOOL_DEFAULT_BYTES: u64 = 64 << 20;
 const INTERVAL: Limits = Limits { default_text: "5s", least_ms: 100, most_ms: 3_600_000 };
 const STATE_DIR: &str = "/var/lib/why502-agent";
 const COLLECTOR_EXAMPLE: &str = "\"http://192.0.2.10:5020\"";
@@ -45,6 +59,7 @@ fn read(section: &Section<'_, '_>, whole: bool, faults: &mut Faults) -> Config {
         interval: section.duration("interval", &INTERVAL, faults),
         identity: identity(section, &state_dir, faults),
         state_dir,
+        spool_bytes: section.whole("spool_bytes", SPOOL_BYTES, SPOOL_DEFAULT_BYTES, faults),
         insecure,
         services: service::read_all(section.tables("service", faults), faults),
         gateways: gateway::read_all(section.tables("gateway", faults), whole, faults),

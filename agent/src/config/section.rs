@@ -1,7 +1,7 @@
 //! Reading one table of the file by its keys. Each reader takes a key and tells of a wrong type or value itself, so that
 //! the callers are lists of keys; none of them stops at a fault.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -127,6 +127,19 @@ impl<'a, 'i> Section<'a, 'i> {
         let example = format!("{key} = \"{}\"", limits.default_text);
         let parsed = self.parsed(key, &example, |text| limits.parse(text), faults);
         parsed.unwrap_or_else(|| limits.default())
+    }
+
+    /// A whole number within bounds, or its default.
+    pub(super) fn whole(&self, key: &str, bounds: RangeInclusive<u64>, default: u64, faults: &mut Faults) -> u64 {
+        let Some(found) = self.get(key) else { return default };
+        let number = found.get_ref().as_integer().and_then(|number| number.as_str().replace('_', "").parse().ok());
+        let number = number.filter(|number| bounds.contains(number));
+        if number.is_none() {
+            let (least, most) = bounds.into_inner();
+            let what = format!("{} is no whole number from {least} to {most}", self.label(key));
+            faults.fault(&found.span(), what, format!("write {key} = {default}"));
+        }
+        number.unwrap_or(default)
     }
 
     /// True or false.

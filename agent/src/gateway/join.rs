@@ -112,6 +112,11 @@ impl Joiner {
         record
     }
 
+    /// Whether an error record waits that was neither taken nor given out.
+    pub fn waits(&self) -> bool {
+        self.held.iter().any(|held| !held.told)
+    }
+
     /// The error records that have waited long enough without an access record, each once.
     pub fn expire(&mut self, now_us: i64) -> Vec<Record> {
         while self.held.front().is_some_and(|held| now_us - held.arrived_us > HELD_US || held.joined) {

@@ -1,4 +1,4 @@
-//! Bounds the failures of a flood: of those alike the first ones of each second go out in full, the rest as one with their
+//! Bounds the failures of a flood: of those alike the first ones of each second go out in full, the rest as few with their
 //! number, so that counts stay exact and a busy gateway's outage does not become the network's.
 
 use std::collections::HashMap;
@@ -14,6 +14,8 @@ const FULL: u32 = 200;
 const MAX_KINDS: usize = 256;
 /// The stretch.
 const STRETCH: Duration = Duration::from_secs(1);
+/// So long the rest is counted before it goes out: what was read meanwhile waits for it, since both leave together.
+const HELD: Duration = Duration::from_millis(100);
 
 /// What makes failures alike: upstream, status, signal, and whether they are confirmed.
 type Kind = (String, Option<u16>, &'static str, bool);
@@ -28,13 +30,15 @@ struct Alike {
 #[derive(Debug)]
 pub struct Flood {
     began: Instant,
+    /// When the rest last went out.
+    taken: Instant,
     kinds: HashMap<Kind, Alike>,
 }
 
 impl Flood {
     /// None yet.
     pub fn new(now: Instant) -> Self {
-        Self { began: now, kinds: HashMap::new() }
+        Self { began: now, taken: now, kinds: HashMap::new() }
     }
 
     /// A failure: the event to send, or none where it is counted with others. `event` is called only where it is needed.
@@ -65,9 +69,9 @@ impl Flood {
         self.kinds.values().any(|alike| alike.rest.is_some())
     }
 
-    /// At the end of a second: those that were counted together.
+    /// Ten times a second: those that were counted together.
     pub fn take(&mut self, now: Instant) -> Vec<v1::Event> {
-        if now.duration_since(self.began) < STRETCH {
+        if now.duration_since(self.taken) < HELD {
             return Vec::new();
         }
         self.take_all(now)
@@ -75,9 +79,13 @@ impl Flood {
 
     /// Those that were counted together so far.
     pub fn take_all(&mut self, now: Instant) -> Vec<v1::Event> {
-        self.began = now;
-        let mut rest: Vec<v1::Event> = self.kinds.drain().filter_map(|(_, alike)| alike.rest).collect();
+        self.taken = now;
+        let mut rest: Vec<v1::Event> = self.kinds.values_mut().filter_map(|alike| alike.rest.take()).collect();
         rest.sort_by_key(|event| event.at_unix_us);
+        if now.duration_since(self.began) >= STRETCH {
+            self.began = now;
+            self.kinds.clear();
+        }
         rest
     }
 }
@@ -119,10 +127,14 @@ mod tests {
             }
         }
         assert_eq!(events.len() as u32, 2 * FULL + 10);
-        assert!(flood.holds_back() && flood.take(now + STRETCH / 2).is_empty());
-        events.extend(flood.take(now + STRETCH));
+        assert!(flood.holds_back() && flood.take(now + HELD / 2).is_empty());
+        events.extend(flood.take(now + HELD));
         assert_eq!((events.len() as u32, told(&events)), (2 * FULL + 12, failures));
         assert!(!flood.holds_back());
+        let again = record("a:1", Signal::ConnectRefused);
+        assert!(flood.add(&again, false, v1::Event::default).is_none(), "the second is not over");
+        assert_eq!(flood.take(now + STRETCH).len(), 1);
+        assert!(flood.add(&again, false, v1::Event::default).is_some());
     }
 
     #[test]

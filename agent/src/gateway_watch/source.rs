@@ -115,6 +115,11 @@ impl Source {
         }
     }
 
+    /// A file is followed whose place was never told.
+    pub fn has_unmarked(&self) -> bool {
+        matches!(&self.from, From::Files(group) if group.has_unmarked())
+    }
+
     /// Of these places, up to which everything was told, those that are news.
     pub fn mark(&mut self, places: Vec<Mark>) -> Vec<Mark> {
         match &mut self.from {

@@ -188,10 +188,11 @@ fn a_flood_keeps_its_count_and_its_place() {
     for _ in 0..3_000 {
         edge.access(502, "10.0.0.2:3000", "0.001 - 0.011");
     }
-    let told = edge.rounds(Duration::from_millis(100));
+    let told = edge.rounds(Duration::from_millis(50));
     assert!(failures(&told).len() < 300, "{}", failures(&told).len());
     assert_eq!(marks(&told, "access.log"), [0_u64; 0], "what is held back is not told");
-    let later = edge.rounds(Duration::from_secs(1));
+    assert!(edge.watch.flood.holds_back(), "so that what was told waits for it");
+    let later = edge.rounds(Duration::from_millis(100));
     let all: Vec<_> = failures(&told).into_iter().chain(failures(&later)).collect();
     assert_eq!(all.iter().map(|failure| 1 + failure.repeats).sum::<u32>(), 3_000);
     assert_eq!(marks(&later, "access.log"), [std::fs::metadata(edge.path("access.log")).unwrap().len()]);

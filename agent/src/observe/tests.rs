@@ -83,6 +83,7 @@ fn config(services: Vec<Configured>) -> Arc<Config> {
         host: "app-1".into(),
         interval: Duration::from_secs(60),
         state_dir: PathBuf::new(),
+        spool_bytes: 1 << 20,
         insecure: false,
         identity: crate::identity::Identity::default(),
         services,

@@ -116,6 +116,12 @@ impl Group {
         self.members.iter().map(of).collect()
     }
 
+    /// A file is followed whose place was never told, so that a restart would not know where to go on.
+    pub fn has_unmarked(&self) -> bool {
+        let is_unmarked = |member: &Member| member.marked.files.is_empty() && !member.tail.position().files.is_empty();
+        self.members.iter().any(is_unmarked)
+    }
+
     /// Of these places those that are news, and the logs that are gone.
     pub fn mark(&mut self, places: Vec<Mark>) -> Vec<Mark> {
         let mut marks: Vec<Mark> =

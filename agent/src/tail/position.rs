@@ -1,12 +1,12 @@
 //! Where reading of the logs stands, kept in `state_dir/positions.json` across restarts.
 //!
 //! A position is set only once the report that carries everything told from the lines before it was acknowledged, and the
-//! file is replaced as a whole (write beside, rename), so that killing the agent at any moment leaves the one state or the
-//! other. It is not synced to disk: a host that loses power may find an older state and tell of some lines again.
+//! file is replaced as a whole (write beside, sync, rename), so that killing the agent at any moment, or the host, leaves the
+//! one state or the other.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -134,10 +134,12 @@ impl Positions {
         }
     }
 
-    /// Writes them.
+    /// Writes them, durably.
     pub fn save(&self) -> io::Result<()> {
         let beside = self.path.with_extension("json.new");
-        fs::write(&beside, serde_json::to_vec(&self.logs)?)?;
+        let mut file = File::create(&beside)?;
+        file.write_all(&serde_json::to_vec(&self.logs)?)?;
+        file.sync_data()?;
         fs::rename(&beside, &self.path)
     }
 }

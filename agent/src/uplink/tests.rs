@@ -118,7 +118,7 @@ fn settings(collectors: Vec<String>) -> Settings {
     let hello = v1::Hello { host: "app-1".into(), epoch: 5, ..Default::default() };
     let (_, changes) = tokio::sync::watch::channel(());
     let identity = Watched { identity: Identity::default(), changes };
-    Settings { collectors, hello, spool_bytes: 1 << 20, identity }
+    Settings { collectors, hello, identity }
 }
 
 fn report(at_unix_us: i64) -> Sealed {
@@ -126,7 +126,7 @@ fn report(at_unix_us: i64) -> Sealed {
 }
 
 struct Agent {
-    reports: mpsc::Sender<Sealed>,
+    reports: mpsc::Sender<Vec<Sealed>>,
     state: tempfile::TempDir,
     task: tokio::task::JoinHandle<Ended>,
 }
@@ -136,13 +136,19 @@ impl Agent {
         let (sender, reports) = mpsc::channel(8);
         let state = tempfile::tempdir().unwrap();
         let (positions, _) = Positions::load(state.path());
-        let task = tokio::task::spawn_local(run(settings(collectors), reports, positions));
+        let numbering = spool::Numbering { boot_id: "boot".into(), epoch: 5 };
+        let (spool, _) = Spool::open(state.path(), numbering, 1 << 20);
+        let task = tokio::task::spawn_local(run(settings(collectors), spool, reports, positions));
         Self { reports: sender, state, task }
     }
 
     async fn stop(self) -> Ended {
+        self.stop_with_state().await.0
+    }
+
+    async fn stop_with_state(self) -> (Ended, tempfile::TempDir) {
         drop(self.reports);
-        self.task.await.unwrap()
+        (self.task.await.unwrap(), self.state)
     }
 }
 
@@ -161,22 +167,18 @@ fn the_first_report_is_acknowledged_at_once_and_the_place_in_the_log_is_kept() {
         let agent = Agent::start(vec![url]);
         let file = FilePosition { device: 1, inode: 2, offset_bytes: 3, start: Default::default(), seen_ns: 4 };
         let mark = Mark { log: "/a.log".into(), position: Position { files: vec![file] } };
-        agent.reports.send(Sealed { marks: vec![mark.clone()], ..report(1) }).await.unwrap();
+        agent.reports.send(vec![Sealed { marks: vec![mark.clone()], ..report(1) }]).await.unwrap();
         collector.until("a report", |heard| heard.reports.len() == 1).await;
         assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
-        let state = agent.state.path().to_owned();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while Positions::load(&state).0.get(&mark.log) != Some(mark.position.clone()) {
-            assert!(Instant::now() < deadline, "the position is never kept");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        agent.reports.send(report(2)).await.unwrap();
+        agent.reports.send(vec![report(2)]).await.unwrap();
         collector.until("the second", |heard| heard.reports.len() == 2).await;
         let hello = collector.heard.lock().unwrap().hellos[0].clone();
         assert_eq!((hello.host.as_str(), hello.epoch, hello.next_seq), ("app-1", 5, 1));
         let offset = collector.heard.lock().unwrap().reports[1].collector_offset_us.unwrap();
         assert!((offset - 3_600_000_000).abs() < 1_000_000, "{offset}");
-        assert_eq!(agent.stop().await.undelivered_reports, 0);
+        let (ended, state) = agent.stop_with_state().await;
+        assert_eq!(ended.undelivered_reports, 0);
+        assert_eq!(Positions::load(state.path()).0.get(&mark.log), Some(mark.position));
     });
 }
 
@@ -186,7 +188,7 @@ fn what_is_not_acknowledged_is_sent_again_after_a_break() {
         let (collector, url) = Collector::start(Manner::Break).await;
         let agent = Agent::start(vec![url]);
         for at in 1..=4 {
-            agent.reports.send(report(at)).await.unwrap();
+            agent.reports.send(vec![report(at)]).await.unwrap();
         }
         collector.until("the break", |heard| heard.reports.len() == 4).await;
         *collector.manner.lock().unwrap() = AT_ONCE;
@@ -209,7 +211,7 @@ fn reports_wait_for_a_collector_that_comes_later_and_the_next_one_is_tried() {
         let nobody = "http://127.0.0.1:1".to_owned();
         let agent = Agent::start(vec![nobody, format!("http://{address}"), "https://127.0.0.1:1".into()]);
         for at in 1..=50 {
-            agent.reports.send(report(at)).await.unwrap();
+            agent.reports.send(vec![report(at)]).await.unwrap();
         }
         let collector = Collector::new(AT_ONCE);
         collector.serve(TcpListener::bind(address).await.unwrap());
@@ -226,7 +228,7 @@ fn a_pause_is_honoured_until_the_end_comes() {
         let agent = Agent::start(vec![url]);
         collector.until("the hello", |heard| heard.hellos.len() == 1).await;
         for at in 1..=20 {
-            agent.reports.send(report(at)).await.unwrap();
+            agent.reports.send(vec![report(at)]).await.unwrap();
         }
         tokio::time::timeout(Duration::from_millis(300), collector.until("all", |heard| heard.reports.len() == 20))
             .await
@@ -241,7 +243,7 @@ fn the_end_does_not_wait_for_ever() {
     story(async {
         let (collector, url) = Collector::start(Manner::Silent).await;
         let agent = Agent::start(vec![url]);
-        agent.reports.send(report(1)).await.unwrap();
+        agent.reports.send(vec![report(1)]).await.unwrap();
         collector.until("a report", |heard| heard.reports.len() == 1).await;
         let began = Instant::now();
         assert_eq!(agent.stop().await.undelivered_reports, 1);
@@ -256,12 +258,12 @@ fn what_was_given_up_is_told_after_the_reconnect() {
         let address = listener.local_addr().unwrap();
         drop(listener);
         let agent = Agent::start(vec![format!("http://{address}")]);
-        let line = "x".repeat(50_000);
+        let line = "x".repeat(10_000);
         let kind = v1::event::Kind::LogMatch(v1::LogMatch { line, ..Default::default() });
-        for at in 1..=40 {
+        for at in 1..=400 {
             let mut big = report(at);
             big.report.events = vec![v1::Event { at_unix_us: at, kind: Some(kind.clone()) }];
-            agent.reports.send(big).await.unwrap();
+            agent.reports.send(vec![big]).await.unwrap();
         }
         let collector = Collector::new(AT_ONCE);
         collector.serve(TcpListener::bind(address).await.unwrap());
@@ -270,11 +272,34 @@ fn what_was_given_up_is_told_after_the_reconnect() {
         let events: usize = heard.reports.iter().map(|report| report.events.len()).sum();
         let why =
             heard.reports.iter().flat_map(|report| &report.samplers).map(|status| status.why.clone()).next().unwrap();
-        assert!(why.contains(&format!("{} events", 40 - events)), "{why}");
-        assert_eq!(collector_seqs(&heard), (1..=heard.reports.len() as u64).collect::<Vec<_>>());
+        assert!(why.contains(&format!("{} events", 400 - events)), "{why}");
+        let seqs: Vec<u64> = heard.reports.iter().map(|report| report.seq).collect();
+        assert!(seqs.windows(2).all(|two| two[1] == two[0] + 1), "{seqs:?}");
     });
 }
 
-fn collector_seqs(heard: &Heard) -> Vec<u64> {
-    heard.reports.iter().map(|report| report.seq).collect()
+#[test]
+fn what_an_earlier_run_left_goes_first_on_a_connection_of_its_own() {
+    story(async {
+        let state = tempfile::tempdir().unwrap();
+        let run_of = |epoch| spool::Numbering { boot_id: format!("boot-{epoch}"), epoch };
+        let (mut left, _) = Spool::open(state.path(), run_of(4), 1 << 20);
+        (1..=3).for_each(|at| left.push(vec![report(at)]));
+        left.flush();
+        drop(left);
+        let (collector, url) = Collector::start(AT_ONCE).await;
+        let (spool, _) = Spool::open(state.path(), run_of(5), 1 << 20);
+        let (sender, reports) = mpsc::channel(8);
+        let (positions, _) = Positions::load(state.path());
+        let task = tokio::task::spawn_local(run(settings(vec![url]), spool, reports, positions));
+        sender.send(vec![report(10)]).await.unwrap();
+        collector.until("all", |heard| heard.reports.len() == 4).await;
+        drop(sender);
+        assert_eq!(task.await.unwrap().undelivered_reports, 0);
+        let heard = collector.heard.lock().unwrap();
+        let hellos: Vec<_> = heard.hellos.iter().map(|one| (one.boot_id.as_str(), one.epoch, one.next_seq)).collect();
+        assert_eq!(hellos, [("boot-4", 4, 1), ("boot-5", 5, 1)]);
+        let told: Vec<_> = heard.reports.iter().map(|report| (report.seq, report.at_unix_us)).collect();
+        assert_eq!(told, [(1, 1), (2, 2), (3, 3), (1, 10)]);
+    });
 }

@@ -3700,3 +3700,45 @@ pub mod query_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// One report as it waits. Its number and numbering stand in the frame and the segment around it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SpoolRecord {
+    /// The report, encoded, without its number.
+    #[prost(bytes = "vec", tag = "1")]
+    pub report: ::prost::alloc::vec::Vec<u8>,
+    /// Logs that were read so far: everything told from the lines before is in this report or one before it.
+    #[prost(message, repeated, tag = "2")]
+    pub marks: ::prost::alloc::vec::Vec<LogMark>,
+}
+/// How far one log was read.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LogMark {
+    /// The log's path.
+    #[prost(string, tag = "1")]
+    pub log: ::prost::alloc::string::String,
+    /// The files of it that may still grow, oldest first. Empty: the log is gone and is to be forgotten.
+    #[prost(message, repeated, tag = "2")]
+    pub files: ::prost::alloc::vec::Vec<LogFile>,
+}
+/// Where reading stands in one file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogFile {
+    /// Device number (st_dev).
+    #[prost(uint64, tag = "1")]
+    pub device: u64,
+    /// Inode number (st_ino).
+    #[prost(uint64, tag = "2")]
+    pub inode: u64,
+    /// Everything before this byte was read, whole lines only.
+    #[prost(uint64, tag = "3")]
+    pub offset_bytes: u64,
+    /// How many of its first bytes the digest covers. 0: none was read.
+    #[prost(uint64, tag = "4")]
+    pub start_len_bytes: u64,
+    /// FNV-1a, 64 bits, of these.
+    #[prost(uint64, tag = "5")]
+    pub start_hash: u64,
+    /// When it had last been written as it was last read to its end, unix nanoseconds. 0: never so read.
+    #[prost(uint64, tag = "6")]
+    pub seen_ns: u64,
+}
