@@ -1,13 +1,16 @@
-//! Losing nothing, tried hard: journals cut and flipped, disks that fill, fail and forget, collectors that are killed,
-//! reports that come twice and out of order. Each trial prints its figures and fails with what was wrong.
+//! Losing nothing, tried hard: journals and spools cut and flipped, disks that fill, fail and forget, collectors and agents
+//! that are killed, logs that rotate, reports that come twice and out of order. Each trial prints its figures and fails with what was wrong.
 
 use std::path::PathBuf;
 
+mod agent;
 mod damage;
 mod disk;
 mod kill;
 mod lossy;
 mod replayed;
+mod rotate;
+mod spool;
 
 /// How long a trial may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,20 @@ pub fn all() -> Vec<Trial> {
         trial("disk-full", "no space at every write: refused, never acknowledged, goes on by itself", lossy::disk_full),
         trial("sync-fails", "an I/O error on sync: never tried again, never acknowledged", lossy::sync_fails),
         trial("replayed", "reports twice and out of order: the journal of the clean run", replayed::run),
+        trial(
+            "spool-cut",
+            "the agent's spool cut at every byte: it opens with the exact reports before the cut",
+            spool::cut,
+        ),
+        trial("spool-flip", "every bit of it flipped: at most the report it is in is lost, and told", spool::flip),
+        trial("spool-away", "24 h of reports and no collector: no failure and no exit is missing", spool::away),
+        trial(
+            "spool-full",
+            "no space for the agent: it goes on in memory, says so, is back within 5 s",
+            agent::disk_full,
+        ),
+        trial("agent-kill", "kill -9 of the agent while it tails: no failing line lost, none told twice", agent::kill),
+        trial("rotate", "logs rotated in four ways at 10,000 lines/s: no line lost, none read twice", rotate::run),
         trial("kill", "kill -9 of the collector: nothing acknowledged is lost, nothing taken twice", kill::run),
     ]
 }

@@ -1,0 +1,223 @@
+//! The agent's spool: damaged on the disk, and away from its collector for a day.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use why502_agent::report::Sealed;
+use why502_agent::spool::{Numbering, Spool};
+use why502_proto::v1;
+use why502_proto::v1::event::Kind;
+
+use super::{Dice, Outcome, Size, folder};
+
+fn numbering(epoch: u64) -> Numbering {
+    Numbering { boot_id: "boot".to_owned(), epoch }
+}
+
+fn sealed(report: v1::Report) -> Vec<Sealed> {
+    vec![Sealed { report, marks: Vec::new() }]
+}
+
+/// A report with one event: what it must be is told by its number.
+fn report(seq: u64) -> v1::Report {
+    let mut dice = Dice::new(seq);
+    let line = (0..40 + dice.below(400)).map(|_| char::from(b'a' + dice.below(26) as u8)).collect();
+    let kind = Some(Kind::LogMatch(v1::LogMatch { line, ..Default::default() }));
+    v1::Report { events: vec![v1::Event { at_unix_us: seq as i64, kind }], ..Default::default() }
+}
+
+/// A folder of one segment, to be damaged.
+struct Damaged {
+    state: tempfile::TempDir,
+    segment: PathBuf,
+    limit: u64,
+}
+
+impl Damaged {
+    fn new(limit: u64) -> Result<Self, String> {
+        let state = folder()?;
+        let dir = state.path().join("spool");
+        fs::create_dir_all(&dir).map_err(|error| error.to_string())?;
+        Ok(Self { segment: dir.join(format!("{:020}.seg", 1)), state, limit })
+    }
+
+    /// What a start makes of these bytes: the numbers of the reports, each of which was right, and whether a loss is told.
+    fn opened(&self, bytes: &[u8]) -> Result<(Vec<u64>, bool), String> {
+        fs::write(&self.segment, bytes).map_err(|error| error.to_string())?;
+        let (mut spool, _) = Spool::open(self.state.path(), numbering(2), self.limit);
+        let told = spool.trouble().is_some();
+        let kept = delivered(&mut spool)?;
+        let kept: Vec<v1::Report> = kept.into_iter().filter(|report| !report.events.is_empty()).collect();
+        match kept.iter().find(|kept| kept.events != report(kept.seq).events) {
+            Some(wrong) => Err(format!("report {} has a wrong value", wrong.seq)),
+            None => Ok((kept.iter().map(|report| report.seq).collect(), told)),
+        }
+    }
+}
+
+/// Acknowledges everything that waits.
+fn delivered(spool: &mut Spool) -> Result<Vec<v1::Report>, String> {
+    let mut all = Vec::new();
+    while !spool.is_empty() {
+        let before = all.len();
+        let (numbering, _) = spool.first();
+        spool.rewind(numbering);
+        while let Some(report) = spool.next_report() {
+            spool.acknowledge(report.seq);
+            all.push(report);
+        }
+        if all.len() == before {
+            return Err(format!("{} reports wait and none is given", spool.len()));
+        }
+    }
+    Ok(all)
+}
+
+/// The segments of a spool that holds about so many bytes.
+fn written(bytes: u64, limit: u64) -> Result<Vec<Vec<u8>>, String> {
+    let state = folder()?;
+    let (mut spool, _) = Spool::open(state.path(), numbering(1), limit);
+    let mut segments = Vec::new();
+    for seq in 1.. {
+        spool.push(sealed(report(seq)));
+        segments = files(state.path())?;
+        if segments.iter().map(|segment| segment.len() as u64).sum::<u64>() >= bytes {
+            break;
+        }
+    }
+    Ok(segments)
+}
+
+fn files(state: &Path) -> Result<Vec<Vec<u8>>, String> {
+    let entries = fs::read_dir(state.join("spool")).map_err(|error| error.to_string())?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    paths.iter().map(|path| fs::read(path).map_err(|error| error.to_string())).collect()
+}
+
+/// Cuts at every byte.
+pub fn cut(size: Size) -> Outcome {
+    // A 64th of the limit is a segment.
+    let (bytes, limit) = size.pick((4 << 10, 1 << 20), (1 << 20, 4 << 20));
+    let damaged = Damaged::new(limit)?;
+    let (mut cuts, mut reports) = (0, 0);
+    for whole in written(bytes, limit)? {
+        let (all, _) = damaged.opened(&whole)?;
+        let mut before = all.len();
+        for len in (0..whole.len()).rev() {
+            let (kept, _) = damaged.opened(&whole[..len]).map_err(|why| format!("cut at {len}: {why}"))?;
+            if kept[..] != all[..kept.len()] || kept.len() > before || kept.len() + 1 < before {
+                return Err(format!("cut at {len}: {} reports, {before} before", kept.len()));
+            }
+            before = kept.len();
+        }
+        if before != 0 {
+            return Err(format!("{before} reports in an empty file"));
+        }
+        (cuts, reports) = (cuts + whole.len(), reports + all.len());
+    }
+    Ok(format!("{cuts} cuts of {reports} reports, {cuts} starts, each with the exact prefix"))
+}
+
+/// Flips every bit.
+pub fn flip(size: Size) -> Outcome {
+    let (bytes, limit) = size.pick((1 << 10, 1 << 20), (256 << 10, 1 << 20));
+    let damaged = Damaged::new(limit)?;
+    let (mut bits, mut lost) = (0, 0);
+    for whole in written(bytes, limit)? {
+        let (all, _) = damaged.opened(&whole)?;
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let (kept, told) = damaged.opened(&bytes).map_err(|why| format!("bit {bit}: {why}"))?;
+            let gone = all.len() - kept.len();
+            if gone > 1 || told != (gone > 0) {
+                return Err(format!("bit {bit}: {gone} of {} reports lost, told: {told}", all.len()));
+            }
+            lost += gone;
+        }
+        bits += whole.len() * 8;
+    }
+    Ok(format!("{bits} bits flipped, {lost} reports lost, each told, at most one a flip, 0 wrong values"))
+}
+
+/// What a second of a host gives: samples, and now and then a failure or an exit.
+fn second(at: i64) -> Vec<v1::Report> {
+    let mut dice = Dice::new(at as u64);
+    let mut instance = |number: usize| v1::InstanceSample {
+        service: format!("service-{number}"),
+        at_unix_us: at,
+        processes: vec![v1::ProcessSample {
+            name: (0..80).map(|_| char::from(b'a' + dice.below(26) as u8)).collect(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let instances = (0..12).map(&mut instance).collect();
+    let host = Some(v1::HostSample { uptime_us: at as u64, cpus: 4, ..Default::default() });
+    let mut reports = vec![v1::Report { at_unix_us: at, host, instances, ..Default::default() }];
+    let mut event = |kind| {
+        let events = vec![v1::Event { at_unix_us: at, kind: Some(kind) }];
+        reports.push(v1::Report { at_unix_us: at, events, ..Default::default() });
+    };
+    if at % 10 == 0 {
+        let line = "x".repeat(200);
+        event(Kind::Failure(v1::Failure { gateway: "edge".to_owned(), status: 502, line, ..Default::default() }));
+    }
+    if at % 60 == 0 {
+        event(Kind::ProcessExited(v1::ProcessExited { pid: at as u32, ..Default::default() }));
+    }
+    reports
+}
+
+fn resident_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or(0)
+}
+
+/// A day without a collector, told by a report a second, and the restart after it.
+pub fn away(size: Size) -> Outcome {
+    let (seconds, limit) = size.pick((5_400, 4 << 20), (86_400, 64 << 20));
+    let state = folder()?;
+    let (mut spool, _) = Spool::open(state.path(), numbering(1), limit);
+    let (began, before_kib, mut most) = (Instant::now(), resident_kib(), 0);
+    for at in 1..=seconds {
+        second(at).into_iter().for_each(|report| spool.push(sealed(report)));
+        if at % 30 == 0 {
+            spool.flush();
+            most = most.max(files_bytes(state.path()));
+        }
+    }
+    let (took, grown_kib) = (began.elapsed(), resident_kib().saturating_sub(before_kib));
+    spool.flush();
+    let counts = spool.counts();
+    drop(spool);
+    let (mut spool, _) = Spool::open(state.path(), numbering(2), limit);
+    let told = delivered(&mut spool)?;
+    let of = |is: fn(&Kind) -> bool| {
+        told.iter().flat_map(|report| &report.events).filter(|event| event.kind.as_ref().is_some_and(is)).count()
+    };
+    let failures = of(|kind| matches!(kind, Kind::Failure(_)));
+    let exits = of(|kind| matches!(kind, Kind::ProcessExited(_)));
+    if (failures as i64, exits as i64, counts.dropped_events) != (seconds / 10, seconds / 60, 0) || most > limit {
+        return Err(format!("{failures} failures and {exits} exits of {seconds} s, {most} bytes, {counts:?}"));
+    }
+    let kept: Vec<i64> = told.iter().filter(|report| report.host.is_some()).map(|report| report.at_unix_us).collect();
+    let widest = kept.windows(2).map(|two| two[1] - two[0]).max().unwrap_or(0);
+    Ok(format!(
+        "{seconds} s away: {failures} failures and {exits} exits, 0 missing; {} samples kept, at most {widest} s apart; at \
+         most {:.1} of {} MiB on disk, {:.1} MiB of memory, {:.0} us of time a second",
+        kept.len(),
+        most as f64 / f64::from(1 << 20),
+        limit >> 20,
+        grown_kib as f64 / 1024.0,
+        took.as_secs_f64() * 1e6 / seconds as f64
+    ))
+}
+
+fn files_bytes(state: &Path) -> u64 {
+    let entries = fs::read_dir(state.join("spool")).into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
