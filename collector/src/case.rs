@@ -4,6 +4,7 @@
 
 mod aborts;
 mod blame;
+mod course;
 mod stretch;
 
 use std::collections::BTreeMap;

@@ -38,6 +38,8 @@ const COMPATIBLE: f64 = 0.6;
 const UNKNOWN: f64 = 1.0;
 /// Below this probability the verdict is `unknown`.
 const NAMED_FROM: f64 = 0.5;
+/// `unknown` is never surer than this: that nothing was found yet is no proof that there is nothing.
+const UNKNOWN_UP_TO: f64 = 0.8;
 /// Alternatives below this probability are not told.
 const TOLD_FROM: f64 = 0.01;
 /// Of two proven causes the earlier one explains the later, which then keeps this share of its weight.
@@ -99,7 +101,7 @@ pub fn classify(scene: &Scene) -> Verdict {
     let named = supports.first().filter(|support| support.weight / total >= NAMED_FROM);
     let (cause, confidence) = match named {
         Some(support) => (support.cause, share(support)),
-        None => (Cause::Unknown, round(UNKNOWN / total)),
+        None => (Cause::Unknown, round((UNKNOWN / total).min(UNKNOWN_UP_TO))),
     };
     let others = supports.iter().filter(|support| support.cause != cause);
     let alternatives = others.map(|support| (support.cause, share(support))).filter(|(_, p)| *p >= TOLD_FROM).collect();

@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use history::{FailedRequest, History, silence_limit_us};
+pub use history::{FailedRequest, History, is_silent, silence_limit_us};
 pub use locate::Place;
 
 use whereabouts::Whereabouts;
 
 use crate::model::{
-    EventKind, Failure, GatewayState, Hello, HostSample, HostState, Mark, Record, RecordKind, Report, SamplerStatus,
-    UpstreamSample,
+    CONNECTION_LOST, EventKind, FELL_IDLE, Failure, GatewayState, Hello, HostSample, HostState, Mark, Record,
+    RecordKind, Report, SamplerStatus, UpstreamSample,
 };
 
 /// Marks kept.
@@ -77,9 +77,11 @@ impl Fleet {
                 self.moving(&report.host, |fleet| fleet.report(report, now_us));
             }
             RecordKind::Report(report) => self.report(report, now_us),
-            RecordKind::StreamEnded { host, .. } => {
+            RecordKind::StreamEnded { host, why } => {
                 if let Some(entry) = self.hosts.get_mut(host) {
-                    Arc::make_mut(&mut Arc::make_mut(entry).state).connected = false;
+                    let state = Arc::make_mut(&mut Arc::make_mut(entry).state);
+                    state.connected = false;
+                    state.lost_us = if [CONNECTION_LOST, FELL_IDLE].contains(&why.as_str()) { now_us } else { 0 };
                 }
             }
             RecordKind::Mark(mark) => {
@@ -129,7 +131,7 @@ impl Fleet {
 
     fn hello(&mut self, hello: &Hello, now_us: i64) {
         let entry = Arc::make_mut(self.hosts.entry(hello.host.clone()).or_default());
-        entry.history.heard(hello.interval_us, now_us);
+        entry.history.heard(hello.interval_us, entry.state.lost_us, now_us);
         entry.history.agent_started(hello.epoch, now_us);
         let state = Arc::make_mut(&mut entry.state);
         if state.first_heard_us == 0 {
@@ -145,6 +147,7 @@ impl Fleet {
         state.interval_us = hello.interval_us;
         state.clock_ahead_us = hello.clock_ahead_us;
         state.connected = true;
+        state.lost_us = 0;
         state.stopped = false;
         state.last_heard_us = now_us;
         state.samplers = by_name(&hello.samplers);
@@ -154,7 +157,7 @@ impl Fleet {
 
     fn report(&mut self, report: &Report, now_us: i64) {
         let entry = Arc::make_mut(self.hosts.entry(report.host.clone()).or_default());
-        entry.history.heard(entry.state.interval_us, now_us);
+        entry.history.heard(entry.state.interval_us, entry.state.lost_us, now_us);
         let state = Arc::make_mut(&mut entry.state);
         if state.first_heard_us == 0 {
             state.name.clone_from(&report.host);

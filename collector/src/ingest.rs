@@ -18,6 +18,7 @@ use crate::doors::Notices;
 use crate::engine::{Handle, Refusal, Taken};
 use crate::identity::enrolment;
 use crate::identity::origin::{Origin, Pass};
+use crate::model::{CONNECTION_LOST, FELL_IDLE};
 use crate::wire::{self, Numbering, Unpacker};
 
 mod streams;
@@ -103,8 +104,8 @@ impl End {
     fn words(&self) -> &'static str {
         match self {
             Self::Closed => "closed by agent",
-            Self::Lost => "connection lost",
-            Self::Idle => "idle",
+            Self::Lost => CONNECTION_LOST,
+            Self::Idle => FELL_IDLE,
             Self::Unread => "acknowledgements not read",
             Self::Replaced => "replaced by a newer stream",
             Self::Stopping => "collector stopping",

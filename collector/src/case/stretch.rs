@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::Moment;
+use super::course::Course;
 use crate::model::{Attempt, Failure, Origin, Signal};
 
 /// The first failures of a stretch that are kept in full.
@@ -74,6 +75,8 @@ pub struct Stretch {
     pub statuses: BTreeMap<u16, u64>,
     /// Signals.
     pub signals: BTreeMap<Signal, u64>,
+    /// All of them over time.
+    pub course: Course,
     /// The first and the newest failures in full.
     pub notes: VecDeque<Note>,
 }
@@ -128,18 +131,22 @@ impl Stretch {
         self.last_began_us = self.last_began_us.max(note.began_us);
         self.heard_us = note.received_us;
         let failed = 1 + u64::from(failure.repeats);
+        let repeated = failure.repeats.saturating_add(1);
         if note.unconfirmed {
             self.unconfirmed += failed;
             if self.count == 0 {
                 *self.signals.entry(note.signal).or_default() += failed;
+                self.course.add(note.at_us, note.signal, repeated);
             }
         } else {
             if self.count == 0 {
                 // What only the error log told is told better by the access records that follow.
                 self.signals.clear();
+                self.course = Course::default();
             }
             self.count += failed;
             *self.signals.entry(note.signal).or_default() += failed;
+            self.course.add(note.at_us, note.signal, repeated);
             if failure.signal == Signal::RetriedOk {
                 self.retried += failed;
             }

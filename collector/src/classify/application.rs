@@ -105,6 +105,8 @@ fn app_error(scene: &Scene) -> Option<Support> {
     let own = status_share(scene, |status| !matches!(status, 502..=504));
     let gateway_like = status_share(scene, |status| matches!(status, 502 | 504));
     let weight = match (own >= 0.5, gateway_like >= 0.5) {
+        // What its host is short of explains what it answers.
+        (true, _) if overload::lacks_room(scene) => POSSIBLE,
         (true, _) => LIKELY * 2.0,
         (false, true) if leads_to_gateway(scene) => COMPATIBLE,
         (false, true) => POSSIBLE,

@@ -13,6 +13,8 @@ const SHORT_LIFE_US: i64 = 30_000_000;
 pub struct End<'a> {
     /// When.
     pub at_us: i64,
+    /// When it began: what stops in good order gives its listener up first and then finishes what it has.
+    pub began_us: i64,
     /// As seen.
     pub exit: &'a ProcessExited,
     /// How it came about.
@@ -52,7 +54,11 @@ impl End<'_> {
         };
         let core = if exit.core_dumped { ", core dumped" } else { "" };
         let seen = if exit.source == ExitSource::Inferred { " (seen at a later look)" } else { "" };
-        format!("process {} ({}) of {} {how}{core}{seen}", exit.pid, exit.name, exit.service)
+        let gave_up = match (self.at_us - self.began_us) / 100_000 {
+            0 => String::new(),
+            tenths => format!(" {:.1} s after it gave its listener up", tenths as f64 / 10.0),
+        };
+        format!("process {} ({}) of {} {how}{core}{seen}{gave_up}", exit.pid, exit.name, exit.service)
     }
 }
 
@@ -97,23 +103,47 @@ fn oom_of<'a>(scene: &Scene<'a>, at_us: i64, exit: &ProcessExited, signal: Optio
     })
 }
 
+/// The end of an instance that the exit of its last process tells.
+fn end_of<'a>(scene: &Scene<'a>, at_us: i64, last: &'a ProcessExited) -> End<'a> {
+    // How it ended its leader tells, whoever was left for the last.
+    let exit = if last.leader { last } else { leaders_exit(scene, at_us, last).unwrap_or(last) };
+    let gave_up_us = scene.gave_up_us(exit.started_us, at_us - SAME_MOMENT_US);
+    let kind = match kind_of(scene, at_us, exit) {
+        // Who closes its own listener was asked to stop, however impatient they became.
+        EndKind::Killed | EndKind::Terminated | EndKind::Untold if gave_up_us.is_some() => EndKind::Clean,
+        kind => kind,
+    };
+    End { at_us, began_us: gave_up_us.unwrap_or(at_us), exit, kind }
+}
+
+/// The exit of the leader that the last process to end was left by.
+fn leaders_exit<'a>(scene: &Scene<'a>, at_us: i64, last: &ProcessExited) -> Option<&'a ProcessExited> {
+    let events = scene.host?.history.lives(at_us - SHORT_LIFE_US, at_us + SAME_MOMENT_US);
+    let mut exits = events.filter_map(|event| match &event.kind {
+        EventKind::ProcessExited(exit) if exit.service == last.service && exit.leader => Some(exit),
+        _ => None,
+    });
+    exits.rfind(|exit| exit.started_us <= last.started_us)
+}
+
 /// The ends that explain the present failures, oldest first; empty where none does.
 pub fn explaining<'a>(scene: &Scene<'a>, service: &str) -> Vec<End<'a>> {
     let Some(host) = scene.host else { return Vec::new() };
     let last_us = scene.failures.last_us + SAME_MOMENT_US;
-    let events = host.history.lives(scene.failures.began_us - 2 * REACH_BACK_US, last_us);
+    let events = host.history.lives(scene.failures.began_us - 2 * REACH_BACK_US, last_us + REACH_BACK_US);
     let mut ends: Vec<End> = events
         .filter_map(|event| match &event.kind {
             EventKind::ProcessExited(exit) if exit.service == service && ended(scene, event.at_us, exit) => {
-                Some(End { at_us: event.at_us, exit, kind: kind_of(scene, event.at_us, exit) })
+                Some(end_of(scene, event.at_us, exit))
             }
             _ => None,
         })
+        .filter(|end| end.began_us <= last_us)
         .collect();
     if ends.is_empty() {
         // It may have ended long ago and never come back.
         if let Some((at_us, exit)) = host.history.last_end(service).filter(|(at_us, _)| *at_us <= last_us) {
-            ends.push(End { at_us: *at_us, exit, kind: kind_of(scene, *at_us, exit) });
+            ends.push(end_of(scene, *at_us, exit));
         }
     }
     let begin = beginning(scene, &ends);
@@ -141,12 +171,12 @@ fn lost_listener(scene: &Scene, at_us: i64, service: &str) -> bool {
 /// The index of the end that began the present outage; the number of ends where none explains it.
 fn beginning(scene: &Scene, ends: &[End]) -> usize {
     let first_us = scene.failures.first_us;
-    let Some(newest) = ends.iter().rposition(|end| end.at_us <= first_us + SAME_MOMENT_US) else {
+    let Some(newest) = ends.iter().rposition(|end| end.began_us <= first_us + SAME_MOMENT_US) else {
         // Every end came after the failures began: they explain it only where the first failures are of the same kind.
         return if ended_by_then(scene, ends) { 0 } else { ends.len() };
     };
     let up_since = came_up(scene, ends[newest].at_us + 200_000, first_us - SAME_MOMENT_US);
-    if up_since && !fails_around(scene, ends[newest].at_us) {
+    if up_since && !fails_around(scene, ends[newest].began_us) {
         return ends.len();
     }
     let mut begin = newest;
@@ -178,7 +208,7 @@ fn fails_around(scene: &Scene, at_us: i64) -> bool {
 /// Failures of the kind that an ended process gives, from its end on, where none of another kind came before.
 fn ended_by_then(scene: &Scene, ends: &[End]) -> bool {
     let Some(first) = ends.first() else { return false };
-    let before = scene.failures.notes.iter().filter(|note| note.at_us < first.at_us - SAME_MOMENT_US);
+    let before = scene.failures.notes.iter().filter(|note| note.at_us < first.began_us - SAME_MOMENT_US);
     let mut before = before.peekable();
     if before.peek().is_none() {
         return true;

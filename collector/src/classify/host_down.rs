@@ -3,7 +3,7 @@
 use super::scene::{SAME_MOMENT_US, Scene};
 use super::{LIKELY, POSSIBLE, Support};
 use crate::case::Note;
-use crate::fleet::silence_limit_us;
+use crate::fleet::{is_silent, silence_limit_us};
 use crate::model::{Cause, ConnectTry, Evidence, ProbeResult, Signal};
 
 /// Silence of an agent that proves more than a short trouble of its own, microseconds.
@@ -106,12 +106,9 @@ fn dead_evidence(scene: &Scene, at_us: i64, probe: &ProbeResult) -> Evidence {
 fn together(scene: &Scene, last_us: i64) -> Option<Evidence> {
     let silent = scene.fleet.hosts().filter(|(name, entry)| {
         let state = &entry.state;
-        let limit_us = silence_limit_us(state.interval_us);
-        let same_time = (state.last_heard_us - last_us).abs() <= TOGETHER_US.max(limit_us);
-        name.as_str() != scene.host_name()
-            && !state.stopped
-            && same_time
-            && scene.now_us - state.last_heard_us > limit_us
+        let near_us = TOGETHER_US.max(silence_limit_us(state.interval_us));
+        let same_time = (state.last_heard_us - last_us).abs() <= near_us;
+        name.as_str() != scene.host_name() && !state.stopped && same_time && is_silent(state, scene.now_us)
     });
     let names: Vec<&str> = silent.map(|(name, _)| name.as_str()).take(5).collect();
     let says = format!("{} fell silent at the same time: look at what they share", names.join(", "));

@@ -53,7 +53,7 @@ fn process_crashed(scene: &Scene) -> Option<Support> {
         2 => LIKELY,
         _ => POSSIBLE,
     };
-    let support = Support::new(Cause::ProcessCrashed, weight, outage.first.at_us);
+    let support = Support::new(Cause::ProcessCrashed, weight, outage.first.began_us);
     Some(support.with([outage.end_evidence(scene)]).with(outage.last_words(scene)).with(outage.restart_evidence(scene)))
 }
 
@@ -130,14 +130,13 @@ fn process_stopped(scene: &Scene) -> Option<Support> {
         (EndKind::Untold, None) => POSSIBLE / 2.0,
         _ => return None,
     };
-    let support = Support::new(Cause::ProcessStopped, weight, outage.first.at_us);
+    let support = Support::new(Cause::ProcessStopped, weight, outage.first.began_us);
     Some(support.with([outage.end_evidence(scene)]).with(outage.restart_evidence(scene)))
 }
 
 /// Share of the failures that came before a time.
 fn share_before(scene: &Scene, at_us: i64) -> f64 {
-    let notes = &scene.failures.notes;
-    notes.iter().filter(|note| note.at_us < at_us - 300_000).count() as f64 / notes.len().max(1) as f64
+    scene.failures.course.share(i64::MIN, at_us - 300_000)
 }
 
 fn never_started(scene: &Scene) -> Option<Support> {
@@ -350,8 +349,10 @@ fn port_not_listening(scene: &Scene) -> Option<Support> {
     }
     let elsewhere: Vec<&str> = sample.listeners.iter().map(|listener| listener.address.as_str()).collect();
     let young = scene.failures.last_us - started_us < YOUNG_US;
+    let stopping = scene.may_be_stopping(sample);
     let weight = match (settled.is_some(), elsewhere.is_empty() || young) {
         (true, _) => PROVEN * 1.5,
+        _ if stopping => POSSIBLE,
         (false, true) if young => POSSIBLE,
         (false, _) => PROVEN,
     };
@@ -363,5 +364,8 @@ fn port_not_listening(scene: &Scene) -> Option<Support> {
         scene.upstream()
     );
     let began_us = started_us.max(scene.failures.began_us - super::scene::REACH_BACK_US);
-    Some(Support::new(Cause::PortNotListening, weight, began_us).with([scene.from_host(sample.at_us, "socket", says)]))
+    let support = Support::new(Cause::PortNotListening, weight, began_us);
+    let support = support.with([scene.from_host(sample.at_us, "socket", says)]);
+    let lacking = "whether it is being stopped: it listened there until a moment ago and has not ended yet";
+    Some(if stopping { support.lacking(lacking) } else { support })
 }

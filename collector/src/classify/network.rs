@@ -205,7 +205,7 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
     if scene.by_application() || scene.share(LOSSY) < 0.3 || queue_full(scene) || refused || nothing_since(scene) {
         return None;
     }
-    let mixed = tries.mixed || (tries.connected > 0 && tries.timed_out > 0 && scene.answered_meanwhile() > 0);
+    let mixed = tries.mixed || (tries.amid > 0 && tries.timed_out > 0 && scene.answered_meanwhile() > 0);
     let resent = retransmit_share(scene);
     let weight = match (mixed, resent) {
         // A full accept queue loses some as well, and nobody looks at it.
@@ -284,14 +284,22 @@ fn conntrack_full(scene: &Scene) -> Option<Support> {
     })
 }
 
+/// Whether the instance's host was heard after a probe had found that nothing of it answers, or after the failures began where
+/// nobody probed.
+fn heard_since_lost(scene: &Scene) -> bool {
+    let lost = scene.probes.iter().find(|(_, probe)| !probe.connects.is_empty() && !host_answers(probe));
+    let since_us = lost.map_or(scene.failures.first_us, |(at_us, _)| *at_us);
+    scene.host.is_some_and(|host| host.state.last_heard_us > since_us + SAME_MOMENT_US)
+}
+
 fn path_unreachable(scene: &Scene) -> Option<Support> {
     if scene.by_application() || scene.share(NO_WAY) < 0.5 || !scene.host_reports().yes() || scene.listening().no() {
         return None;
     }
     let tries = Tries::of(scene);
-    let explained = no_route_found(scene) || link_lost(scene).is_some();
     let nothing = tries.any() && tries.connected + tries.refused == 0 && in_reach(scene).no();
-    if explained {
+    // A host that went down reported until then: only a word from after nothing of it answered shows that it is up.
+    if no_route_found(scene) || link_lost(scene).is_some() || !heard_since_lost(scene) {
         return None;
     }
     let weight = match (nothing, works_locally(scene)) {

@@ -78,6 +78,12 @@ pub(super) fn short_of_something(scene: &Scene) -> bool {
     needs.iter().filter_map(|rule| rule(scene)).any(|support| support.weight >= PROVEN)
 }
 
+/// Whether the instance is short of descriptors or of room on a disk, which makes it fail in its work.
+pub(super) fn lacks_room(scene: &Scene) -> bool {
+    let needs: [Rule; 2] = [fd_exhausted, device::disk_full];
+    needs.iter().filter_map(|rule| rule(scene)).any(|support| support.weight >= LIKELY)
+}
+
 /// The host's readings while it failed.
 fn host_samples<'a>(scene: &Scene<'a>) -> Vec<&'a HostSample> {
     let Some(host) = scene.host else { return Vec::new() };

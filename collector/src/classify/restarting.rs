@@ -42,7 +42,7 @@ fn deploying(scene: &Scene) -> Option<Support> {
         let says = format!("a deployment{version} of {} was marked", scene.service_name());
         crate::model::Evidence { at_us: *at_us, host: scene.host_name().to_owned(), source: "mark", says }
     });
-    let began_us = outage.first.at_us.min(outage.marked.as_ref().map_or(i64::MAX, |(at_us, _)| *at_us));
+    let began_us = outage.first.began_us.min(outage.marked.as_ref().map_or(i64::MAX, |(at_us, _)| *at_us));
     let support = Support::new(Cause::Deploying, weight, began_us).with(mark);
     Some(support.with([outage.end_evidence(scene)]).with(outage.restart_evidence(scene)))
 }
@@ -87,12 +87,7 @@ fn warming_up(scene: &Scene) -> Option<Support> {
     })?;
     let listened_us = listened_after(scene, *start_us);
     let until_us = listened_us.unwrap_or(i64::MAX);
-    let inside = scene
-        .failures
-        .notes
-        .iter()
-        .filter(|note| note.at_us >= start_us - CLOSE_US && note.at_us <= until_us.saturating_add(SAME_MOMENT_US));
-    let share = inside.count() as f64 / scene.failures.notes.len().max(1) as f64;
+    let share = scene.failures.course.share(start_us - CLOSE_US, until_us.saturating_add(SAME_MOMENT_US));
     let outage = Outage::of(scene);
     let fault_before = outage
         .as_ref()

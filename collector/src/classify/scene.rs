@@ -13,7 +13,7 @@ pub use listening::LONGEST_START_US;
 
 use super::chain::{self, End};
 use crate::case::{Case, Made, Stretch, upstream_address};
-use crate::fleet::{Fleet, HostEntry, Place, silence_limit_us};
+use crate::fleet::{Fleet, HostEntry, Place, is_silent};
 use crate::model::{
     Address, CgroupSample, EventKind, Evidence, GatewayConfig, GatewayNotice, HealthResult, InstanceSample, LogMatch,
     Pool, PoolMember, ProbeResult, ProcessStarted, Signal,
@@ -226,11 +226,9 @@ impl<'a> Scene<'a> {
         if self.aftermath_us > self.failures.last_us {
             return self.share(signals);
         }
-        let before = self.failures.notes.iter().filter(|note| note.at_us < self.aftermath_us);
-        let (all, fitting) = before.fold((0_u32, 0_u32), |(all, fitting), note| {
-            (all + 1, fitting + u32::from(signals.contains(&note.signal)))
-        });
-        f64::from(fitting) / f64::from(all.max(1))
+        let course = &self.failures.course;
+        let before = |fits: &dyn Fn(Signal) -> bool| course.count(i64::MIN, self.aftermath_us, fits);
+        before(&|signal| signals.contains(&signal)) / before(&|_| true).max(1.0)
     }
 
     /// What the gateway's own check met when it took the upstream out, where that is a signal of the way or the process.
@@ -267,9 +265,8 @@ impl<'a> Scene<'a> {
     /// The silence of the instance's host that lies over the failures: since when, and until when it lasted or now.
     pub fn silence(&self) -> Option<(i64, i64)> {
         let host = self.host.filter(|host| !host.state.stopped)?;
-        let last_us = host.state.last_heard_us;
-        if self.now_us - last_us > silence_limit_us(host.state.interval_us) {
-            return Some((last_us, self.now_us));
+        if is_silent(&host.state, self.now_us) {
+            return Some((host.state.last_heard_us, self.now_us));
         }
         host.history.silence(self.failures.first_us, self.failures.last_us)
     }

@@ -15,19 +15,26 @@ pub(super) struct Tries {
     /// Of connects tried at one time some succeeded at once and some were lost or late: what fails first and works later was
     /// mended, loss lets some through in between.
     pub(super) mixed: bool,
+    /// Of those that connected, how many did before another attempt of the gateway's began that failed: not a way that had been
+    /// mended.
+    pub(super) amid: usize,
     pub(super) newest_us: i64,
 }
 
 impl Tries {
     pub(super) fn of(scene: &Scene) -> Self {
-        let mut tries = Self { connected: 0, refused: 0, unreachable: 0, timed_out: 0, mixed: false, newest_us: 0 };
+        let mut tries =
+            Self { connected: 0, refused: 0, unreachable: 0, timed_out: 0, mixed: false, amid: 0, newest_us: 0 };
         // A probe after the failures or the instance ended tells of the time after.
         let until_us = (scene.failures.last_us + 3_000_000).min(scene.aftermath_us);
         for (at_us, probe) in scene.probes.iter().filter(|(at_us, _)| *at_us <= until_us) {
             for tried in &probe.connects {
                 tries.newest_us = *at_us;
                 match tried.outcome.as_str() {
-                    "connected" => tries.connected += 1,
+                    "connected" => {
+                        tries.connected += 1;
+                        tries.amid += usize::from(*at_us < scene.failures.last_began_us);
+                    }
                     "connect_refused" => tries.refused += 1,
                     "connect_unreachable" => tries.unreachable += 1,
                     "connect_timeout" => tries.timed_out += 1,

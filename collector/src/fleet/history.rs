@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Event, EventKind, Failure, HostSample, InstanceSample, Origin, ProcessExited, Report, Signal, UpstreamSample,
+    Event, EventKind, Failure, HostSample, HostState, InstanceSample, Origin, ProcessExited, Report, Signal,
+    UpstreamSample,
 };
 
 /// How far back history reaches, microseconds.
@@ -92,6 +93,19 @@ pub fn silence_limit_us(interval_us: u64) -> i64 {
     (i64::try_from(interval_us).unwrap_or(i64::MAX / 8).min(i64::MAX / 8) * 5 / 2).max(3_000_000)
 }
 
+/// An agent whose stream broke and that is there is back sooner, microseconds.
+const LOST_LIMIT_US: i64 = 5_000_000;
+
+/// Whether a host is silent: nothing came for longer than a late report explains, or its stream broke and it is not back.
+pub fn is_silent(state: &HostState, now_us: i64) -> bool {
+    is_silence(state.interval_us, state.last_heard_us, state.lost_us, now_us)
+}
+
+fn is_silence(interval_us: u64, heard_us: i64, lost_us: i64, now_us: i64) -> bool {
+    let lost = lost_us > 0 && now_us - lost_us > LOST_LIMIT_US;
+    now_us - heard_us > silence_limit_us(interval_us) || lost
+}
+
 impl History {
     /// Notes that an agent with this epoch said hello.
     pub fn agent_started(&mut self, epoch: u64, now_us: i64) {
@@ -112,8 +126,8 @@ impl History {
     }
 
     /// Notes that something was heard of the host.
-    pub fn heard(&mut self, interval_us: u64, now_us: i64) {
-        if self.heard_us > 0 && now_us - self.heard_us > silence_limit_us(interval_us) {
+    pub fn heard(&mut self, interval_us: u64, lost_us: i64, now_us: i64) {
+        if self.heard_us > 0 && is_silence(interval_us, self.heard_us, lost_us, now_us) {
             push(&mut self.silences, (self.heard_us, now_us), 64);
         }
         self.heard_us = now_us;

@@ -15,6 +15,11 @@ pub struct Record {
     pub kind: RecordKind,
 }
 
+/// Why a stream ended whose connection broke.
+pub const CONNECTION_LOST: &str = "connection lost";
+/// Why a stream ended on which nothing came any more.
+pub const FELL_IDLE: &str = "idle";
+
 /// What came in.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RecordKind {

@@ -24,6 +24,8 @@ pub struct HostState {
     pub clock_ahead_us: i64,
     /// An agent's stream is open.
     pub connected: bool,
+    /// When its stream was lost without a word, where it has not come back since; else 0.
+    pub lost_us: i64,
     /// The agent said that it stops on purpose.
     pub stopped: bool,
     /// When the host was first heard of, collector's clock.

@@ -3,6 +3,7 @@
 
 mod adversary;
 mod combined;
+mod drawn;
 mod gateways;
 mod lookalike;
 mod story;

@@ -3,7 +3,7 @@
 use super::{BROKEN, ended_from_outside, host_samples, peak, too_slow};
 use crate::classify::scene::Scene;
 use crate::classify::{LIKELY, POSSIBLE, PROVEN, Support};
-use crate::model::{Cause, Evidence, Signal};
+use crate::model::{Cause, Evidence, HostSample, MountSample, Signal};
 
 pub(super) fn disk_full(scene: &Scene) -> Option<Support> {
     if scene.share(BROKEN) < 0.3 && !scene.by_application() {
@@ -11,31 +11,14 @@ pub(super) fn disk_full(scene: &Scene) -> Option<Support> {
     }
     let (from_us, to_us) = (scene.failures.began_us - 60_000_000, scene.failures.last_us + 5_000_000);
     let log = scene.log_of(&["disk_full"], from_us, to_us);
-    let full = host_samples(scene).into_iter().find_map(|sample| {
-        let own = |mount: &&crate::model::MountSample| mount.services.iter().any(|name| name == scene.service_name());
-        let mount = sample.mounts.iter().filter(own).find(|mount| {
-            let no_space = mount.total_bytes > 0
-                && mount.available_bytes * 1000 < mount.total_bytes
-                && mount.available_bytes < 4 << 20;
-            let no_inodes = mount.total_inodes > 0 && mount.available_inodes == 0;
-            !mount.read_only && (no_space || no_inodes)
-        })?;
-        let what = if mount.available_inodes == 0 && mount.total_inodes > 0 { "no inodes" } else { "no space" };
-        Some((
-            sample.at_us,
-            format!(
-                "{what} left on {} ({} of {} MiB free)",
-                mount.path,
-                mount.available_bytes >> 20,
-                mount.total_bytes >> 20
-            ),
-        ))
-    });
+    let full = host_samples(scene).into_iter().find_map(|sample| Some((sample.at_us, full_mount(scene, sample)?)));
+    let was_full = full.is_some_and(|(_, mount)| was_full_before(scene, mount));
+    let full = full.map(|(at_us, mount)| (at_us, says_full(mount)));
     let weight = match (&full, &log) {
         (Some(_), Some(_)) => PROVEN * 3.0,
         (None, Some(_)) => PROVEN * 1.5,
-        // A full disk makes it fail in its work; that it can't be reached is another matter.
-        (Some(_), None) if in_its_work(scene) => LIKELY * 2.0,
+        // A full disk makes it fail in its work; that it can't be reached is another matter, and it may have been full for ever.
+        (Some(_), None) if in_its_work(scene) && !was_full => LIKELY * 2.0,
         (Some(_), None) => POSSIBLE,
         (None, None) => return None,
     };
@@ -48,6 +31,35 @@ pub(super) fn disk_full(scene: &Scene) -> Option<Support> {
         .collect();
     let began_us = evidence.iter().map(|evidence| evidence.at_us).fold(began_us, i64::min);
     Some(Support::new(Cause::DiskFull, weight, began_us).with(evidence))
+}
+
+/// A mount that the instance writes to and that has no room.
+fn full_mount<'a>(scene: &Scene, sample: &'a HostSample) -> Option<&'a MountSample> {
+    let own = |mount: &&MountSample| mount.services.iter().any(|name| name == scene.service_name());
+    sample.mounts.iter().filter(own).find(|mount| {
+        let no_space = mount.total_bytes > 0
+            && mount.available_bytes * 1000 < mount.total_bytes
+            && mount.available_bytes < 4 << 20;
+        let no_inodes = mount.total_inodes > 0 && mount.available_inodes == 0;
+        !mount.read_only && (no_space || no_inodes)
+    })
+}
+
+/// Whether a mount had no room either when the instance still worked.
+fn was_full_before(scene: &Scene, mount: &MountSample) -> bool {
+    let Some(host) = scene.host else { return false };
+    let before_us = scene.failures.began_us - 30_000_000;
+    let mut samples = host.history.host_samples(i64::MIN, before_us);
+    samples.next_back().and_then(|sample| full_mount(scene, sample)).is_some_and(|full| full.path == mount.path)
+}
+
+fn says_full(mount: &MountSample) -> String {
+    let what = if mount.available_inodes == 0 && mount.total_inodes > 0 { "no inodes" } else { "no space" };
+    let (free_kib, all_kib) = (mount.available_bytes >> 10, mount.total_bytes >> 10);
+    match all_kib {
+        0..10_240 => format!("{what} left on {} ({free_kib} of {all_kib} KiB free)", mount.path),
+        _ => format!("{what} left on {} ({} of {} MiB free)", mount.path, free_kib >> 10, all_kib >> 10),
+    }
 }
 
 /// Whether the instance failed while it worked on requests, or ended by a fault of its own.

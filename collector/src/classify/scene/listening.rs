@@ -6,6 +6,9 @@ use crate::model::{Address, EventKind, InstanceSample};
 /// A process that has not come to listen for so long is not starting any more, microseconds.
 pub const LONGEST_START_US: i64 = 60_000_000;
 
+/// What gave its listener up and has not ended for so long is not being stopped, microseconds: supervisors give up sooner.
+const LONGEST_STOP_US: i64 = 35_000_000;
+
 /// A reading so long before the newest failure says nothing of it any more: two of the default interval, microseconds.
 const STALE_US: i64 = 10_000_000;
 
@@ -64,6 +67,28 @@ impl<'a> Scene<'a> {
         sample.listeners.iter().any(|listener| Address::parse(&listener.address).covers(&self.address))
     }
 
+    /// When a process of the instance that lives on, or did then, gave up its listener at the upstream's address and did not take
+    /// it up again: it is being stopped in good order, or it failed in a way that only time tells.
+    pub fn gave_up_us(&self, started_us: i64, until_us: i64) -> Option<i64> {
+        let (host, service) = (self.host?, self.place.service.as_deref()?);
+        let mut changes = host.history.lives(started_us, until_us).filter_map(|event| match &event.kind {
+            EventKind::ListenChanged(change)
+                if change.service == service && Address::parse(&change.address).covers(&self.address) =>
+            {
+                Some((event.at_us, change.listening))
+            }
+            _ => None,
+        });
+        changes.next_back().filter(|(_, listening)| !listening).map(|(at_us, _)| at_us)
+    }
+
+    /// Whether what runs in a reading may yet be finishing, as it gave its listener up a moment before.
+    pub fn may_be_stopping(&self, sample: &InstanceSample) -> bool {
+        let started_us = sample.processes.iter().map(|process| process.started_us).max().unwrap_or(0);
+        self.gave_up_us(started_us, sample.at_us + SAME_MOMENT_US)
+            .is_some_and(|at_us| self.now_us - at_us < LONGEST_STOP_US)
+    }
+
     /// The newest reading in which the instance runs for longer than a start takes, but does not listen where the gateway
     /// looks: its last end was over by then, and what persisted is the address. Listening elsewhere it has started.
     pub fn up_elsewhere(&self) -> Option<&'a InstanceSample> {
@@ -76,7 +101,13 @@ impl<'a> Scene<'a> {
             let settled = sample.at_us - started_us > start_us && self.failures.last_us > started_us + SAME_MOMENT_US;
             // Another instance of the host that ran all along listens elsewhere by right.
             let successor = self.chain.first().is_none_or(|end| started_us >= end.at_us - SAME_MOMENT_US);
-            successor && sample.listeners_known && sample.process_count > 0 && settled && !self.listens(sample)
+            let stopping = self.may_be_stopping(sample);
+            successor
+                && !stopping
+                && sample.listeners_known
+                && sample.process_count > 0
+                && settled
+                && !self.listens(sample)
         };
         self.samples.iter().rev().find(elsewhere).copied()
     }

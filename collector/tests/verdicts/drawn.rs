@@ -1,0 +1,147 @@
+//! What stories drawn by chance taught: stops that take their time, hosts that are heard of seldom, ways that were mended.
+
+use super::story::{SECOND, Story, UPSTREAM};
+use why502::model::*;
+
+/// The instance gives its listener up and goes on with what it has.
+fn gives_up_its_listener(story: &mut Story) {
+    story.listens(false).refuses();
+    if let Some(sample) = &mut story.instance {
+        sample.listeners.clear();
+    }
+}
+
+#[test]
+fn a_stop_that_takes_its_time_is_a_stop_though_it_ends_by_sigkill() {
+    let mut story = Story::new();
+    gives_up_its_listener(&mut story);
+    for _ in 0..5 {
+        story.fails(Signal::ConnectRefused, 502, 0, 20).pass(1);
+    }
+    story.is_not_surely(Cause::PortNotListening);
+    let now_us = story.now_us;
+    story.exits(100, Some(9), None).fails(Signal::ConnectRefused, 502, 0, 20).pass(10);
+    let incident = story.is(Cause::ProcessStopped);
+    let says: String = incident.verdict.evidence.iter().map(|evidence| evidence.says.as_str()).collect();
+    assert!(says.contains("5.0 s after it gave its listener up"), "{says} at {now_us}");
+}
+
+#[test]
+fn what_goes_on_for_long_without_its_listener_does_not_listen() {
+    let mut story = Story::new();
+    gives_up_its_listener(&mut story);
+    for _ in 0..45 {
+        story.fails(Signal::ConnectRefused, 502, 0, 2).pass(1);
+    }
+    story.is(Cause::PortNotListening);
+}
+
+#[test]
+fn how_several_processes_ended_their_leader_tells() {
+    let mut story = Story::new();
+    let worker = |leader: bool, remaining, signal, exit_code| {
+        EventKind::ProcessExited(ProcessExited {
+            service: "api".into(),
+            pid: if leader { 100 } else { 104 },
+            name: "gunicorn".into(),
+            signal,
+            exit_code,
+            source: ExitSource::Pidfd,
+            leader,
+            remaining,
+            still_listening: Some(remaining > 0),
+            served: true,
+            ..Default::default()
+        })
+    };
+    story.app(worker(true, 1, None, Some(0))).app(worker(false, 0, Some(15), None)).listens(false).refuses();
+    story.instance = Some(InstanceSample { service: "api".into(), listeners_known: true, ..Default::default() });
+    story.fails(Signal::ConnectRefused, 502, 0, 20).pass(10);
+    story.is(Cause::ProcessStopped);
+}
+
+/// The agent of app-1 reports once a minute.
+fn reports_seldom(story: &mut Story) {
+    let (host, boot_id) = ("app-1".into(), "b1".into());
+    let hello = Hello { host, boot_id, epoch: 1, interval_us: 60_000_000, ..Default::default() };
+    story.core.apply(&Record { received_us: story.now_us, kind: RecordKind::Hello(hello) });
+}
+
+/// Nothing of the host answers, and its agent would not be late for a while yet.
+#[test]
+fn a_host_that_was_heard_only_before_it_went_down_is_no_unreachable_one() {
+    let mut story = Story::new();
+    reports_seldom(&mut story);
+    story.instance = None;
+    story.answered = 0;
+    story.pass(1).fails(Signal::ConnectTimeout, 504, 1_000_000, 5);
+    story.probe(&["connect_timeout"; 4], |probe| probe.echo_answered = Some(false)).pass(5);
+    story.is_not_surely(Cause::PathUnreachable);
+}
+
+#[test]
+fn a_stream_that_breaks_and_does_not_come_back_is_silence() {
+    let mut story = Story::new();
+    let hello =
+        Hello { host: "app-1".into(), boot_id: "b1".into(), epoch: 1, interval_us: 60_000_000, ..Default::default() };
+    story.core.apply(&Record { received_us: story.now_us, kind: RecordKind::Hello(hello) });
+    let ended = RecordKind::StreamEnded { host: "app-1".into(), why: CONNECTION_LOST.into() };
+    story.core.apply(&Record { received_us: story.now_us, kind: ended });
+    story.instance = None;
+    story.answered = 0;
+    for _ in 0..8 {
+        story.fails(Signal::ConnectTimeout, 504, 1_000_000, 5);
+        story.probe(&["connect_timeout"; 4], |probe| probe.echo_answered = Some(false)).pass(1);
+    }
+    story.is(Cause::HostDown);
+}
+
+/// A rule that rejected was taken out; what connects afterwards was not let through in between.
+#[test]
+fn what_connects_when_all_is_mended_is_no_sign_of_loss() {
+    let mut story = Story::new();
+    story.host.net = Some(NetCounters { segments_out: 1_000, retransmits: 30, ..Default::default() });
+    story.fails(Signal::ConnectUnreachable, 503, 0, 16).fails(Signal::ConnectTimeout, 503, SECOND as u64, 9);
+    story.probe(&["connect_timeout"; 4], |probe| probe.echo_answered = Some(true)).pass(2);
+    story.probe(&["connected"; 4], |probe| probe.echo_answered = Some(true)).pass(40);
+    story.is_not_surely(Cause::PacketLoss);
+}
+
+fn full(path: &str) -> MountSample {
+    MountSample { path: path.into(), total_bytes: 1 << 20, services: vec!["api".into()], ..Default::default() }
+}
+
+#[test]
+fn a_disk_that_filled_up_explains_what_the_application_answers() {
+    let mut story = Story::new();
+    story.pass(40);
+    story.host.mounts = vec![full("/srv")];
+    story.fails(Signal::AppStatus, 500, 2_000, 20).pass(3);
+    story.is(Cause::DiskFull);
+}
+
+#[test]
+fn a_disk_that_was_full_all_along_does_not() {
+    let mut story = Story::new();
+    story.host.mounts = vec![full("/srv")];
+    story.pass(40).fails(Signal::AppStatus, 500, 2_000, 20).pass(3);
+    story.is(Cause::AppError);
+}
+
+/// Most failures came while it was away, however many came while it started: every one counts, not only those kept in full.
+#[test]
+fn a_stop_that_is_mended_is_told_by_all_failures() {
+    let mut story = Story::new();
+    story.exits(100, None, Some(0));
+    for _ in 0..6 {
+        story.fails(Signal::ConnectRefused, 502, 0, 60).pass(1);
+    }
+    let now_us = story.now_us;
+    story.started(101, now_us, "v1", false);
+    for _ in 0..2 {
+        story.fails(Signal::ConnectRefused, 502, 0, 60).pass(1);
+    }
+    story.comes_back(101, "v1").pass(40);
+    let incident = story.is(Cause::ProcessStopped);
+    assert_eq!(incident.upstream.as_deref(), Some(UPSTREAM));
+}
