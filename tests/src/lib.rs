@@ -2,6 +2,7 @@
 //! compares what the collector says with what was done. The lab and the demo are made of it.
 
 pub mod bench;
+pub mod dice;
 pub mod fleet;
 pub mod lab;
 pub mod programs;

@@ -12,6 +12,7 @@ mod lookalike;
 mod network;
 mod overload;
 mod restarting;
+pub mod wild;
 
 use super::lab::Done;
 use super::lab::plan::Kind;
@@ -44,6 +45,11 @@ pub fn all() -> Vec<Story> {
         clocks::all(),
     ];
     families.concat().into_iter().flat_map(Story::spread).collect()
+}
+
+/// The story of a name, written or drawn.
+pub fn named(name: &str) -> Option<Story> {
+    wild::named(name).or_else(|| all().into_iter().find(|story| story.name == name))
 }
 
 /// Takes back the first application's faults and starts it anew.

@@ -1,8 +1,6 @@
 //! Losing nothing, tried hard: journals and spools cut and flipped, disks that fill, fail and forget, collectors and agents
 //! that are killed, logs that rotate, reports that come twice and out of order. Each trial prints its figures and fails with what was wrong.
 
-use std::path::PathBuf;
-
 mod agent;
 mod damage;
 mod disk;
@@ -11,6 +9,10 @@ mod lossy;
 mod replayed;
 mod rotate;
 mod spool;
+
+use std::path::PathBuf;
+
+use crate::dice::Dice;
 
 /// How long a trial may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,26 +72,6 @@ pub fn all() -> Vec<Trial> {
         trial("rotate", "logs rotated in four ways at 10,000 lines/s: no line lost, none read twice", rotate::run),
         trial("kill", "kill -9 of the collector: nothing acknowledged is lost, nothing taken twice", kill::run),
     ]
-}
-
-/// The same numbers at every run, so that a failure can be had again (xorshift64).
-#[derive(Debug, Clone)]
-pub struct Dice(u64);
-
-impl Dice {
-    /// From a seed.
-    pub fn new(seed: u64) -> Self {
-        // Neighbouring seeds must not begin alike, and 0 would stay 0.
-        Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// A number below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound.max(1)
-    }
 }
 
 /// A folder in memory where there is one: millions of starts must not wear a disk.

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use why502_tests::lab::cgroup::{self, Groups, Limits};
 use why502_tests::lab::plan::{App, Plan};
-use why502_tests::lab::story::Act;
 use why502_tests::lab::world::{Programs, World, upstream};
 use why502_tests::lab::{Doing, Done, ask, enter, wait_for};
 
@@ -22,8 +21,8 @@ struct Break {
     cause: &'static str,
     /// Program it needs.
     needs: &'static str,
-    fault: Act,
-    heal: Act,
+    fault: fn(&mut World) -> Done,
+    heal: fn(&mut World) -> Done,
 }
 
 const BREAKS: [Break; 5] = [

@@ -1,8 +1,10 @@
 //! The lab: real gateways and applications in namespaces, broken one way each, and what the collector says of it.
 //!
-//! `lab [--short] [--only PART]... [--rounds N] [--jobs N] [--record DIR] [--keep] [--list]`. The programs under test come
+//! `lab [--short] [--wild FROM..TO] [--only PART]... [--rounds N] [--jobs N] [--record DIR] [--keep] [--list]`. `--wild` plays
+//! stories drawn by those numbers instead of the written ones. The programs under test come
 //! from `WHY502_AGENT_BIN` and `WHY502_BIN`, else from beside this program.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -27,7 +29,7 @@ fn run(arguments: &[String]) -> Done<ExitCode> {
     }
     let text: Vec<&str> = arguments.iter().map(String::as_str).collect();
     if let ["--story", name, "--dir", dir, rest @ ..] = &text[..] {
-        let story = stories::all().into_iter().find(|story| story.name == *name).ok_or("no such story")?;
+        let story = stories::named(name).ok_or("no such story")?;
         let record = match rest {
             ["--record", record] => Some(Path::new(*record)),
             _ => None,
@@ -59,6 +61,7 @@ fn asked(arguments: &[String]) -> Done<Asked> {
         let number = |text: String| text.parse::<usize>().map_err(|fault| format!("{argument}: {fault}"));
         match argument.as_str() {
             "--short" => asked.stories.retain(stories::is_short),
+            "--wild" => asked.stories = stories::wild::drawn(range(&value()?)?),
             "--only" => only.push(value()?),
             "--rounds" => asked.wanted.rounds = number(value()?)?,
             "--jobs" => asked.wanted.jobs = number(value()?)?.max(1),
@@ -72,4 +75,10 @@ fn asked(arguments: &[String]) -> Done<Asked> {
     }
     asked.stories.retain(|story| only.is_empty() || only.iter().any(|part| story.name.contains(part.as_str())));
     Ok(asked)
+}
+
+/// `FROM..TO`, without TO itself.
+fn range(text: &str) -> Done<Range<u64>> {
+    let ends = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    ends.ok_or(format!("--wild: {text} is not FROM..TO, as 0..20"))
 }

@@ -14,7 +14,7 @@ pub fn gateway_agent(host: &str, plan: &Plan, set_up: &SetUp, dir: &Path) -> Str
     let (kind, at) = (plan.gateway.kind.id(), dir.display());
     let name = if host == INNER_HOST { "inner" } else { "edge" };
     let _ = write!(text, "\n[[gateway]]\nname = \"{name}\"\nkind = \"{kind}\"\nconfig = \"{at}/{}\"\n", set_up.file);
-    for (key, file) in &set_up.logs {
+    for (key, file) in set_up.logs.iter().filter(|(key, _)| plan.gateway.error_log || *key != "error_log") {
         let _ = writeln!(text, "{key} = \"{at}/{file}\"");
     }
     text
@@ -33,17 +33,20 @@ fn service(app: &App, dir: &Path) -> String {
     };
     let (address, dir) = (app.address(), dir.display());
     let role = if app.tells_role { "role = { path = \"/health\", field = \"leader\" }\n" } else { "" };
-    format!(
-        "\n[[service]]\nname = \"shop\"\nlisten = [\"{address}\"]\nmatch = {{ cmdline = \"{matches}\" }}\n\
-         health = {{ path = \"/health\", timeout = \"2s\", interval = \"2s\" }}\nlogs = [\"{dir}/app.log\"]\n{role}"
-    )
+    let lines = [
+        (app.told.matches, format!("match = {{ cmdline = \"{matches}\" }}\n")),
+        (app.told.health, "health = { path = \"/health\", timeout = \"2s\", interval = \"2s\" }\n".to_owned()),
+        (app.told.log, format!("logs = [\"{dir}/app.log\"]\n")),
+    ];
+    let told: String = lines.into_iter().filter(|(is_told, _)| *is_told).map(|(_, line)| line).collect();
+    format!("\n[[service]]\nname = \"shop\"\nlisten = [\"{address}\"]\n{told}{role}")
 }
 
 fn agent_head(host: &str, plan: &Plan, dir: &Path) -> String {
     let network = if plan.management { MANAGEMENT } else { SERVICE };
-    let (prefix, dir) = (network.prefix, dir.display());
+    let (prefix, dir, interval_s) = (network.prefix, dir.display(), plan.interval_s);
     format!(
-        "collector = [\"http://{prefix}.1:5020\"]\nhost = \"{host}\"\ninterval = \"2s\"\n\
+        "collector = [\"http://{prefix}.1:5020\"]\nhost = \"{host}\"\ninterval = \"{interval_s}s\"\n\
          state_dir = \"{dir}/state\"\ninsecure = true\n"
     )
 }

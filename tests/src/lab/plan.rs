@@ -103,6 +103,8 @@ pub struct Gateway {
     pub by_name: bool,
     /// Whom nginx' workers run as.
     pub user: &'static str,
+    /// Its agent is told of its error log too.
+    pub error_log: bool,
     /// The variable of nginx whose request id is logged and handed on. Empty: none.
     pub request_id: &'static str,
 }
@@ -128,6 +130,7 @@ impl Default for Gateway {
             connections: 1024,
             by_name: false,
             user: "root",
+            error_log: true,
             request_id: "",
         }
     }
@@ -155,6 +158,23 @@ impl Runtime {
     }
 }
 
+/// What an agent's configuration tells of an application beside its name and address.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// Which processes it is. Else: who listens there.
+    pub matches: bool,
+    /// How its health is asked for.
+    pub health: bool,
+    /// Its log.
+    pub log: bool,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { matches: true, health: true, log: true }
+    }
+}
+
 /// One application on a host of its own.
 #[derive(Debug, Clone)]
 pub struct App {
@@ -178,6 +198,8 @@ pub struct App {
     pub restart_ms: Option<u64>,
     /// An agent runs on its host.
     pub has_agent: bool,
+    /// What the agent is told of it.
+    pub told: Told,
     /// It is started with the network.
     pub starts: bool,
     /// The certificate that it speaks TLS with (Node.js only), one of `CERTIFICATES`. Empty: plain.
@@ -204,6 +226,7 @@ impl App {
             nofile: None,
             restart_ms: None,
             has_agent: true,
+            told: Told::default(),
             starts: true,
             certificate: "",
             socket: false,
@@ -253,6 +276,8 @@ pub struct Plan {
     pub management: bool,
     /// Another nginx, on a host of its own, stands between the gateway and the applications.
     pub inner: bool,
+    /// How often agents sample, seconds.
+    pub interval_s: u32,
     /// Hosts whose clocks are wrong, and by how many seconds they are ahead.
     pub clocks: Vec<(&'static str, i32)>,
 }
@@ -267,6 +292,7 @@ impl Default for Plan {
             traffic: Traffic::default(),
             management: false,
             inner: false,
+            interval_s: 2,
             clocks: Vec::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! A story: a world, one fault, what must be said of it, and the way back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use super::plan::{Kind, Plan};
 use super::world::World;
 
 /// Something done to a world.
-pub type Act = fn(&mut World) -> Done;
+pub type Act = Arc<dyn Fn(&mut World) -> Done + Send + Sync>;
 
 /// What must be said of one upstream.
 #[derive(Debug, Clone)]
@@ -104,8 +105,8 @@ impl Story {
             plan: Plan::default(),
             expects: Vec::new(),
             needs: Vec::new(),
-            fault: |_| Ok(()),
-            heal: |_| Ok(()),
+            fault: Arc::new(|_| Ok(())),
+            heal: Arc::new(|_| Ok(())),
             told_late: false,
             until_told: Vec::new(),
             limit: Duration::from_secs(20),
@@ -177,14 +178,14 @@ impl Story {
     }
 
     /// What breaks.
-    pub fn fault(mut self, fault: Act) -> Self {
-        self.fault = fault;
+    pub fn fault(mut self, fault: impl Fn(&mut World) -> Done + Send + Sync + 'static) -> Self {
+        self.fault = Arc::new(fault);
         self
     }
 
     /// What mends.
-    pub fn heal(mut self, heal: Act) -> Self {
-        self.heal = heal;
+    pub fn heal(mut self, heal: impl Fn(&mut World) -> Done + Send + Sync + 'static) -> Self {
+        self.heal = Arc::new(heal);
         self
     }
 

@@ -15,7 +15,8 @@ use nix::unistd::Pid;
 use prost::Message;
 use why502_proto::v1;
 
-use super::{Dice, Outcome, Size};
+use super::{Outcome, Size};
+use crate::dice::Dice;
 use crate::fleet::Collector;
 use crate::lab::wait_for;
 use crate::programs;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use why502::journal::{Appender, Disk, FileSystem};
 
-use super::Dice;
+use crate::dice::Dice;
 
 /// What a disk does wrong, shared with it.
 #[derive(Clone, Default)]

@@ -11,7 +11,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 use why502_proto::v1;
 
-use super::{Dice, Outcome, Size};
+use super::{Outcome, Size};
+use crate::dice::Dice;
 use crate::fleet::Collector;
 
 /// Reports of one agent that may wait for their acknowledgement.

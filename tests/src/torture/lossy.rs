@@ -10,7 +10,8 @@ use why502::wire::{self, Incoming, Numbering};
 use why502_proto::v1;
 
 use super::disk::{Faults, Faulty};
-use super::{Dice, Outcome, Size, folder, payload};
+use super::{Outcome, Size, folder, payload};
+use crate::dice::Dice;
 
 /// How soon it must take reports again once there is space.
 const RECOVERY: Duration = Duration::from_secs(5);

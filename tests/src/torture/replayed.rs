@@ -6,7 +6,8 @@ use why502::journal::{self, Options};
 use why502::wire::{self, Incoming, Numbering};
 use why502_proto::v1;
 
-use super::{Dice, Outcome, Size, folder};
+use super::{Outcome, Size, folder};
+use crate::dice::Dice;
 
 const HOSTS: u64 = 20;
 

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use why502_agent::tail::{BUFFER_BYTES, Group, Positions};
 
-use super::{Dice, Outcome, Size, folder};
+use super::{Outcome, Size, folder};
+use crate::dice::Dice;
 
 /// A burst of lines comes each so often: together 10,000 a second.
 const BURST: Duration = Duration::from_millis(5);

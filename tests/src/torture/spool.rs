@@ -9,7 +9,8 @@ use why502_agent::spool::{Numbering, Spool};
 use why502_proto::v1;
 use why502_proto::v1::event::Kind;
 
-use super::{Dice, Outcome, Size, folder};
+use super::{Outcome, Size, folder};
+use crate::dice::Dice;
 
 fn numbering(epoch: u64) -> Numbering {
     Numbering { boot_id: "boot".to_owned(), epoch }

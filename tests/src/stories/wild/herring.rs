@@ -1,0 +1,64 @@
+//! What happens beside and explains nothing.
+
+use serde_json::json;
+
+use crate::lab::Done;
+use crate::lab::cgroup::Limits;
+use crate::lab::world::World;
+
+/// Something that happens on a host and explains nothing.
+pub(super) struct Herring {
+    pub name: &'static str,
+    pub act: fn(&mut World, &'static str) -> Done,
+}
+
+pub(super) const ALL: [Herring; 9] = [
+    Herring { name: "calm", act: |_, _| Ok(()) },
+    Herring {
+        name: "hog",
+        act: |world, host| {
+            world.start_other(host, "hog", "while :; do :; done", Limits { memory_mib: None, cpu_milli: Some(300) })
+        },
+    },
+    Herring {
+        name: "memory",
+        act: |world, host| {
+            let command = "python3 -c 'x=[]\nwhile True: x.append(bytearray(1<<20))'";
+            world.start_other(host, "batch", command, Limits { memory_mib: Some(48), cpu_milli: None })
+        },
+    },
+    Herring {
+        name: "words",
+        act: |world, host| {
+            let line = "ERROR payments: upstream answered 502 Bad Gateway, connect() failed (111: Connection refused)";
+            world.faults(host, &json!({ "log": [line, "FATAL billing: out of memory, killed", line] }))
+        },
+    },
+    Herring {
+        name: "reload",
+        act: |world, _| {
+            let members = world.members();
+            world.reload_gateway(&members)
+        },
+    },
+    Herring {
+        name: "namesake",
+        act: |world, host| {
+            let program = world.dir_of(host).join("node").display().to_string();
+            world.shell(host, &format!("cp /bin/sleep {program}; {program} 1000 & sleep 0.4; kill -9 $!"))
+        },
+    },
+    Herring { name: "rule", act: |world, host| world.run(host, "iptables -w -A INPUT -p tcp --dport 9999 -j DROP") },
+    Herring {
+        name: "link",
+        act: |world, host| {
+            world.run(host, "ip link add spare0 type veth peer name spare1")?;
+            world.run(host, "ip link set spare0 up")?;
+            world.run(host, "ip link set spare0 down")
+        },
+    },
+    Herring {
+        name: "mark",
+        act: |world, _| world.ask(&["mark", "deploy", "--service", "billing", "--version", "7"]).map(drop),
+    },
+];
