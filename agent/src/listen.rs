@@ -15,7 +15,10 @@ mod stream;
 
 use std::time::Duration;
 
+pub use frame::Deframer;
+pub use gzip::unpack as unpack_gzip;
 pub use inbox::{Counts, Inbox};
+pub use push::lines as pushed_lines;
 
 use crate::config::LogListen;
 

@@ -109,7 +109,7 @@ async fn take(request: Request<Incoming>, inbox: &Inbox) -> Result<(), StatusCod
 }
 
 /// The objects of a body. None: it is an array that is not well formed.
-fn lines(text: &[u8]) -> Option<Vec<&[u8]>> {
+pub fn lines(text: &[u8]) -> Option<Vec<&[u8]>> {
     if text.trim_ascii_start().starts_with(b"[") {
         let objects: Vec<&RawValue> = serde_json::from_slice(text).ok()?;
         return Some(objects.into_iter().map(|object| object.get().as_bytes()).collect());

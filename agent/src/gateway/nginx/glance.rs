@@ -33,6 +33,11 @@ impl Glance {
             return None;
         }
         let place = |wanted: Var| format.variables().position(|var| var == Some(wanted));
+        // Attempts are known by these too, and whether there was one only shows by all of them.
+        let others = [Var::UpstreamStatus, Var::ResponseTime, Var::ConnectTime];
+        if place(Var::UpstreamAddr).is_none() && others.into_iter().any(|var| place(var).is_some()) {
+            return None;
+        }
         Some(Self {
             status: place(Var::Status)?,
             upstream: place(Var::UpstreamAddr),

@@ -1,0 +1,165 @@
+//! Lines, streams and bodies as disks, networks and enemies spoil them, held to what the fuzz targets hold theirs to. The
+//! numbers are drawn alike in each run, so that a failure comes again.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a test says by panicking that it failed
+
+#[path = "../../tests/fuzz/src/lib.rs"]
+mod hold;
+
+use hold::Seed;
+use why502_agent::gateway::{self, Kind, Log, Zone};
+
+/// Formats of nginx that a glance is enough for, beside those of the seeds.
+const FORMATS: [&str; 2] = [
+    r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" $upstream_addr $upstream_status $upstream_response_time"#,
+    r#"$remote_addr [$time_iso8601] "$request" $status "$upstream_addr" "$upstream_status" $upstream_response_time $request_time"#,
+];
+/// Lines in these formats, as a gateway in front of several instances writes them.
+const LINES: [&str; 4] = [
+    r#"192.0.2.7 - - [22/Nov/2026:10:00:01 +0000] "GET /a HTTP/1.1" 200 512 "-" "curl/8" 10.0.0.2:3000 200 0.012"#,
+    r#"192.0.2.7 - - [22/Nov/2026:10:00:02 +0000] "GET /a HTTP/1.1" 200 512 "-" "curl/8" 10.0.0.2:3000, 10.0.0.3:3000 502, 200 0.001, 0.020"#,
+    r#"192.0.2.7 [2026-11-22T10:00:01+00:00] "POST /b HTTP/1.1" 204 "unix:/run/app.sock" "204" 1.250 1.251"#,
+    r#"192.0.2.7 [2026-11-22T10:00:03+00:00] "POST /b HTTP/1.1" 502 "10.0.0.2:3000" "502" 0.000 0.000"#,
+];
+/// How often each input of a target is spoilt, where the environment's `WHY502_SPOILT` does not say.
+const SPOILT: usize = 3;
+/// Of the lines of other gateways so many are passed over before each that a reader is given.
+const FOREIGN_STEP: usize = 25;
+/// How often a line that is told at a glance is spoilt.
+const SPOILT_GLANCES: usize = 600;
+
+/// Numbers that look drawn at random (xorshift64*).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % limit.max(1)
+    }
+}
+
+/// A line with one to three things amiss: an end torn off, a byte changed, left out or put in, a sign that means something
+/// to readers put in, the end or the whole of another line, or a gap.
+fn spoil(line: &[u8], other: &[u8], numbers: &mut Numbers) -> Vec<u8> {
+    const SPLINTERS: [&[u8]; 16] = [
+        b"\"",
+        b"\\",
+        b"{",
+        b"[",
+        b",",
+        b", ",
+        b" : ",
+        b", client: ",
+        b", upstream: \"",
+        b"\xFF\xFE",
+        b"\0\0\0",
+        b"\\u12",
+        b"-",
+        b".",
+        b"0",
+        b"9",
+    ];
+    let mut spoilt = line.to_vec();
+    for _ in 0..=numbers.below(3) {
+        let at = numbers.below(spoilt.len() + 1);
+        match numbers.below(8) {
+            0 => spoilt.truncate(at),
+            1 => drop(spoilt.drain(..at)),
+            2 if at < spoilt.len() => spoilt[at] ^= 1 << numbers.below(8),
+            3 => spoilt.splice(at..at, SPLINTERS[numbers.below(SPLINTERS.len())].iter().copied()).for_each(drop),
+            4 => spoilt.extend_from_slice(&other[numbers.below(other.len() + 1)..]),
+            5 => drop(spoilt.splice(at..at, other.iter().copied())),
+            6 if at < spoilt.len() => drop(spoilt.remove(at)),
+            _ => {
+                let end = (at + numbers.below(40)).min(spoilt.len());
+                drop(spoilt.drain(at..end));
+            }
+        }
+    }
+    spoilt
+}
+
+#[test]
+fn the_fuzz_targets_hold_over_their_seeds_and_over_seeds_that_were_spoilt() {
+    let mut numbers = Numbers(0x5EED_0502);
+    let inputs = hold::inputs();
+    let mut targets: Vec<&str> = inputs.iter().map(|(target, _)| *target).collect();
+    targets.dedup();
+    targets.sort_unstable();
+    targets.dedup();
+    assert_eq!(targets.len(), Kind::ALL.len() + 2, "seeds of every target: {targets:?}");
+    inputs.iter().for_each(|(target, input)| hold::target(target, input));
+    let rounds = std::env::var("WHY502_SPOILT").map_or(SPOILT, |rounds| rounds.parse().unwrap());
+    for _ in 0..rounds {
+        for (target, input) in &inputs {
+            let (_, other) = &inputs[numbers.below(inputs.len())];
+            hold::target(target, &spoil(input, other, &mut numbers));
+        }
+    }
+}
+
+#[test]
+fn every_reader_holds_over_the_lines_of_all_gateways_and_over_very_long_ones() {
+    let seeds = hold::seeds();
+    let mut long: Vec<Vec<u8>> = vec![
+        "{\"a\":".repeat(200_000).into_bytes(),
+        "[".repeat(1 << 20).into_bytes(),
+        vec![b'"'; 60_000],
+        "a, ".repeat(20_000).into_bytes(),
+        " : ".repeat(20_000).into_bytes(),
+        ", client: ".repeat(6_000).into_bytes(),
+        vec![0xFF; 1 << 20],
+        b"2026/11/22 06:35:24 [error] 1#1: *1 ".repeat(1_000),
+    ];
+    let mut numbers = Numbers(0x5EED_0503);
+    let foreign = seeds.iter().step_by(FOREIGN_STEP).map(|seed| {
+        let other = &seeds[numbers.below(seeds.len())];
+        spoil(&seed.line, &other.line, &mut numbers)
+    });
+    let foreign: Vec<Vec<u8>> = foreign.collect();
+    long.extend(seeds.iter().step_by(200).map(|seed| seed.line.iter().copied().cycle().take(1 << 20).collect()));
+    for (kind, _) in Kind::ALL {
+        for format in formats(seeds, kind) {
+            foreign.iter().for_each(|line| hold::read(kind, format, line));
+        }
+        long.iter().for_each(|line| hold::read(kind, None, line));
+    }
+}
+
+/// The formats that lines of a kind were written in, and none.
+fn formats(seeds: &[Seed], kind: Kind) -> Vec<Option<&str>> {
+    let of_kind = seeds.iter().filter(|seed| seed.kind == kind).map(|seed| seed.format.as_deref());
+    let mut formats: Vec<Option<&str>> = of_kind.chain([None]).collect();
+    formats.sort_unstable();
+    formats.dedup();
+    formats
+}
+
+#[test]
+fn a_glance_agrees_with_the_whole_reading_on_labelled_and_on_spoilt_lines() {
+    let seeds = hold::seeds();
+    let lines: Vec<&[u8]> = seeds
+        .iter()
+        .map(|seed| seed.line.as_slice())
+        .chain(LINES.map(str::as_bytes))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let formats = formats(seeds, Kind::Nginx).into_iter().flatten().chain(FORMATS);
+    let mut numbers = Numbers(502);
+    let (mut glances, mut of_spoilt) = (0, 0);
+    for format in formats {
+        let Ok(mut reader) = gateway::reader(Kind::Nginx, Log::Access, Some(format), &Zone::utc()) else { continue };
+        for line in &lines {
+            let fits = hold::a_glance_agrees(&mut *reader, line);
+            glances += usize::from(fits);
+            // Of a line that does not fit, hardly any spoilt form does.
+            for _ in 0..if fits { SPOILT_GLANCES } else { SPOILT } {
+                let spoilt = spoil(line, lines[numbers.below(lines.len())], &mut numbers);
+                of_spoilt += usize::from(hold::a_glance_agrees(&mut *reader, &spoilt));
+            }
+        }
+    }
+    assert!(glances > 10 && of_spoilt > 1_000, "{glances} lines and {of_spoilt} spoilt ones were told at a glance");
+}
