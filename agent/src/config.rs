@@ -132,6 +132,11 @@ pub struct Matcher {
     pub pidfile: Option<PathBuf>,
 }
 
+/// A unit's name as systemd has it: one without a suffix is a service's, as for systemctl.
+pub fn whole_unit(name: &str) -> String {
+    if name.contains('.') { name.to_owned() } else { format!("{name}.service") }
+}
+
 /// How a service's health is asked for.
 #[derive(Debug, Clone)]
 pub struct Health {
@@ -186,6 +191,19 @@ pub struct Gateway {
     pub listen: Option<LogListen>,
     /// Of syslog messages only those of this program are its. None: all are.
     pub program: Option<String>,
+    /// What of systemd's journal is its log, instead of files or beside them.
+    pub journald: Option<Journald>,
+}
+
+/// What of systemd's journal is a gateway's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journald {
+    /// The messages of this unit, as journald itself notes it.
+    pub unit: Option<String>,
+    /// The messages of this program, as the sender calls itself.
+    pub program: Option<String>,
+    /// The folder with the journal's files. None: this machine's own.
+    pub folder: Option<PathBuf>,
 }
 
 impl Gateway {
@@ -197,6 +215,7 @@ impl Gateway {
             Some(LogListen::Unixgram(_)) | None => false,
         };
         let has_files = self.access_log.is_some() || self.error_log.is_some() || self.config.is_some();
+        let has_files = has_files || self.journald.is_some();
         !self.kind.is_elsewhere() && (has_files || !sent_from_afar)
     }
 }

@@ -100,7 +100,7 @@ pub struct Watch {
     interval: Duration,
     zone: Zone,
     setting: Setting,
-    /// What it says of requests: files, a socket, or both.
+    /// What it says of requests: files, a socket, systemd's journal, or several of them.
     access: Vec<Source>,
     error: Option<Source>,
     joiner: Joiner,
@@ -149,6 +149,10 @@ impl Watch {
         if let (Some(listen), Some(inbox)) = (&gateway.listen, inbox) {
             let (reader, fault) = reader(&gateway, &setting, Log::All, &zone);
             access.push(Source::socket(listen, gateway.program.clone(), inbox, reader, fault));
+        }
+        if let Some(journald) = &gateway.journald {
+            let (reader, fault) = reader(&gateway, &setting, Log::All, &zone);
+            access.push(Source::journal(journald, positions, reader, fault));
         }
         let error_log = gateway.error_log.as_deref().filter(|path| gateway.access_log.as_deref() != Some(path));
         let error = error_log.map(|path| files(path, Log::Error));
@@ -213,7 +217,7 @@ impl Watch {
         if self.setting.refresh(&self.gateway, now) {
             self.configuration_told = false;
             for access in &mut self.access {
-                let log = if access.is_socket() { Log::All } else { access_kind(&self.gateway) };
+                let log = if access.is_mixed() { Log::All } else { access_kind(&self.gateway) };
                 let (reader, fault) = reader(&self.gateway, &self.setting, log, &self.zone);
                 access.set_reader(reader, fault);
             }

@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod gateway_watch;
 pub mod glob;
 pub mod identity;
+pub mod journald;
 pub mod kernel;
 pub mod listen;
 pub mod log_watch;
@@ -156,7 +157,9 @@ fn say_what_is_watched(config: &Config) {
     }
     for gateway in &config.gateways {
         let files = gateway.access_log.iter().chain(&gateway.error_log).map(|log| log.display().to_string());
-        let logs: Vec<String> = files.chain(gateway.listen.iter().map(ToString::to_string)).collect();
+        let sent =
+            gateway.listen.iter().map(ToString::to_string).chain(gateway.journald.iter().map(|_| "journald".into()));
+        let logs: Vec<String> = files.chain(sent).collect();
         tracing::info!("gateway {} ({}): {}", gateway.name, gateway.kind.id(), logs.join(", "));
     }
     tracing::info!("reporting to {}", config.collectors.join(", "));

@@ -62,7 +62,11 @@ const TABLE: &[Rule] = &[
         modules: &["sampler", "watch"],
         never: &["tonic", "prost", "crate::uplink", "crate::spool", "crate::report", "crate::cli"],
     },
-    Rule { folder: "agent", modules: &["tail"], never: &["crate::gateway", "why502_proto", "tonic", "crate::uplink"] },
+    Rule {
+        folder: "agent",
+        modules: &["tail", "journald"],
+        never: &["crate::gateway", "why502_proto", "tonic", "crate::uplink"],
+    },
     // Who the host is to its collectors has nothing to do with what it sees.
     Rule {
         folder: "agent",

@@ -8,10 +8,12 @@ use super::fault::Faults;
 use super::section::Section;
 use super::service::{file, once};
 use super::value::{nearest, shown};
-use super::{Gateway, LogListen, address};
+use super::{Gateway, Journald, LogListen, address, whole_unit};
 use crate::gateway::Kind;
 
-const KEYS: [&str; 8] = ["name", "kind", "access_log", "error_log", "config", "format", "listen", "program"];
+const KEYS: [&str; 9] =
+    ["name", "kind", "access_log", "error_log", "config", "format", "listen", "program", "journald"];
+const JOURNALD_KEYS: [&str; 3] = ["unit", "program", "dir"];
 
 pub(super) fn read_all(sections: Vec<Section<'_, '_>>, whole: bool, faults: &mut Faults) -> Vec<Gateway> {
     let mut names = HashMap::new();
@@ -50,13 +52,28 @@ fn read(
         let what = "program of gateway sorts syslog messages, and none come";
         faults.warn(&program.span, what, "take it out, or write listen = \"unixgram:///path\" (or udp, tcp)");
     }
-    if !["access_log", "error_log", "config", "listen"].iter().any(|key| section.has(key)) {
+    if !["access_log", "error_log", "config", "listen", "journald"].iter().any(|key| section.has(key)) {
         let what = format!("gateway \"{}\" names no log, so none of its errors is seen", shown(&name));
-        faults.warn(&section.span, what, "write access_log, error_log, config or listen");
+        faults.warn(&section.span, what, "write access_log, error_log, config, listen or journald");
     }
+    let example = "journald = { unit = \"haproxy.service\" }";
+    let journald = section.table("journald", example, faults).and_then(|table| journald(&table, faults));
     let format = format.map(|found| found.value.to_owned());
     let program = program.map(|found| found.value);
-    Some(Gateway { name, kind: kind?, access_log, error_log, config, format, listen, program })
+    Some(Gateway { name, kind: kind?, access_log, error_log, config, format, listen, program, journald })
+}
+
+fn journald(section: &Section<'_, '_>, faults: &mut Faults) -> Option<Journald> {
+    section.only(&JOURNALD_KEYS, faults);
+    let unit = section.name("unit", "haproxy.service", faults).map(|unit| whole_unit(&unit.value));
+    let program = section.name("program", "haproxy", faults).map(|program| program.value);
+    let folder = section.text("dir", "dir = \"/var/log/journal/remote\"", faults).map(|dir| PathBuf::from(dir.value));
+    if unit.is_none() && program.is_none() {
+        let what = "journald of gateway names neither unit nor program, and the whole journal is no gateway's log";
+        faults.fault(&section.span, what, "write journald = { unit = \"haproxy.service\" }");
+        return None;
+    }
+    Some(Journald { unit, program, folder })
 }
 
 fn listen(section: &Section<'_, '_>, faults: &mut Faults) -> Option<LogListen> {

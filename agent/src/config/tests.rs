@@ -321,3 +321,13 @@ fn the_annotated_example_holds() {
     assert_eq!(config.host, "app-1");
     assert_eq!(config.gateways[0].listen, Some(LogListen::Udp("127.0.0.1:1514".parse().unwrap())));
 }
+
+#[test]
+fn a_gateways_part_of_the_journal_is_its_units_or_programs() {
+    let gateway = |journald: &str| format!("[[gateway]]\nkind = \"haproxy\"\njournald = {journald}\n");
+    let journald = config(&gateway("{ unit = \"haproxy\" }")).gateways[0].journald.clone().unwrap();
+    assert_eq!((journald.unit.as_deref(), journald.program, journald.folder), (Some("haproxy.service"), None, None));
+    assert!(config(&gateway("{ program = \"haproxy\" }")).gateways[0].is_here());
+    let told = faults(&format!("{COLLECTOR}{}", gateway("{ dir = \"/var/log/journal/x\" }")));
+    assert!(told.len() == 1 && told[0].contains("neither unit nor program"), "{told:?}");
+}

@@ -73,7 +73,7 @@ impl Setting {
     }
 
     fn access_setting(&self, gateway: &Gateway) -> Option<&LogSetting> {
-        if gateway.access_log.is_none() && gateway.listen.is_none() {
+        if gateway.access_log.is_none() && gateway.listen.is_none() && gateway.journald.is_none() {
             return None;
         }
         let settings = self.configuration.as_ref()?.logs.iter().filter(|setting| !setting.is_error_log);

@@ -1,4 +1,4 @@
-//! One source of a gateway's lines, files or a socket: the reader of its lines, what is counted of them, and what is told
+//! One source of a gateway's lines, files, a socket or systemd's journal: the reader of its lines, what is counted of them, and what is told
 //! of the source itself.
 
 use std::time::Instant;
@@ -7,12 +7,13 @@ use why502_proto::v1;
 
 use super::failure;
 use crate::budget;
-use crate::config::LogListen;
+use crate::config::{Journald, LogListen};
 use crate::gateway::{Line, Reader, Served, syslog_program};
+use crate::journald::{self, Entry, Journal, Wanted};
 use crate::listen::Inbox;
 use crate::mask;
 use crate::sampler::{Mark, Status};
-use crate::tail::{Group, Sight};
+use crate::tail::{Group, Positions, Sight};
 
 /// The most of a line that could not be read, bytes.
 const MAX_UNPARSED_BYTES: usize = 512;
@@ -32,6 +33,7 @@ pub enum Told<'a> {
 enum From {
     Files(Group),
     Socket { name: String, program: Option<String>, inbox: Inbox },
+    Journal(Box<Journal>),
 }
 
 /// A source that is followed and read.
@@ -66,6 +68,24 @@ impl Source {
         Self::new(From::Socket { name: listen.to_string(), program, inbox }, reader, format_fault)
     }
 
+    /// Follows what of systemd's journal is the gateway's.
+    pub fn journal(
+        setting: &Journald,
+        positions: &Positions,
+        reader: Box<dyn Reader>,
+        format_fault: Option<String>,
+    ) -> Self {
+        let folders = setting.folder.clone().map_or_else(journald::folders, |folder| vec![folder]);
+        let (unit, program) = (setting.unit.as_deref(), setting.program.as_deref());
+        let unit_field = unit.map(|unit| format!("_SYSTEMD_UNIT={unit}"));
+        let program_field = program.map(|program| format!("SYSLOG_IDENTIFIER={program}"));
+        let all = unit_field.into_iter().chain(program_field).collect();
+        let name = [unit, program].into_iter().flatten().collect::<Vec<_>>().join(":");
+        let wanted = Wanted { all, fields: vec!["MESSAGE"] };
+        let journal = Journal::new(format!("journald:{name}"), folders, wanted, positions);
+        Self::new(From::Journal(Box::new(journal)), reader, format_fault)
+    }
+
     fn new(from: From, reader: Box<dyn Reader>, format_fault: Option<String>) -> Self {
         let (read, told_read) = (v1::LogSource::default(), v1::LogSource::default());
         Self { from, reader, format_fault, slow: false, told: None, read, told_read }
@@ -74,6 +94,11 @@ impl Source {
     /// Lines come by a socket.
     pub fn is_socket(&self) -> bool {
         matches!(self.from, From::Socket { .. })
+    }
+
+    /// Lines of every kind come by it.
+    pub fn is_mixed(&self) -> bool {
+        !matches!(self.from, From::Files(_))
     }
 
     /// Reads on in another format.
@@ -104,6 +129,7 @@ impl Source {
                     take(text);
                 }
             }),
+            From::Journal(journal) => journal.poll(now, &mut |entry| take(&framed(&entry))),
         }
     }
 
@@ -112,6 +138,7 @@ impl Source {
         match &self.from {
             From::Files(group) => group.positions(),
             From::Socket { .. } => Vec::new(),
+            From::Journal(journal) => journal.positions(),
         }
     }
 
@@ -125,6 +152,7 @@ impl Source {
         match &mut self.from {
             From::Files(group) => group.mark(places),
             From::Socket { .. } => Vec::new(),
+            From::Journal(journal) => journal.mark(places),
         }
     }
 
@@ -156,6 +184,11 @@ impl Source {
                 (self.read.cut_lines, self.read.lost_lines) = (counts.cut_lines, counts.lost_lines);
                 self.read.cut_senders = counts.cut_senders;
             }
+            From::Journal(journal) => {
+                let counts = journal.counts();
+                (self.read.cut_lines, self.read.lost_lines) = (counts.cut_entries, counts.packed_entries);
+                self.read.lost_files = counts.lost_files;
+            }
         }
         if self.read.source.is_empty() {
             (self.read.gateway, self.read.source) = (gateway.to_owned(), self.name());
@@ -170,6 +203,7 @@ impl Source {
         match &self.from {
             From::Files(group) => group.name().display().to_string(),
             From::Socket { name, .. } => name.clone(),
+            From::Journal(journal) => journal.name().to_owned(),
         }
     }
 
@@ -180,6 +214,7 @@ impl Source {
                 Some(fault) => Status::Failed(format!("can't listen: {fault}")),
                 None => Status::Active,
             },
+            From::Journal(journal) => journal_state(journal),
         };
         match (&self.format_fault, state) {
             (Some(fault), Status::Active) => Status::Degraded(format!("read as its default format: {fault}")),
@@ -200,6 +235,35 @@ fn count(read: &mut v1::LogSource, line: &Line, text: &[u8]) {
                 read.unparsed_sample = mask::line(text, MAX_UNPARSED_BYTES);
             }
         }
+    }
+}
+
+/// A message behind a header of RFC 5424 that tells when it was written.
+fn framed(entry: &Entry) -> Vec<u8> {
+    let at = i64::try_from(entry.at_us).ok().and_then(|at_us| jiff::Timestamp::from_microsecond(at_us).ok());
+    let at = at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+    let message = entry.values.iter().flatten().flatten().copied();
+    format!("<134>1 {at} - - - - - ").into_bytes().into_iter().chain(message).collect()
+}
+
+fn journal_state(journal: &Journal) -> Status {
+    let counts = journal.counts();
+    match journal.sight() {
+        journald::Sight::Unreadable(why) => {
+            Status::Failed(format!("{why}: let the agent's user read it, as members of systemd-journal may"))
+        }
+        journald::Sight::Missing => {
+            let folders: Vec<String> = journal.folders().iter().map(|folder| folder.display().to_string()).collect();
+            Status::Degraded(format!("no journal file in {} yet; it is waited for", folders.join(" or ")))
+        }
+        journald::Sight::Following if counts.packed_entries > 0 => Status::Degraded(format!(
+            "{} messages are packed in a way that is not read: SYSTEMD_JOURNAL_COMPRESS=zstd for systemd-journald",
+            counts.packed_entries
+        )),
+        journald::Sight::Following if counts.lost_files > 0 => {
+            Status::Degraded(format!("{} journal files were gone or damaged before they were read", counts.lost_files))
+        }
+        journald::Sight::Following => Status::Active,
     }
 }
 

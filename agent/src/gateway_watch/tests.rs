@@ -3,7 +3,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::LogListen;
+use crate::config::{Journald, LogListen};
 
 const COMBINED: &str = r#"192.0.2.7 - - [22/Nov/2026:10:00:01 +0000] "GET /a HTTP/1.1" 200 5 "-" "curl/8""#;
 const REFUSED: &str = "2026/11/22 10:00:01 [error] 9#9: *4 connect() failed (111: Connection refused) while connecting to \
@@ -33,6 +33,7 @@ fn gateway(dir: &Path) -> Gateway {
         format: None,
         listen: None,
         program: None,
+        journald: None,
     }
 }
 
@@ -314,6 +315,42 @@ fn what_comes_by_a_socket_is_read_and_other_programs_are_not() {
     let read = sources(&told);
     assert_eq!((read[0].source.as_str(), read[0].lines, read[0].unparsed), ("unixgram:///run/log.sock", 2, 0));
     assert!(told.iter().all(|observed| !matches!(observed, Observed::Mark(_))), "a socket has no place");
+}
+
+#[test]
+fn what_went_to_systemds_journal_is_read_with_its_place() {
+    use crate::journald::tests::{Said, write};
+    let dir = tempfile::tempdir().unwrap();
+    let journal = dir.path().join("journal");
+    std::fs::create_dir(&journal).unwrap();
+    let setting = Journald { unit: Some("nginx.service".into()), program: None, folder: Some(journal.clone()) };
+    let gateway = Gateway { access_log: None, error_log: None, journald: Some(setting), ..gateway(dir.path()) };
+    let conf = nginx_conf(dir.path(), FORMAT)
+        .replace(&format!("{}/access.log up", dir.path().display()), "syslog:server=unix:/dev/log up");
+    fs_write(&dir.path().join("nginx.conf"), &conf);
+    let (positions, _) = Positions::load(dir.path());
+    let mut now = Instant::now();
+    let mut watch = Watch::new(gateway, Duration::from_secs(5), &positions, None, now);
+    while watch.round(now, false, &mut Vec::new()) {}
+    let access = "192.0.2.7 [2026-11-22T10:00:01+00:00] \"GET /a?key=1 HTTP/1.1\" 502 10.0.0.2:3000 502 - - 0.001";
+    let said = |unit, text: &str| Said { unit, program: "nginx", message: text.into() };
+    let all = [said("nginx.service", REFUSED), said("other.service", access), said("nginx.service", access)];
+    if !write(&journal.join("system.journal"), &[], 0, &all) {
+        return;
+    }
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        now += Duration::from_secs(6);
+        while watch.round(now, false, &mut told) {}
+    }
+    let told_failures = failures(&told);
+    assert_eq!(told_failures.len(), 1, "{told:?}");
+    assert_eq!((told_failures[0].signal.as_str(), told_failures[0].unconfirmed), ("connect_refused", false));
+    let read = sources(&told);
+    let last = read.last().unwrap();
+    assert_eq!((last.source.as_str(), last.lines, last.unparsed), ("journald:nginx.service", 2, 0));
+    let marks = told.iter().filter(|observed| matches!(observed, Observed::Mark(_))).count();
+    assert_eq!(marks, 1, "{told:?}");
 }
 
 #[test]

@@ -34,10 +34,15 @@ impl Fingerprint {
         let mut start = [0; FINGERPRINT_BYTES as usize];
         let start = &mut start[..len_bytes as usize];
         file.read_exact_at(start, 0)?;
+        Ok(Self::of_bytes(start))
+    }
+
+    /// That of bytes at hand.
+    pub fn of_bytes(start: &[u8]) -> Self {
         let hash = start
             .iter()
             .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-        Ok(Self { len_bytes, hash })
+        Self { len_bytes: start.len() as u64, hash }
     }
 
     /// Whether a file still begins so. A shorter file does not.

@@ -19,6 +19,7 @@ fn gateway(kind: Kind) -> Gateway {
         format: None,
         listen: None,
         program: None,
+        journald: None,
     }
 }
 
