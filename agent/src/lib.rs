@@ -24,6 +24,7 @@ pub mod resolve;
 pub mod sampler;
 pub mod spool;
 pub mod tail;
+pub mod unit_watch;
 pub mod uplink;
 pub mod watch;
 
@@ -49,6 +50,7 @@ use sampler::{Observed, unix_now_us};
 use spool::Spool;
 use tail::Positions;
 use uplink::{Ended, Settings};
+use watch::unit::Units;
 
 /// Observations on their way to the gatherer; who has more to tell waits.
 const OBSERVED: usize = 1_024;
@@ -177,7 +179,13 @@ fn spawn(
     let budget = Budget::default();
     let (probes, asked) = mpsc::channel::<ProbeRequest>(PROBES);
     samplers.spawn_local(Prober::default().run(asked, observed.clone()));
-    samplers.spawn_local(observe::run(config.clone(), observed.clone(), budget.clone()));
+    let units = Units::default();
+    for service in &config.services {
+        service.matcher.unit.iter().for_each(|unit| units.note(&config::whole_unit(unit), &service.name));
+    }
+    samplers.spawn_local(observe::run(config.clone(), observed.clone(), budget.clone(), units.clone()));
+    let unit_watch = unit_watch::UnitWatch::new(units, positions);
+    watchers.spawn_local(unit_watch::run(unit_watch, observed.clone(), stopped.clone(), budget.clone()));
     samplers.spawn_local(sampler::health::run(config.clone(), observed.clone()));
     for gateway in &config.gateways {
         let inbox = gateway.listen.as_ref().map(|listen| {

@@ -45,6 +45,7 @@ use crate::watch::exit::ExitWatch;
 use crate::watch::kernel_log::KernelLog;
 use crate::watch::link::LinkWatch;
 use crate::watch::oom::OomCounters;
+use crate::watch::unit::Units;
 
 use clock::ClockWatch;
 use exits::{Ended, Ending};
@@ -93,8 +94,9 @@ pub fn look(config: &Config) -> Look {
 
 /// Watches this host until the future is dropped or the receiver is gone. Needs a runtime with I/O and time, of one thread or many;
 /// the future may be `!Send`-agnostic: it holds no lock and spawns nothing.
-pub async fn run(config: Arc<Config>, out: mpsc::Sender<Observed>, budget: Budget) {
+pub async fn run(config: Arc<Config>, out: mpsc::Sender<Observed>, budget: Budget, units: Units) {
     let mut observer = Observer::new(Arc::clone(&config), Roots::default());
+    observer.units = units;
     let exits = observer.exits.as_ref().and_then(|exits| exits.readable().ok());
     let (exits, log, links) = (wakeful(exits), wakeful(observer.log.readable()), wakeful(observer.links.readable()));
     observer.read_ahead().await;
@@ -188,6 +190,8 @@ struct Observer {
     extra_at: BTreeMap<usize, Instant>,
     hunt: Option<Hunt>,
     statuses: BTreeMap<&'static str, Status>,
+    /// Told which service lives in which unit.
+    units: Units,
     out: Vec<Observed>,
 }
 
@@ -252,6 +256,7 @@ impl Observer {
             extra_at: BTreeMap::new(),
             hunt: None,
             statuses: BTreeMap::new(),
+            units: Units::default(),
             out: Vec::new(),
             config,
             roots,

@@ -7,3 +7,4 @@ pub mod kernel_log;
 pub mod link;
 pub mod oom;
 pub mod role;
+pub mod unit;

@@ -21,6 +21,7 @@ mod restarting;
 mod scene;
 mod summary;
 mod tries;
+mod unit;
 
 pub use scene::Scene;
 

@@ -13,6 +13,7 @@ mod sample;
 mod setting;
 mod signal;
 mod state;
+mod unit;
 
 pub use address::Address;
 pub use alert::*;
@@ -26,3 +27,4 @@ pub use sample::*;
 pub use setting::{SETTINGS, Setting, is_known_kind};
 pub use signal::Signal;
 pub use state::*;
+pub use unit::UnitChanged;

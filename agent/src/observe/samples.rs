@@ -96,6 +96,7 @@ impl Observer {
         let processes: Vec<v1::ProcessSample> =
             shown.iter().filter_map(|pid| Some(self.members.get_mut(pid)?.sample(proc, closeness))).collect();
         let home = shown.first().and_then(|pid| self.homes.get(pid));
+        self.units.note(home.map_or("", |home| &home.unit), &name);
         let hidden = |pid: &u32| self.unreadable.contains(pid) || self.elsewhere.contains(pid);
         let unreadable = self.members.values().any(|m| m.service == service && hidden(&m.pid));
         v1::InstanceSample {

@@ -103,7 +103,7 @@ fn story<F: Future<Output = ()>>(config: Arc<Config>, tell: impl FnOnce(mpsc::Re
     runtime.block_on(async {
         let (out, seen) = mpsc::channel(64);
         tokio::select! {
-            () = run(config, out, Budget::default()) => panic!("the observer ended"),
+            () = run(config, out, Budget::default(), Units::default()) => panic!("the observer ended"),
             () = tell(seen) => {}
         }
     });

@@ -3,7 +3,7 @@
 use super::chain::{EndKind, signal_name};
 use super::outage::{GONE, NOT_AGAIN_US, Outage};
 use super::scene::{SAME_MOMENT_US, Scene};
-use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, host_down, hung};
+use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, host_down, hung, unit};
 use crate::model::{Address, Cause, EventKind, ExitSource, ProcessExited, SamplerState, Signal};
 
 pub(super) const RULES: &[Rule] = &[
@@ -54,7 +54,8 @@ fn process_crashed(scene: &Scene) -> Option<Support> {
         _ => POSSIBLE,
     };
     let support = Support::new(Cause::ProcessCrashed, weight, outage.first.began_us);
-    Some(support.with([outage.end_evidence(scene)]).with(outage.last_words(scene)).with(outage.restart_evidence(scene)))
+    let support = support.with([outage.end_evidence(scene)]).with(unit::evidence_of_end(scene, outage.first.at_us));
+    Some(support.with(outage.last_words(scene)).with(outage.restart_evidence(scene)))
 }
 
 fn process_killed(scene: &Scene) -> Option<Support> {
@@ -67,7 +68,7 @@ fn process_killed(scene: &Scene) -> Option<Support> {
         EndKind::Terminated if outage.deployed() => POSSIBLE / 2.0,
         // Asked to end and started again at once, unchanged, is a restart; left alone it was killed by somebody.
         EndKind::Terminated if restarted_at_once(&outage) => POSSIBLE,
-        EndKind::Terminated => weight_of_sigterm(scene, false),
+        EndKind::Terminated => weight_of_sigterm(scene, &outage, false),
         EndKind::Untold => POSSIBLE / 2.0,
         _ => return None,
     };
@@ -77,7 +78,8 @@ fn process_killed(scene: &Scene) -> Option<Support> {
     } else if outage.first.kind == EndKind::Killed && namesake_out_of_memory(scene, &outage) {
         support = support.lacking(NAMESAKE);
     }
-    Some(support.with([outage.end_evidence(scene)]).with(outage.restart_evidence(scene)))
+    let support = support.with([outage.end_evidence(scene)]).with(unit::evidence_of_end(scene, outage.first.at_us));
+    Some(support.with(outage.restart_evidence(scene)))
 }
 
 /// What is missing where an out-of-memory kill would go unseen.
@@ -94,8 +96,11 @@ fn namesake_out_of_memory(scene: &Scene, outage: &Outage) -> bool {
 }
 
 /// What an end by SIGTERM says for a stop on purpose, or else for a kill. A unit's stop and somebody's `kill` look the same from
-/// outside; what has no unit is not stopped by its unit.
-fn weight_of_sigterm(scene: &Scene, stopped: bool) -> f64 {
+/// outside, unless systemd told which it was; what has no unit is not stopped by its unit.
+fn weight_of_sigterm(scene: &Scene, outage: &Outage, stopped: bool) -> f64 {
+    if let Some(asked) = unit::asked_to_stop(scene, outage.first.at_us) {
+        return if asked == stopped { end_weight(outage) } else { POSSIBLE / 2.0 };
+    }
     let in_unit = scene.before().is_some_and(|sample| !sample.unit.is_empty());
     match (in_unit, stopped) {
         (true, true) | (false, false) => LIKELY,
@@ -125,13 +130,14 @@ fn process_stopped(scene: &Scene) -> Option<Support> {
         // Most failures came while it was away, not while it started.
         (EndKind::Clean, Some((start_us, _))) if share_before(scene, start_us) > 0.5 => LIKELY,
         (EndKind::Clean, Some(_)) => POSSIBLE,
-        (EndKind::Terminated, None) => weight_of_sigterm(scene, true),
-        (EndKind::Terminated, Some(_)) if outage.stayed_away() => weight_of_sigterm(scene, true),
+        (EndKind::Terminated, None) => weight_of_sigterm(scene, &outage, true),
+        (EndKind::Terminated, Some(_)) if outage.stayed_away() => weight_of_sigterm(scene, &outage, true),
         (EndKind::Untold, None) => POSSIBLE / 2.0,
         _ => return None,
     };
     let support = Support::new(Cause::ProcessStopped, weight, outage.first.began_us);
-    Some(support.with([outage.end_evidence(scene)]).with(outage.restart_evidence(scene)))
+    let support = support.with([outage.end_evidence(scene)]).with(unit::evidence_of_end(scene, outage.first.at_us));
+    Some(support.with(outage.restart_evidence(scene)))
 }
 
 /// Share of the failures that came before a time.
@@ -164,7 +170,8 @@ fn never_started(scene: &Scene) -> Option<Support> {
     };
     let says = format!("no process of {service} has run since the agent began to look");
     let support = Support::new(Cause::NeverStarted, weight, since_us);
-    Some(support.with([scene.from_host(since_us, "process", says)]))
+    let failure = unit::last_failure(scene, scene.failures.last_us);
+    Some(support.with([scene.from_host(since_us, "process", says)]).with(failure))
 }
 
 /// Memory in use against its limit from which a SIGKILL out of the blue is most likely the kernel's.

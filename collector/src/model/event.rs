@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ProbeResult, Signal};
+use super::{ProbeResult, Signal, UnitChanged};
 
 /// One thing that happened on or was seen from a host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,8 @@ pub enum EventKind {
     AgentStopping(AgentStopping),
     /// A service began or ceased to hold its leadership.
     RoleChanged(RoleChanged),
+    /// systemd said something of the unit of a watched service.
+    UnitChanged(UnitChanged),
 }
 
 /// How a process's end is known.

@@ -55,6 +55,15 @@ fn event(line: &mut Line<'_>, event: v1::Event) -> Option<model::Event> {
             leader: change.leader,
             says: line.line(change.says),
         }),
+        Kind::UnitChanged(change) => EventKind::UnitChanged(model::UnitChanged {
+            service: line.name(change.service),
+            unit: line.name(change.unit),
+            what: line.name(change.what),
+            exit_code: line.name(change.exit_code),
+            exit_status: change.exit_status,
+            result: line.name(change.result),
+            restarts: change.restarts,
+        }),
         Kind::AgentStopping(stop) => EventKind::AgentStopping(model::AgentStopping { why: line.name(stop.why) }),
     };
     Some(model::Event { at_us, kind })

@@ -378,6 +378,45 @@ fn asked_to_end_in_a_unit_is_not_surely_killed() {
     assert!(incident.verdict.alternatives.iter().any(|(cause, _)| *cause == Cause::ProcessKilled), "{incident:#?}");
 }
 
+/// systemd says something of the instance's unit.
+fn unit_says(story: &mut Story, what: &str, result: &str) {
+    let (service, unit) = ("api".into(), "api.service".into());
+    let (what, result) = (what.into(), result.into());
+    story.app(EventKind::UnitChanged(UnitChanged { service, unit, what, result, ..Default::default() }));
+}
+
+#[test]
+fn systemd_tells_a_stop_of_the_unit_from_somebodys_kill() {
+    let cited = |incident: &Incident, words: &str| incident.verdict.evidence.iter().any(|one| one.says.contains(words));
+    let mut story = Story::new();
+    story.pass(2);
+    unit_says(&mut story, "stopping", "");
+    story.exits(100, Some(15), None);
+    unit_says(&mut story, "stopped", "");
+    story.fails(Signal::ConnectRefused, 502, 0, 5).pass(12).fails(Signal::ConnectRefused, 502, 0, 5).pass(3);
+    let incident = story.is(Cause::ProcessStopped);
+    assert!(incident.verdict.confidence > 0.9 && cited(&incident, "systemd stops api.service"), "{incident:#?}");
+
+    let mut story = Story::new();
+    story.pass(2).exits(100, Some(15), None);
+    unit_says(&mut story, "succeeded", "");
+    story.fails(Signal::ConnectRefused, 502, 0, 5).pass(12).fails(Signal::ConnectRefused, 502, 0, 5).pass(3);
+    let incident = story.is(Cause::ProcessKilled);
+    assert!(incident.verdict.confidence > 0.9 && cited(&incident, "ended with success"), "{incident:#?}");
+}
+
+#[test]
+fn a_stop_that_a_start_followed_explains_no_later_end() {
+    let mut story = Story::new();
+    unit_says(&mut story, "stopping", "");
+    story.pass(5);
+    unit_says(&mut story, "started", "");
+    story.pass(5).exits(100, Some(15), None);
+    unit_says(&mut story, "succeeded", "");
+    story.fails(Signal::ConnectRefused, 502, 0, 5).pass(12).fails(Signal::ConnectRefused, 502, 0, 5).pass(3);
+    story.is(Cause::ProcessKilled);
+}
+
 #[test]
 fn refused_where_no_agent_looks_is_unknown() {
     let mut story = Story::new();

@@ -171,7 +171,7 @@ pub struct Event {
     /// Exactly one is set; an event of a newer agent that has none of these is counted and passed over.
     #[prost(
         oneof = "event::Kind",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
     )]
     pub kind: ::core::option::Option<event::Kind>,
 }
@@ -222,6 +222,9 @@ pub mod event {
         /// A service began or ceased to hold its leadership.
         #[prost(message, tag = "15")]
         RoleChanged(super::RoleChanged),
+        /// systemd said something of the unit of a watched service.
+        #[prost(message, tag = "16")]
+        UnitChanged(super::UnitChanged),
     }
 }
 /// A process of a watched service began.
@@ -750,6 +753,31 @@ pub struct RoleChanged {
     /// Where it is told: "GET /health: leader = true", or the line of the log, masked, at most 512 bytes.
     #[prost(string, tag = "3")]
     pub says: ::prost::alloc::string::String,
+}
+/// systemd said something of the unit of a watched service.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnitChanged {
+    /// The service.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// The unit, such as "api.service".
+    #[prost(string, tag = "2")]
+    pub unit: ::prost::alloc::string::String,
+    /// What: "starting", "started", "start_failed", "stopping", "stopped", "process_exited", "succeeded", "failed", "restart_scheduled", "out_of_memory".
+    #[prost(string, tag = "3")]
+    pub what: ::prost::alloc::string::String,
+    /// How its process ended: "exited", "killed" or "dumped". Empty where none did.
+    #[prost(string, tag = "4")]
+    pub exit_code: ::prost::alloc::string::String,
+    /// The exit status, or the number of the signal. Absent where no process ended.
+    #[prost(int32, optional, tag = "5")]
+    pub exit_status: ::core::option::Option<i32>,
+    /// Why the unit failed, in systemd's word, such as "exit-code", "signal", "oom-kill", "timeout", "watchdog", "start-limit-hit". Empty where it did not.
+    #[prost(string, tag = "6")]
+    pub result: ::prost::alloc::string::String,
+    /// How often systemd has restarted the unit by itself since it was last started on purpose. Absent where not told.
+    #[prost(uint32, optional, tag = "7")]
+    pub restarts: ::core::option::Option<u32>,
 }
 /// Who made an error answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -120,6 +120,7 @@ impl Happenings {
                 let what = if change.leader { "leads" } else { "leads no longer" };
                 tell("role", &change.service, format!("{what}: {}", change.says));
             }
+            EventKind::UnitChanged(change) if has(&change.service) => tell("unit", &change.service, change.says()),
             EventKind::LogMatch(found) if has(&found.service) => {
                 let often = if found.repeats > 0 { format!(" (and {} like it)", found.repeats) } else { String::new() };
                 tell("log", &found.service, format!("{}: {}{often}", found.kind, found.line));
