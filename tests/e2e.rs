@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says so by panicking
 
+#[path = "e2e/api.rs"]
+mod api;
 #[path = "e2e/enrolment.rs"]
 mod enrolment;
 #[path = "e2e/feeds.rs"]

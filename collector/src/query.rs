@@ -135,7 +135,7 @@ async fn tell(
         let after = views.borrow_and_update().clone();
         let first = before.hosts.is_empty() && before.at_us == 0;
         let changes = view::changes(&before, &after);
-        let open = |doc: &WatchDoc| !matches!(doc, WatchDoc::Incident { incident, .. } if incident.state != "open");
+        let open = |doc: &WatchDoc| !matches!(doc, WatchDoc::Incident(told) if told.incident.state != "open");
         let mut told: Vec<WatchDoc> = changes.into_iter().filter(|doc| !first || open(doc)).collect();
         let now = view::rate_doc(&after);
         if rate.as_ref() != Some(&now.1) {

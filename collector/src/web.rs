@@ -1,23 +1,26 @@
 //! The HTTP side of questions: `GET /v1/DOCUMENT?filter=value`, the same as a page for a browser at `GET /DOCUMENT?filter=value`,
-//! `POST /v1/mark`, `GET /metrics`, `GET /healthz`. The same documents as over gRPC, on the same address. It keeps nothing
-//! but the counters of `/metrics`. A mark must come as `application/json`, which a foreign web page can't send without
-//! being asked first.
+//! `POST /v1/mark`, `GET /metrics`, `GET /healthz`, and `GET /openapi.json`, which describes all but the pages. The same
+//! documents as over gRPC, on the same address. It keeps nothing but the counters of `/metrics`. A mark must come as
+//! `application/json`, which a foreign web page can't send without being asked first.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 
 use crate::doors::Doors;
 use crate::engine::{Handle, Refusal};
 use crate::render::page::Pages;
-use crate::view::{Answer, BadQuestion, Document, Question, Tally, stamp};
+use crate::view::{Answer, BadQuestion, Document, FaultDoc, MarkedDoc, Question, Tally, stamp};
 use crate::wire;
+
+mod openapi;
 
 /// Largest request body, bytes.
 const BODY_MAX: usize = 16 << 10;
@@ -26,45 +29,60 @@ const BODY_MAX: usize = 16 << 10;
 const PAGE_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The routes.
-pub fn routes(engine: Handle, doors: Arc<Doors>) -> Router {
-    let shown = Shown { pages: Arc::default(), engine: engine.clone(), doors: doors.clone() };
-    let pages = Router::new().route("/", get(front_page)).route("/{document}", get(page)).with_state(shown);
-    let counted = Counted { tally: Arc::new(Mutex::new(Tally::new(&engine.view()))), engine: engine.clone() };
-    let metrics = Router::new().route("/metrics", get(metrics)).with_state(counted);
-    Router::new()
-        .route("/v1/{document}", get(document))
-        .route("/v1/mark", post(mark))
-        .route("/healthz", get(async || "ok\n"))
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .with_state((engine, doors))
-        .merge(metrics)
-        .merge(pages)
-}
-
-/// What pages are made of.
+/// What answers are made of.
 #[derive(Clone)]
-struct Shown {
-    pages: Arc<Pages>,
+struct Desk {
     engine: Handle,
     doors: Arc<Doors>,
+    pages: Arc<Pages>,
+    /// The counters of `/metrics`: the same for all that scrape.
+    tally: Arc<Mutex<Tally>>,
 }
 
-async fn front_page(shown: State<Shown>) -> Response {
-    page(shown, Path("status".to_owned()), Query(BTreeMap::new())).await
+/// A place of the API, the method it is asked with, and what answers.
+type Place = (String, &'static str, MethodRouter<Desk>);
+
+/// The routes.
+pub fn routes(engine: Handle, doors: Arc<Doors>) -> Router {
+    let tally = Arc::new(Mutex::new(Tally::new(&engine.view())));
+    let desk = Desk { engine, doors, pages: Arc::default(), tally };
+    let mut router = Router::new()
+        .route("/", get(async |desk: State<Desk>, filters: Filters| page(desk, filters, Document::Status).await));
+    for document in Document::ALL {
+        let shown = get(async move |desk: State<Desk>, filters: Filters| page(desk, filters, document).await);
+        router = router.route(&format!("/{}", document.name()), shown);
+    }
+    for (path, _, answers) in places() {
+        router = router.route(&path, answers);
+    }
+    router.method_not_allowed_fallback(not_so).layer(DefaultBodyLimit::max(BODY_MAX)).with_state(desk)
 }
 
-async fn page(
-    State(shown): State<Shown>,
-    Path(name): Path<String>,
-    Query(filters): Query<BTreeMap<String, String>>,
-) -> Response {
-    let Ok(document) = Document::parse(&name) else { return not_found().await };
-    let answer = match answer(&shown.engine, &shown.doors, document, filters).await {
+/// All that `openapi` describes.
+fn places() -> Vec<Place> {
+    let documents = Document::ALL.into_iter().map(|document| {
+        let told = get(async move |desk: State<Desk>, filters: Filters| tell(desk, filters, document).await);
+        (format!("/v1/{}", document.name()), "get", told)
+    });
+    let others = [
+        ("/v1/mark", "post", post(mark)),
+        ("/metrics", "get", get(metrics)),
+        ("/healthz", "get", get(async || "ok\n")),
+        ("/openapi.json", "get", get(async || json(StatusCode::OK, openapi::text().to_owned()))),
+    ];
+    documents.chain(others.map(|(path, method, answers)| (path.to_owned(), method, answers))).collect()
+}
+
+/// The filters of a question as they came.
+type Filters = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
+async fn page(State(desk): State<Desk>, filters: Filters, document: Document) -> Response {
+    let answer = match desk.answer(document, filters).await {
         Ok(answer) => answer,
-        Err(bad) => return fault(StatusCode::BAD_REQUEST, &bad.to_string()),
+        Err(bad) => return fault(StatusCode::BAD_REQUEST, bad.to_string()),
     };
-    let Some(page) = shown.pages.page(&name, &answer.json) else { return not_found().await };
+    let name = document.name();
+    let Some(page) = desk.pages.page(name, &answer.json) else { return not_found().await };
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
@@ -73,49 +91,52 @@ async fn page(
     ];
     match page {
         Ok(page) => (headers, page).into_response(),
-        Err(error) => fault(StatusCode::INTERNAL_SERVER_ERROR, &format!("the page {name}: {error}")),
+        Err(error) => fault(StatusCode::INTERNAL_SERVER_ERROR, format!("the page {name}: {error}")),
     }
 }
 
-/// What `/metrics` is written from; the counters are the same for all that scrape.
-#[derive(Clone)]
-struct Counted {
-    tally: Arc<Mutex<Tally>>,
-    engine: Handle,
-}
-
-async fn metrics(State(counted): State<Counted>) -> Response {
-    let view = counted.engine.view();
-    let mut tally = counted.tally.lock().unwrap_or_else(PoisonError::into_inner);
-    let page = tally.scrape(&view, counted.engine.waiting());
+async fn metrics(State(desk): State<Desk>) -> Response {
+    let view = desk.engine.view();
+    let mut tally = desk.tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let page = tally.scrape(&view, desk.engine.waiting());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }
 
 /// What anything else gets.
 pub async fn not_found() -> Response {
-    fault(StatusCode::NOT_FOUND, "there is nothing here; try /v1/status")
+    fault(StatusCode::NOT_FOUND, "there is nothing here; try /v1/status".to_owned())
 }
 
-async fn document(
-    State((engine, doors)): State<(Handle, Arc<Doors>)>,
-    Path(name): Path<String>,
-    Query(filters): Query<BTreeMap<String, String>>,
-) -> Response {
-    let Ok(document) = Document::parse(&name) else { return not_found().await };
-    match answer(&engine, &doors, document, filters).await {
+/// What a place answers to a method that it does not have.
+async fn not_so() -> Response {
+    fault(StatusCode::METHOD_NOT_ALLOWED, "this can't be asked so; see /openapi.json".to_owned())
+}
+
+async fn tell(State(desk): State<Desk>, filters: Filters, document: Document) -> Response {
+    match desk.answer(document, filters).await {
         Ok(answer) => json(StatusCode::OK, answer.json),
-        Err(bad) => fault(StatusCode::BAD_REQUEST, &bad.to_string()),
+        Err(bad) => fault(StatusCode::BAD_REQUEST, bad.to_string()),
     }
 }
 
-async fn answer(
-    engine: &Handle,
-    doors: &Doors,
-    document: Document,
-    filters: BTreeMap<String, String>,
-) -> Result<Answer, BadQuestion> {
-    let question = Question::parse(document, filters)?;
-    engine.answer(&question, |view| doors.answer(view, &question)).await
+impl Desk {
+    async fn answer(&self, document: Document, filters: Filters) -> Result<Answer, BadQuestion> {
+        let question = Question::parse(document, single(filters)?)?;
+        self.engine.answer(&question, |view| self.doors.answer(view, &question)).await
+    }
+}
+
+/// Filters by name; one that is given twice says two things.
+fn single(filters: Filters) -> Result<BTreeMap<String, String>, BadQuestion> {
+    let Query(given) = filters.map_err(|rejection| BadQuestion(rejection.body_text()))?;
+    let mut filters = BTreeMap::new();
+    for (name, value) in given {
+        if filters.contains_key(&name) {
+            return Err(BadQuestion(format!("the filter {name:?} is given twice")));
+        }
+        filters.insert(name, value);
+    }
+    Ok(filters)
 }
 
 /// The body of `POST /v1/mark`.
@@ -130,20 +151,28 @@ struct MarkBody {
     host: String,
 }
 
-async fn mark(State((engine, _)): State<(Handle, Arc<Doors>)>, Json(body): Json<MarkBody>) -> Response {
+async fn mark(State(desk): State<Desk>, body: Result<Json<MarkBody>, JsonRejection>) -> Response {
+    let body = match body {
+        Ok(Json(body)) => body,
+        Err(rejection) => return fault(rejection.status(), format!("this is no mark: {}", rejection.body_text())),
+    };
     let mark = match wire::mark(body.kind, body.service, body.version, body.host) {
         Ok(mark) => mark,
-        Err(refused) => return fault(StatusCode::BAD_REQUEST, &refused.to_string()),
+        Err(refused) => return fault(StatusCode::BAD_REQUEST, refused.to_string()),
     };
-    match engine.take(mark).await {
-        Ok(taken) => json(StatusCode::OK, serde_json::json!({"at": stamp(taken.received_us)}).to_string()),
-        Err(refusal @ Refusal::Full) => fault(StatusCode::INSUFFICIENT_STORAGE, &refusal.to_string()),
-        Err(refusal) => fault(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()),
+    match desk.engine.take(mark).await {
+        Ok(taken) => document(StatusCode::OK, &MarkedDoc { at: stamp(taken.received_us) }),
+        Err(refusal @ Refusal::Full) => fault(StatusCode::INSUFFICIENT_STORAGE, refusal.to_string()),
+        Err(refusal) => fault(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string()),
     }
 }
 
-fn fault(status: StatusCode, why: &str) -> Response {
-    json(status, serde_json::json!({"error": why}).to_string())
+fn fault(status: StatusCode, error: String) -> Response {
+    document(status, &FaultDoc { error })
+}
+
+fn document(status: StatusCode, document: &impl serde::Serialize) -> Response {
+    json(status, Answer::new(document, true).json)
 }
 
 fn json(status: StatusCode, body: String) -> Response {

@@ -24,6 +24,7 @@ mod tests;
 
 pub use alert::{alert, silence, silence_expired};
 use bounds::Line;
+pub use bounds::NAME_MAX;
 pub use pack::Unpacker;
 
 /// Longest host name, bytes (RFC 1035).

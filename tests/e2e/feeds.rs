@@ -14,12 +14,12 @@ use super::hook::Hook;
 use super::parts::{Parts, UPSTREAM, free_port, run, until};
 
 /// A file or folder of the repository.
-fn repository(path: &str) -> PathBuf {
+pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
 /// The program, where this machine has it.
-fn program(name: &str) -> Option<PathBuf> {
+pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
     if found.is_none() {
@@ -30,11 +30,17 @@ fn program(name: &str) -> Option<PathBuf> {
 
 /// What `GET path` answers, without its head.
 pub fn get(address: &str, path: &str) -> String {
+    ask(address, &format!("GET {path} HTTP/1.0\r\n"), "").1
+}
+
+/// The status and the body that a request of this head, but for its last lines, is answered with.
+pub fn ask(address: &str, head: &str, body: &str) -> (u16, String) {
     let mut connection = TcpStream::connect(address).unwrap();
-    connection.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).unwrap();
+    connection.write_all(format!("{head}Host: {address}\r\n\r\n{body}").as_bytes()).unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 /// Every metric of ours that a text names.

@@ -232,12 +232,13 @@ pub fn causes(doc: &CausesDoc, style: Style) -> String {
 /// One line of `watch`.
 pub fn watch(doc: &WatchDoc, style: Style) -> String {
     match doc {
-        WatchDoc::Rate { at, this_minute, last_minute } => {
+        WatchDoc::Rate(RateDoc { at, this_minute, last_minute }) => {
             let line =
                 format!("{}  {this_minute} failures this minute, {last_minute} the minute before", short_time(at, at));
             format!("{}\n", style.paint(Tone::Faint, &line))
         }
-        WatchDoc::Incident { at, change, incident } => {
+        WatchDoc::Incident(told) => {
+            let ChangeDoc { at, change, incident } = told.as_ref();
             let tone = match (change.as_str(), incident.state.as_str()) {
                 (_, "resolved") => Tone::Good,
                 ("opened", _) => Tone::Bad,

@@ -304,7 +304,7 @@ pub fn failed_by_minute(view: &View) -> (u64, u64) {
 /// The line of `watch` that tells how many attempts fail, and the counts that it tells: the same counts need no new line.
 pub fn rate_doc(view: &View) -> (WatchDoc, (u64, u64)) {
     let (this_minute, last_minute) = failed_by_minute(view);
-    (WatchDoc::Rate { at: stamp(view.at_us), this_minute, last_minute }, (this_minute, last_minute))
+    (WatchDoc::Rate(RateDoc { at: stamp(view.at_us), this_minute, last_minute }), (this_minute, last_minute))
 }
 
 /// The fleet in a screenful.

@@ -1,6 +1,6 @@
 //! Incidents: which pass a filter, and each as its document.
 
-use super::document::{AlternativeDoc, EvidenceDoc, GatewayRefDoc, IncidentDoc, stamp};
+use super::document::{AlternativeDoc, ChangeDoc, EvidenceDoc, GatewayRefDoc, IncidentDoc, stamp};
 use super::why::sentence;
 use super::{View, WatchDoc};
 use crate::model::{Cause, Incident, IncidentState};
@@ -115,10 +115,10 @@ pub fn changes(before: &View, after: &View) -> Vec<WatchDoc> {
         told.push((incident, change));
     }
     told.sort_by_key(|(incident, _)| incident.changed_us);
-    let line = |(incident, change): (&Incident, &str)| WatchDoc::Incident {
+    let line = |(incident, change): (&Incident, &str)| ChangeDoc {
         at: stamp(after.at_us),
         change: change.to_owned(),
-        incident: Box::new(incident_doc(incident)),
+        incident: incident_doc(incident),
     };
-    told.into_iter().map(line).collect()
+    told.into_iter().map(line).map(Box::new).map(WatchDoc::Incident).collect()
 }

@@ -6,6 +6,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
+use super::filter::DURATION_DIGITS;
 use super::incidents::IncidentFilter;
 use crate::model::{CATALOGUE, Cause, IncidentState};
 
@@ -81,33 +82,32 @@ const WHY_SINCE_US: i64 = 15 * 60 * 1_000_000;
 impl Document {
     /// The document of a name.
     pub fn parse(name: &str) -> Result<Self, BadQuestion> {
-        Ok(match name {
-            "status" => Self::Status,
-            "hosts" => Self::Hosts,
-            "instances" => Self::Instances,
-            "gateways" => Self::Gateways,
-            "incidents" => Self::Incidents,
-            "why" => Self::Why,
-            "timeline" => Self::Timeline,
-            "causes" => Self::Causes,
-            "alerts" => Self::Alerts,
-            "silences" => Self::Silences,
-            "advise" => Self::Advise,
-            other => return Err(BadQuestion(format!("there is no document {other:?}"))),
-        })
+        let named = Self::ALL.into_iter().find(|document| document.name() == name);
+        named.ok_or_else(|| BadQuestion(format!("there is no document {name:?}")))
+    }
+
+    /// Whether these filters are its own, and all it needs are there.
+    fn check(self, filters: &BTreeMap<String, String>) -> Result<(), BadQuestion> {
+        let own = |name: &str| self.filters().iter().any(|filter| filter.name == name);
+        if let Some(name) = filters.keys().find(|name| !own(name)) {
+            return Err(BadQuestion(format!("there is no filter {name:?} for this document")));
+        }
+        if let Some((name, _)) = filters.iter().find(|(_, value)| value.is_empty()) {
+            return Err(BadQuestion(format!("the filter {name:?} is empty: leave it out")));
+        }
+        match self.filters().iter().find(|filter| filter.needed && !filters.contains_key(filter.name)) {
+            Some(filter) => Err(BadQuestion(format!("this needs a {}", filter.name))),
+            None => Ok(()),
+        }
     }
 }
 
 impl Question {
     /// Parses the filters of a question for `document`; one that it does not know is refused.
     pub fn parse(document: Document, mut filters: BTreeMap<String, String>) -> Result<Self, BadQuestion> {
-        let mut take = |name: &str| filters.remove(name).filter(|value| !value.is_empty());
-        let needed = |target: Option<String>| {
-            target.ok_or_else(|| {
-                BadQuestion("this needs a target: an address, a service, a host, an incident".to_owned())
-            })
-        };
-        let since_us = since(take("since"), take("since_ms"))?;
+        document.check(&filters)?;
+        let mut take = |name: &str| filters.remove(name);
+        let since_us = take("since").map(|since| parse_duration(&since)).transpose()?;
         let question = match document {
             Document::Status => Self::Status,
             Document::Causes => Self::Causes,
@@ -125,16 +125,16 @@ impl Question {
                 cause: take("cause").map(cause).transpose()?,
                 family: take("family").map(family).transpose()?,
             }),
-            Document::Why => {
-                let target = needed(take("target"))?;
-                Self::Why { target, at: take("at"), since_us: since_us.unwrap_or(WHY_SINCE_US) }
+            Document::Why => Self::Why {
+                target: take("target").unwrap_or_default(),
+                at: take("at"),
+                since_us: since_us.unwrap_or(WHY_SINCE_US),
+            },
+            Document::Timeline => {
+                Self::Timeline { target: take("target").unwrap_or_default(), at: take("at"), since_us }
             }
-            Document::Timeline => Self::Timeline { target: needed(take("target"))?, at: take("at"), since_us },
         };
-        match filters.keys().next() {
-            Some(name) => Err(BadQuestion(format!("there is no filter {name:?} for this document"))),
-            None => question.at_us(0).map(|_| question),
-        }
+        question.at_us(0).map(|_| question)
     }
 
     /// The past time that it asks about, unix microseconds. None: it asks about now.
@@ -150,15 +150,6 @@ impl Question {
             }
         }
     }
-}
-
-fn since(words: Option<String>, ms: Option<String>) -> Result<Option<i64>, BadQuestion> {
-    if let Some(words) = words {
-        return parse_duration(&words).map(Some);
-    }
-    let Some(ms) = ms else { return Ok(None) };
-    let parsed = ms.parse::<i64>().ok().filter(|ms| *ms >= 0).and_then(|ms| ms.checked_mul(1000));
-    parsed.map(Some).ok_or_else(|| BadQuestion(format!("since_ms {ms:?} is not a number of milliseconds")))
 }
 
 fn state(word: Option<String>) -> Result<Option<IncidentState>, BadQuestion> {
@@ -186,6 +177,9 @@ pub fn parse_duration(text: &str) -> Result<i64, BadQuestion> {
     let bad = || BadQuestion(format!("{text:?} is not a duration such as \"500ms\", \"5s\", \"2m\", \"1h\", \"7d\""));
     let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
     let (number, unit) = text.split_at(unit_at);
+    if number.len() > DURATION_DIGITS {
+        return Err(bad());
+    }
     let unit_us: i64 = match unit {
         "ms" => 1_000,
         "s" => 1_000_000,

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::NowDoc;
+use crate::view::schema::{Schema, Shapes};
 
 document! {
     /// `incidents` and `why`.
@@ -108,26 +110,43 @@ document! {
     }
 }
 
-/// One line of `watch`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum WatchDoc {
+document! {
     /// Failed attempts of all gateways.
-    Rate {
+    RateDoc {
         /// The moment.
         at: String,
         /// Of these, in this minute so far.
         this_minute: u64,
         /// In the whole minute before.
         last_minute: u64,
-    },
+    }
+}
+
+document! {
     /// An incident that is new or has changed.
-    Incident {
+    ChangeDoc {
         /// The moment.
         at: String,
         /// "opened", "changed" or "resolved".
         change: String,
         /// The incident.
-        incident: Box<IncidentDoc>,
-    },
+        incident: IncidentDoc,
+    }
+}
+
+/// One line of `watch`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum WatchDoc {
+    /// How often attempts fail.
+    Rate(RateDoc),
+    /// What became of an incident.
+    Incident(Box<ChangeDoc>),
+}
+
+impl Schema for WatchDoc {
+    fn schema(shapes: &mut Shapes) -> Value {
+        let tagged = |kind: &str, shape: Value| json!({"allOf": [shape, {"properties": {"kind": {"const": kind}}, "required": ["kind"]}]});
+        json!({"oneOf": [tagged("rate", RateDoc::schema(shapes)), tagged("incident", ChangeDoc::schema(shapes))]})
+    }
 }

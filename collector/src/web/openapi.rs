@@ -1,0 +1,146 @@
+//! The description of the API (OpenAPI 3.1), made from the tables that answer: the documents with their filters, and the
+//! types that they are written from.
+
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+
+use crate::view::{Document, FaultDoc, Filter, MarkedDoc, Schema, Shapes, WatchDoc};
+use crate::wire::{HOST_MAX, NAME_MAX};
+
+/// What holds of all answers.
+const ABOUT: &str = "Questions to a why502 collector. Every moment is RFC 3339 in UTC with milliseconds, however a type calls \
+    it. Documents may get further fields. The command line prints the same documents with --json: \
+    `why502 incidents --json` what /v1/incidents answers, and so on; `why502 watch --json` prints one Watch a line.";
+/// The media type of documents.
+const JSON: &str = "application/json";
+
+/// The description as text.
+pub fn text() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| description().to_string());
+    &TEXT
+}
+
+fn description() -> Value {
+    let mut shapes = Shapes::new();
+    let documents = Document::ALL.into_iter().map(|document| {
+        let answer = content(JSON, document.schema(&mut shapes));
+        let parameters: Vec<Value> = document.filters().iter().map(parameter).collect();
+        let mut operation = operation(document.name(), document.says(), answer, &[400, 401, 403]);
+        operation["parameters"] = parameters.into();
+        (format!("/v1/{}", document.name()), json!({"get": operation}))
+    });
+    let mut paths: Map<String, Value> = documents.collect();
+    paths.insert("/v1/mark".to_owned(), json!({"post": mark(&mut shapes)}));
+    let text = || content("text/plain", json!({"type": "string"}));
+    let metrics = operation("metrics", "Counters and gauges for Prometheus, text format 0.0.4.", text(), &[401, 403]);
+    paths.insert("/metrics".to_owned(), json!({"get": metrics}));
+    let mut health = operation("healthz", "The collector runs.", text(), &[]);
+    health["security"] = json!([]);
+    paths.insert("/healthz".to_owned(), json!({"get": health}));
+    let own = operation("openapi", "This description.", content(JSON, json!({"type": "object"})), &[401, 403]);
+    paths.insert("/openapi.json".to_owned(), json!({"get": own}));
+    let fault = FaultDoc::schema(&mut shapes);
+    let watch = WatchDoc::schema(&mut shapes);
+    shapes.insert("Watch", watch);
+    json!({
+        "openapi": "3.1.0",
+        "info": {"title": "why502", "version": env!("CARGO_PKG_VERSION"), "description": ABOUT},
+        "paths": paths,
+        // Plain text on the collector's own machine needs no token.
+        "security": [{}, {"token": []}],
+        "components": {
+            "schemas": shapes,
+            "responses": faults(&fault),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    })
+}
+
+/// One place of the API asked with one method: what it answers, and with which statuses it may refuse.
+fn operation(id: &str, says: &str, answer: Value, faults: &[u16]) -> Value {
+    let mut responses = Map::from_iter([("200".to_owned(), json!({"description": says, "content": answer}))]);
+    for status in faults.iter().chain(&[405]) {
+        let status = status.to_string();
+        responses.insert(status.clone(), json!({"$ref": format!("#/components/responses/{status}")}));
+    }
+    json!({"operationId": id, "summary": says, "responses": responses})
+}
+
+fn content(kind: &str, schema: Value) -> Value {
+    json!({kind: {"schema": schema}})
+}
+
+fn parameter(filter: &Filter) -> Value {
+    let Filter { name, says, needed, .. } = filter;
+    json!({"name": name, "in": "query", "description": says, "required": needed, "schema": filter.schema()})
+}
+
+/// All refusals, by status.
+fn faults(fault: &Value) -> Value {
+    let all = [
+        (400, "A question or a mark that is not understood."),
+        (401, "Who asks is not known: a token or a certificate is missing, wrong, or good no longer."),
+        (403, "Who asks may not."),
+        (405, "This can't be asked with this method."),
+        (413, "The body is too large."),
+        (415, "The body is not application/json."),
+        (422, "The body is JSON, but no mark."),
+        (503, "The collector is stopping."),
+        (507, "The collector's disk is full: nothing is taken until there is space."),
+    ];
+    let told = all.map(|(status, says)| {
+        (status.to_string(), json!({"description": says, "content": content(JSON, fault.clone())}))
+    });
+    Map::from_iter(told).into()
+}
+
+fn mark(shapes: &mut Shapes) -> Value {
+    let says = "Tells that a deployment begins. Needs an administrator.";
+    let answer = content(JSON, MarkedDoc::schema(shapes));
+    let mut operation = operation("mark", says, answer, &[400, 401, 403, 413, 415, 422, 503, 507]);
+    let body = json!({
+        "type": "object",
+        "properties": {
+            "kind": {"const": "deploy"},
+            "service": {"type": "string", "minLength": 1, "maxLength": NAME_MAX},
+            "version": {"type": "string", "maxLength": NAME_MAX, "description": "Which version; may be empty."},
+            "host": {"type": "string", "maxLength": HOST_MAX, "description": "On which host; empty: on all."},
+        },
+        "required": ["kind", "service"],
+        "additionalProperties": false,
+    });
+    operation["requestBody"] = json!({"required": true, "content": content(JSON, body)});
+    operation
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_place_of_the_api_is_described_and_nothing_else() {
+        let answered: BTreeSet<String> =
+            super::super::places().into_iter().map(|(path, method, _)| format!("{method} {path}")).collect();
+        let description = description();
+        let paths = description["paths"].as_object().unwrap().iter();
+        let methods = |(path, methods): (&String, &Value)| {
+            methods.as_object().unwrap().keys().map(|method| format!("{method} {path}")).collect::<Vec<_>>()
+        };
+        assert_eq!(paths.flat_map(methods).collect::<BTreeSet<_>>(), answered);
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let description = description();
+        let text = description.to_string();
+        let references: BTreeSet<&str> =
+            text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(references.len() > 30, "{references:?}");
+        let lost: Vec<_> =
+            references.iter().filter(|place| !description.pointer(place).is_some_and(Value::is_object)).collect();
+        assert!(lost.is_empty(), "{lost:?}");
+    }
+}

@@ -1,0 +1,61 @@
+//! The API as `/openapi.json` describes it, held against the collector that serves it.
+
+use serde_json::Value;
+
+use super::feeds::{ask, get, program, repository};
+use super::parts::{Parts, UPSTREAM, run};
+
+/// A collector that has an incident to tell of.
+fn with_an_incident() -> Parts {
+    let parts = Parts::start("");
+    parts.refused(3);
+    parts.incident(3);
+    parts
+}
+
+#[test]
+fn every_place_that_is_described_answers_and_refuses_in_one_line() {
+    let parts = with_an_incident();
+    let description: Value = serde_json::from_str(&get(parts.api(), "/openapi.json")).unwrap();
+    let paths = description["paths"].as_object().unwrap();
+    for (path, methods) in paths.iter().filter(|(_, methods)| methods["get"].is_object()) {
+        let parameters = methods["get"]["parameters"].as_array().cloned().unwrap_or_default();
+        let target = if parameters.iter().any(|one| one["required"] == true) {
+            format!("?target={UPSTREAM}")
+        } else {
+            String::new()
+        };
+        let (status, body) = ask(parts.api(), &format!("GET {path}{target} HTTP/1.0\r\n"), "");
+        assert_eq!(status, 200, "{path}: {body}");
+    }
+    let json = "Content-Type: application/json\r\nContent-Length: 2\r\n";
+    for (status, request) in [
+        (400, "GET /v1/why HTTP/1.0\r\n".to_owned()),
+        (400, "GET /v1/status?colour=red HTTP/1.0\r\n".to_owned()),
+        (400, "GET /v1/incidents?state=open&state=resolved HTTP/1.0\r\n".to_owned()),
+        (400, "GET /v1/incidents?since= HTTP/1.0\r\n".to_owned()),
+        (400, "GET /v1/hosts?at=%ff%0a HTTP/1.0\r\n".to_owned()),
+        (404, "GET /v1/%ff HTTP/1.0\r\n".to_owned()),
+        (405, "DELETE /v1/status HTTP/1.0\r\n".to_owned()),
+        (415, "POST /v1/mark HTTP/1.0\r\nContent-Length: 2\r\n".to_owned()),
+        (422, format!("POST /v1/mark HTTP/1.0\r\n{json}")),
+    ] {
+        let body = if request.starts_with("POST") { "{}" } else { "" };
+        let answer = ask(parts.api(), &request, body);
+        let told: Value = serde_json::from_str(&answer.1).unwrap_or_default();
+        let told = told["error"].as_str().unwrap_or_default();
+        assert!(answer.0 == status && !told.is_empty() && !told.contains('\n'), "{request}: {answer:?}");
+    }
+}
+
+#[test]
+fn schemathesis_finds_nothing_that_the_description_does_not_say() {
+    let Some(schemathesis) = program("schemathesis") else { return };
+    let parts = with_an_incident();
+    let config = repository("tests/schemathesis.toml");
+    let description = format!("http://{}/openapi.json", parts.api());
+    let (code, out, fault) =
+        run(&schemathesis, &["--no-color", "--config-file", config.to_str().unwrap(), "run", &description]);
+    assert_eq!(code, 0, "{out}{fault}");
+    assert!(out.contains("Operations:       14 selected / 14 total"), "not all was tried: {out}");
+}
