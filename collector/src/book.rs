@@ -70,6 +70,8 @@ pub struct SinkTotals {
     pub delivered: u64,
     /// Attempts that failed.
     pub failed: u64,
+    /// Attempts to tell again what had failed before, however they ended.
+    pub retried: u64,
     /// Messages that were given up.
     pub given_up: u64,
     /// When it last confirmed one.
@@ -82,9 +84,9 @@ pub struct SinkTotals {
 impl Book {
     /// Folds an attempt.
     pub fn alert(&mut self, alert: &Alert, now_us: i64) {
-        self.count(alert, now_us);
         let letter = self.letters.entry((alert.sink.clone(), alert.key.clone())).or_default();
         letter.touched_us = now_us;
+        let is_again = letter.failing.as_ref().is_some_and(|failing| failing.step == alert.step);
         match alert.outcome {
             AlertOutcome::Delivered => {
                 let open = alert.step != AlertStep::Resolved;
@@ -106,6 +108,7 @@ impl Book {
         if self.letters.len() > LETTERS_MAX {
             self.forget();
         }
+        self.count(alert, is_again, now_us);
     }
 
     /// Folds a silence. One with the id of another takes its place.
@@ -148,13 +151,14 @@ impl Book {
         self.sinks.get(sink).map_or(0, |totals| totals.delivered + totals.failed + totals.given_up)
     }
 
-    fn count(&mut self, alert: &Alert, now_us: i64) {
+    fn count(&mut self, alert: &Alert, is_again: bool, now_us: i64) {
         if self.sinks.len() >= SINKS_MAX && !self.sinks.contains_key(&alert.sink) {
             let idlest = self.sinks.iter().min_by_key(|(_, totals)| totals.touched_us).map(|(name, _)| name.clone());
             idlest.map(|name| self.sinks.remove(&name));
         }
         let totals = self.sinks.entry(alert.sink.clone()).or_default();
         totals.touched_us = now_us;
+        totals.retried += u64::from(is_again);
         match alert.outcome {
             AlertOutcome::Delivered => {
                 totals.delivered += 1;
@@ -202,6 +206,7 @@ mod tests {
         let letter = book.letters("chat").next().unwrap().1.clone();
         assert!(letter.told.unwrap().open && letter.failing.unwrap().given_up);
         assert_eq!(book.attempts("chat"), 4);
+        assert_eq!(book.sinks().next().unwrap().1.retried, 2, "once in vain, once not");
         assert_eq!(book.letters("cha").count() + book.letters("chats").count(), 0);
     }
 

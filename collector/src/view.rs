@@ -73,7 +73,7 @@ pub struct Stats {
 pub struct SinkInfo {
     /// Its name.
     pub name: String,
-    /// "alertmanager" or "webhook".
+    /// "alertmanager", "webhook" or "otlp".
     pub kind: String,
     /// Where it is, without what may be secret.
     pub to: Vec<String>,

@@ -115,7 +115,7 @@ impl Drop for Alertmanager {
 }
 
 /// The state of the only sink that is called so.
-fn sink(parts: &Parts, name: &str) -> Value {
+pub fn sink(parts: &Parts, name: &str) -> Value {
     let answer: Value = serde_json::from_str(&parts.ask(&["alerts", "--json"])).unwrap();
     answer["sinks"].as_array().unwrap().iter().find(|sink| sink["name"] == name).unwrap().clone()
 }
@@ -198,6 +198,13 @@ fn a_webhook_that_fails_is_tried_again_also_by_the_next_process_until_it_has_con
     assert!(attempts(parts).is_none(), "nothing waits any more");
     let requests = hook.requests();
     let deliveries: BTreeSet<&str> = requests.iter().map(|one| one.header("x-why502-delivery")).collect();
+    let page = get(parts.api(), "/metrics");
+    let of = |metric: &str| {
+        let start = format!("why502_sink_{metric}{{sink=\"chat\",kind=\"webhook\"}} ");
+        page.lines().find_map(|line| line.strip_prefix(&start)?.parse::<u64>().ok())
+    };
+    assert!(of("failed_total") >= Some(2) && of("retried_total") >= Some(2), "{page}");
+    assert_eq!((of("delivered_total"), of("given_up_total"), of("waiting")), (Some(1), Some(0), Some(0)), "{page}");
     assert_eq!(deliveries.len(), 1, "every attempt is the same message: {deliveries:?}");
     assert!(requests.iter().all(|one| one.header("x-why502-signature").contains(",v1=")));
     assert!(hook.bodies()[0]["blocks"].is_array(), "the template was used");

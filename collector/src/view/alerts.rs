@@ -12,33 +12,37 @@ const LETTERS_MAX: usize = 200;
 
 /// Sinks and the letters that did not arrive.
 pub fn alerts_doc(view: &View) -> AlertsDoc {
+    let names = view.book.sinks().map(|(name, _)| name);
+    let letters =
+        names.flat_map(|name| view.book.letters(name).filter_map(move |(key, letter)| letter_doc(name, key, letter)));
+    let mut letters: Vec<LetterDoc> = letters.collect();
+    letters.sort_by(|a, b| (&b.last_attempt, &b.key).cmp(&(&a.last_attempt, &a.key)));
+    letters.truncate(LETTERS_MAX);
+    AlertsDoc { at: stamp(view.at_us), sinks: sink_docs(view), letters }
+}
+
+/// Sinks by name: those of the configuration, and those that were told something before.
+pub fn sink_docs(view: &View) -> Vec<SinkDoc> {
     let mut sinks: BTreeMap<String, SinkDoc> = BTreeMap::new();
     for info in view.stats.sinks.iter() {
         let doc = SinkDoc { kind: info.kind.clone(), to: info.to.clone(), configured: true, ..SinkDoc::default() };
         sinks.insert(info.name.clone(), doc);
     }
-    let mut letters = Vec::new();
     for (name, totals) in view.book.sinks() {
         let doc = sinks.entry(name.to_owned()).or_default();
         fill(doc, totals);
-        for (key, letter) in view.book.letters(name) {
+        for (_, letter) in view.book.letters(name) {
             doc.open += u64::from(letter.told.as_ref().is_some_and(|told| told.open));
-            let Some(letter) = letter_doc(name, key, letter) else { continue };
-            if letter.state == "retrying" {
-                doc.retrying += 1;
-            }
-            letters.push(letter);
+            doc.retrying += u64::from(letter.failing.as_ref().is_some_and(|failing| !failing.given_up));
         }
     }
-    letters.sort_by(|a, b| (&b.last_attempt, &b.key).cmp(&(&a.last_attempt, &a.key)));
-    letters.truncate(LETTERS_MAX);
-    let named = sinks.into_iter().map(|(name, doc)| SinkDoc { name, ..doc });
-    AlertsDoc { at: stamp(view.at_us), sinks: named.collect(), letters }
+    sinks.into_iter().map(|(name, doc)| SinkDoc { name, ..doc }).collect()
 }
 
 fn fill(doc: &mut SinkDoc, totals: &SinkTotals) {
     doc.delivered = totals.delivered;
     doc.failed = totals.failed;
+    doc.retried = totals.retried;
     doc.given_up = totals.given_up;
     doc.last_delivered = totals.delivered_us.map(stamp);
     doc.last_failed = totals.last_failure.as_ref().map(|(at_us, _)| stamp(*at_us));

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
+use super::alerts::sink_docs;
 use super::fleet::{self, host_state};
-use super::{Stats, View};
+use super::{SinkDoc, Stats, View};
 use crate::model::{Incident, IncidentState};
 
 /// Label sets of failures and incidents that are kept apart.
@@ -37,7 +38,7 @@ struct Counts {
 }
 
 /// A metric's name, kind and meaning, and where its value is.
-type Metric = (&'static str, &'static str, &'static str, fn(&Counts) -> u64);
+type Metric<T> = (&'static str, &'static str, &'static str, fn(&T) -> u64);
 
 /// What of an incident was counted.
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,6 +71,7 @@ impl Tally {
         let mut page = Page::default();
         self.incidents(&mut page);
         fleet(&mut page, view);
+        sinks(&mut page, view);
         collector(&mut page, &view.stats, waiting);
         page.0
     }
@@ -110,7 +112,7 @@ impl Tally {
     }
 
     fn incidents(&self, page: &mut Page) {
-        let metrics: [Metric; 4] = [
+        let metrics: [Metric<Counts>; 4] = [
             ("why502_failures_total", "counter", "Failed attempts, by the cause that was named.", |one| one.failures),
             ("why502_failures_retried_total", "counter", "Of these, served by another upstream.", |one| one.retried),
             ("why502_incidents_open", "gauge", "Incidents that are open, by cause.", |one| one.open),
@@ -165,6 +167,23 @@ fn fleet(page: &mut Page, view: &View) {
     page.by("why502_agents", "Hosts by their agent's version.", "version", versions);
     page.one("why502_hosts_impaired", "gauge", "Hosts whose agent does not see all it should.", impaired);
     page.one("why502_gateway_lines_unparsed", "gauge", "Lines of gateways' logs that were not understood.", unparsed);
+}
+
+/// Those of the configuration: one that was taken out of it has no line any more.
+fn sinks(page: &mut Page, view: &View) {
+    let docs: Vec<SinkDoc> = sink_docs(view).into_iter().filter(|sink| sink.configured).collect();
+    let metrics: [Metric<SinkDoc>; 6] = [
+        ("why502_sink_delivered_total", "counter", "Messages that a sink confirmed.", |sink| sink.delivered),
+        ("why502_sink_failed_total", "counter", "Attempts to tell a sink that failed.", |sink| sink.failed),
+        ("why502_sink_retried_total", "counter", "Attempts to tell a sink again what had failed.", |sink| sink.retried),
+        ("why502_sink_given_up_total", "counter", "Messages that a sink was never told.", |sink| sink.given_up),
+        ("why502_sink_waiting", "gauge", "Messages that wait to be tried again.", |sink| sink.retrying),
+        ("why502_sink_open", "gauge", "Incidents and groups that a sink takes for open.", |sink| sink.open),
+    ];
+    for (name, kind, help, of) in metrics {
+        page.head(name, kind, help);
+        docs.iter().for_each(|sink| page.line(name, &[("sink", &sink.name), ("kind", &sink.kind)], of(sink)));
+    }
 }
 
 fn collector(page: &mut Page, stats: &Stats, waiting: usize) {
@@ -226,7 +245,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::{Cause, GatewayRef, Verdict};
+    use crate::book::Book;
+    use crate::model::{Alert, AlertOutcome, AlertStep, Cause, GatewayRef, Verdict};
+    use crate::view::SinkInfo;
 
     fn incident(id: &str, cause: Cause, count: u64, state: IncidentState) -> Arc<Incident> {
         let (alternatives, evidence, missing, advice) = Default::default();
@@ -293,6 +314,27 @@ mod tests {
         let lines = page.lines().filter(|line| line.starts_with("why502_failures_total{"));
         assert_eq!(lines.count(), SERIES_MAX + 1);
         assert_eq!(value(&page, "why502_failures_total", "cause=\"other\""), Some(500));
+    }
+
+    #[test]
+    fn each_sink_of_the_configuration_has_its_lines_and_no_other() {
+        let mut book = Book::default();
+        let mut tell = |sink: &str, key: &str, outcome| {
+            let (sink, key, why) = (sink.to_owned(), key.to_owned(), String::new());
+            book.alert(&Alert { sink, key, step: AlertStep::Opened, outcome, why, labels: BTreeMap::new() }, 1);
+        };
+        tell("gone", "1", AlertOutcome::Delivered);
+        tell("chat", "1", AlertOutcome::Failed);
+        tell("chat", "1", AlertOutcome::Delivered);
+        tell("chat", "2", AlertOutcome::Failed);
+        tell("chat", "3", AlertOutcome::GivenUp);
+        let named = |name: &str| SinkInfo { name: name.to_owned(), kind: "webhook".to_owned(), to: Vec::new() };
+        let stats = Stats { sinks: Arc::new([named("chat"), named("new")]), ..Stats::default() };
+        let page = Tally::default().scrape(&View { book: Arc::new(book), stats, ..View::default() }, 0);
+        let of = |metric: &str, sink: &str| value(&page, &format!("why502_sink_{metric}"), &format!("sink=\"{sink}\""));
+        let chat = ["delivered_total", "failed_total", "retried_total", "given_up_total", "waiting", "open"];
+        assert_eq!(chat.map(|metric| of(metric, "chat")), [1, 2, 1, 1, 1, 1].map(Some));
+        assert_eq!((of("delivered_total", "new"), of("delivered_total", "gone")), (Some(0), None));
     }
 
     #[test]

@@ -19,7 +19,7 @@ document! {
     SinkDoc {
         /// Its name.
         name: String,
-        /// "alertmanager" or "webhook"; empty where it is configured no longer.
+        /// "alertmanager", "webhook" or "otlp"; empty where it is configured no longer.
         kind: String,
         /// Where it is, without what may be secret.
         to: Vec<String>,
@@ -31,6 +31,8 @@ document! {
         delivered: u64,
         /// Attempts that failed.
         failed: u64,
+        /// Attempts to tell again what had failed before, however they ended.
+        retried: u64,
         /// Messages that are tried again.
         retrying: u64,
         /// Messages that were given up.
