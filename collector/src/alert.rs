@@ -17,8 +17,10 @@ use crate::view::{SinkInfo, View};
 use crate::wire;
 
 mod alertmanager;
+mod headers;
 mod http;
 mod message;
+mod otlp;
 mod plan;
 mod settings;
 mod template;
@@ -29,6 +31,7 @@ mod webhook;
 use alertmanager::Alertmanagers;
 use http::Client;
 use message::Message;
+use otlp::Exporter;
 use plan::{Action, Tell, pause_us, plan};
 use settings::Kind;
 pub use settings::{Settings, Sink};
@@ -55,6 +58,7 @@ struct Outlet {
 enum Way {
     Alertmanager(Alertmanagers),
     Webhook(Box<Hook>),
+    Otlp(Box<Exporter>),
 }
 
 /// Why a message was not delivered.
@@ -150,6 +154,7 @@ impl Way {
                 Self::Alertmanager(Alertmanagers::new(targets, sink.resend_us.unwrap_or(MINUTE_US), client))
             }
             Kind::Webhook(webhook) => Self::Webhook(Box::new(Hook::new(webhook, client)?)),
+            Kind::Otlp(otlp) => Self::Otlp(Box::new(Exporter::new(otlp, client)?)),
         })
     }
 }
@@ -157,13 +162,13 @@ impl Way {
 impl Outlet {
     /// Tells one after the other, or all at once where the sink takes that; gives an answer for each that was tried.
     async fn deliver(&self, tells: &[(Tell, Message)], now_us: i64) -> Vec<Result<(), Failed>> {
-        let hook = match &self.way {
-            Way::Alertmanager(managers) => return vec![managers.deliver(tells, now_us).await; tells.len()],
-            Way::Webhook(hook) => hook,
-        };
         let mut answers = Vec::new();
-        for (_, message) in tells {
-            let answer = hook.deliver(message, now_us).await;
+        for (tell, message) in tells {
+            let answer = match &self.way {
+                Way::Alertmanager(managers) => return vec![managers.deliver(tells, now_us).await; tells.len()],
+                Way::Webhook(hook) => hook.deliver(message, now_us).await,
+                Way::Otlp(exporter) => exporter.deliver(tell, message, now_us).await,
+            };
             let away = matches!(&answer, Err(failed) if failed.sink);
             answers.push(answer);
             if away {

@@ -240,6 +240,7 @@ mod tests {
             ("url = \"http://a/\"\ncolour = \"red\"", 7, "unknown field `colour`"),
             ("", 3, "exactly one url"),
             ("url = \"http://a/\"\nlabels = { \"a b\" = \"c\" }", 3, "no name of a label"),
+            ("url = \"http://a/\"\nresource = { a = \"b\" }", 3, "resource is for sinks of another kind"),
             (
                 "url = \"http://a/\"\n[[alerts.sink]]\nname = \"a\"\nkind = \"webhook\"\nurl = \"http://b/\"",
                 3,

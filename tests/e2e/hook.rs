@@ -51,6 +51,11 @@ impl Hook {
         format!("http://{}/hook?key=hidden", self.address)
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
     /// From now on it answers so.
     pub fn answer(&self, status: u16) {
         self.status.store(status, Ordering::Relaxed);

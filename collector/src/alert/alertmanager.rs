@@ -46,10 +46,10 @@ impl Alertmanagers {
         let (mut taken, mut faults, mut hopeless) = (false, Vec::new(), true);
         while let Some(Ok((answer, shown))) = posts.join_next().await {
             match answer {
-                Ok(status) if status.is_success() => taken = true,
-                Ok(status) => {
-                    hopeless &= status == StatusCode::BAD_REQUEST;
-                    faults.push(format!("{shown}: answered {status}"));
+                Ok(answer) if answer.status.is_success() => taken = true,
+                Ok(answer) => {
+                    hopeless &= answer.status == StatusCode::BAD_REQUEST;
+                    faults.push(format!("{shown}: answered {}", answer.status));
                 }
                 Err(why) => {
                     hopeless = false;
@@ -84,11 +84,10 @@ impl Alertmanagers {
 }
 
 fn annotations(message: &Message) -> Value {
-    let evidence = message.evidence.iter().map(|one| format!("{} {} {}: {}", one.at, one.host, one.source, one.says));
     let texts = [
         ("summary", message.sentence.clone()),
         ("description", format!("{} failed attempts since {}", message.count, message.first_seen)),
-        ("evidence", evidence.collect::<Vec<_>>().join("\n")),
+        ("evidence", message.evidence_lines().collect::<Vec<_>>().join("\n")),
         ("missing", message.missing.join("\n")),
         ("advice", message.advice.join("\n")),
         ("ask", message.ask.clone()),

@@ -1,5 +1,5 @@
-//! POST, and nothing else: one connection a request, HTTP/1.1, TLS where the address asks for it, no redirects, no look at
-//! the answer's body. Everything together has one time limit.
+//! POST, and nothing else: one connection a request, HTTP/1.1, TLS where the address asks for it, no redirects, and of the
+//! answer's body only a beginning. Everything together has one time limit.
 
 use std::path::Path;
 use std::pin::pin;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,6 +22,19 @@ use super::settings::Target;
 
 /// How long a request may take, all in all.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long an answer's body is waited for, once its status is there.
+const BODY_WAIT: Duration = Duration::from_secs(1);
+/// Longest body of an answer that is looked at, bytes.
+const BODY_MAX: usize = 16 << 10;
+
+/// What was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The body; empty where it is too long, too late, or breaks off.
+    pub body: Vec<u8>,
+}
 
 /// Posts to the targets of one sink.
 #[derive(Clone)]
@@ -59,13 +72,8 @@ impl Client {
         Ok(Self { tls: Some(TlsConnector::from(Arc::new(config.with_no_client_auth()))) })
     }
 
-    /// Posts; gives the answer's status. What went wrong is told without the address, whose path may be a secret.
-    pub async fn post(
-        &self,
-        target: &Target,
-        headers: &[(String, String)],
-        body: Vec<u8>,
-    ) -> Result<StatusCode, String> {
+    /// Posts; gives the answer. What went wrong is told without the address, whose path may be a secret.
+    pub async fn post(&self, target: &Target, headers: &[(String, String)], body: Vec<u8>) -> Result<Answer, String> {
         let limited = tokio::time::timeout(LIMIT, self.connect_and_post(target, headers, body)).await;
         limited.unwrap_or_else(|_| Err(format!("{}: no answer in {} s", target.shown(), LIMIT.as_secs())))
     }
@@ -75,7 +83,7 @@ impl Client {
         target: &Target,
         headers: &[(String, String)],
         body: Vec<u8>,
-    ) -> Result<StatusCode, String> {
+    ) -> Result<Answer, String> {
         let failed = |what: &str, error: &dyn std::error::Error| format!("{}: {what}: {error}", target.shown());
         let request = request(target, headers, body)?;
         let stream = TcpStream::connect((target.host.as_str(), target.port)).await;
@@ -104,15 +112,20 @@ fn request(target: &Target, headers: &[(String, String)], body: Vec<u8>) -> Resu
     request.body(Full::new(Bytes::from(body))).map_err(|error| format!("{}: its headers: {error}", target.shown()))
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<StatusCode, hyper::Error>
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let mut answer = pin!(sender.send_request(request));
+    let mut answer = pin!(async {
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        let body = tokio::time::timeout(BODY_WAIT, Limited::new(body, BODY_MAX).collect()).await;
+        let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes().to_vec());
+        Ok(Answer { status: head.status, body: body.unwrap_or_default() })
+    });
     tokio::select! {
-        answer = &mut answer => answer.map(|answer| answer.status()),
+        answer = &mut answer => answer,
         // The connection may end with the answer's last byte, before the answer is looked at.
-        _ = connection => answer.await.map(|answer| answer.status()),
+        _ = connection => answer.await,
     }
 }

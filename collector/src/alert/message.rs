@@ -155,6 +155,11 @@ impl Message {
         }
     }
 
+    /// What the verdict rests on, a line for each statement.
+    pub fn evidence_lines(&self) -> impl Iterator<Item = String> {
+        self.evidence.iter().map(|one| format!("{} {} {}: {}", one.at, one.host, one.source, one.says))
+    }
+
     /// As data, as templates see it.
     pub fn value(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()

@@ -15,6 +15,10 @@ fn alertmanager() -> Sink {
     toml::from_str("name = \"chat\"\nkind = \"alertmanager\"\nurls = [\"http://127.0.0.1:9\"]\n").unwrap()
 }
 
+fn otlp(more: &str) -> Result<Sink, toml::de::Error> {
+    toml::from_str(&format!("name = \"chat\"\nkind = \"otlp\"\nurl = \"http://127.0.0.1:9\"\n{more}"))
+}
+
 fn incident(id: &str, cause: Cause) -> Incident {
     let says = "refused <!channel> \u{1b}[31m".to_owned();
     let evidence = vec![Evidence { at_us: 0, host: "lb-1".to_owned(), source: "gateway_log", says }];
@@ -268,4 +272,16 @@ fn a_plan_is_no_longer_than_it_may_be() {
     let world = World::new(sink(""), &many);
     assert_eq!(plan(&world.sink, &world.view(), &world.again_us, 7).len(), 7);
     assert!(plan(&world.sink, &world.view(), &world.again_us, 0).is_empty());
+}
+
+#[test]
+fn a_receiver_of_log_records_gets_each_incident_and_no_template() {
+    let twelve: Vec<Incident> = (0..12).map(|number| grouped(&number.to_string(), "0")).collect();
+    assert_eq!(World::new(otlp("wait = \"0s\"").unwrap(), &twelve).delivered().len(), 12);
+    assert_eq!(World::new(otlp("group = true").unwrap(), &twelve).delivered().len(), 1);
+    for foreign in
+        ["template = \"a\"", "secret_file = \"a\"", "content_type = \"a\"", "urls = [\"http://127.0.0.1:10\"]"]
+    {
+        assert!(otlp(foreign).is_err(), "{foreign}");
+    }
 }

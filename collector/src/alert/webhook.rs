@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use ring::hmac;
 
 use super::Failed;
+use super::headers::Headers;
 use super::http::Client;
 use super::message::Message;
 use super::settings::{Target, Webhook};
@@ -19,7 +20,8 @@ pub struct Hook {
     target: Target,
     template: Template,
     secret_file: Option<PathBuf>,
-    headers: Vec<(String, String)>,
+    headers: Headers,
+    content_type: String,
 }
 
 impl Hook {
@@ -30,9 +32,8 @@ impl Hook {
             target: webhook.target.clone(),
             template: Template::new(webhook.template.as_ref(), &webhook.values)?,
             secret_file: webhook.secret_file.clone(),
-            headers: std::iter::once(("Content-Type".to_owned(), webhook.content_type.clone()))
-                .chain(webhook.headers.clone())
-                .collect(),
+            headers: Headers::new(&webhook.headers, &webhook.header_files)?,
+            content_type: webhook.content_type.clone(),
         };
         hook.key()?;
         Ok(hook)
@@ -41,14 +42,15 @@ impl Hook {
     /// Posts a message written at `at_us`; done once the other side has confirmed it.
     pub async fn deliver(&self, message: &Message, at_us: i64) -> Result<(), Failed> {
         let document = self.template.document(message).map_err(Failed::hopeless)?;
-        let mut headers = self.headers.clone();
+        let mut headers = self.headers.current().map_err(Failed::message)?;
+        headers.push(("Content-Type".to_owned(), self.content_type.clone()));
         headers.push(("X-Why502-Delivery".to_owned(), message.delivery.clone()));
         // Read for each message: a key that was changed holds at once.
         if let Some(key) = self.key().map_err(Failed::message)? {
             headers.push(("X-Why502-Signature".to_owned(), signature(&key, at_us / 1_000_000, &document)));
         }
-        let status = self.client.post(&self.target, &headers, document).await.map_err(Failed::sink)?;
-        judge(&self.target, status)
+        let answer = self.client.post(&self.target, &headers, document).await.map_err(Failed::sink)?;
+        judge(&self.target, answer.status)
     }
 
     fn key(&self) -> Result<Option<hmac::Key>, String> {
@@ -72,7 +74,7 @@ fn signature(key: &hmac::Key, at_s: i64, document: &[u8]) -> String {
 }
 
 /// What a status means for the message and for the sink.
-fn judge(target: &Target, status: StatusCode) -> Result<(), Failed> {
+pub fn judge(target: &Target, status: StatusCode) -> Result<(), Failed> {
     let why = format!("{}: answered {status}", target.shown());
     match status.as_u16() {
         200..=299 => Ok(()),
