@@ -22,11 +22,11 @@ use crate::lab::wait_for;
 use crate::programs;
 
 /// How long anything may take that is waited for.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 /// Between two looks into the collector's journal, each of which costs time itself.
 const LOOK: Duration = Duration::from_millis(150);
-/// The longest that an agent lives.
-const LIFE_MS: u64 = 500;
+/// The longest that an agent lives once it is connected.
+const LIFE_MS: u64 = 400;
 /// The size of the small disk.
 const DISK_KIB: usize = 512;
 
@@ -38,21 +38,22 @@ struct Writer {
 }
 
 impl Writer {
-    /// Writes failing lines, some thousand a second: in spurts, so that some are told one by one and some by their number.
+    /// Writes failing lines, some hundred a second, since the agent takes but a small share of the CPU for reading: in
+    /// spurts, so that most are told one by one and some by their number.
     fn start(mut log: File) -> Self {
         let (lines, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (counted, stopped) = (lines.clone(), stop.clone());
         let thread = thread::spawn(move || {
             let (mut dice, mut number) = (Dice::new(3), 0);
             while !stopped.load(SeqCst) {
-                let count = if dice.below(4) == 0 { 60 } else { 1 + dice.below(3) };
+                let count = if dice.below(16) == 0 { 60 } else { 1 + dice.below(2) };
                 let text: String = (number..number + count).map(|number| line(&format!("/n/{number}"))).collect();
                 if log.write_all(text.as_bytes()).is_err() {
                     return;
                 }
                 number += count;
                 counted.store(number, SeqCst);
-                thread::sleep(Duration::from_millis(5));
+                thread::sleep(Duration::from_millis(20));
             }
         });
         Self { lines, stop, thread }
@@ -127,6 +128,8 @@ struct Scene {
     collector: Option<Collector>,
     ports: (u16, u16),
     agent: Option<Child>,
+    /// How often those before it had connected.
+    before: usize,
     /// Its state is kept on a disk of its own, which is small.
     small_disk: bool,
 }
@@ -147,7 +150,7 @@ impl Scene {
         fs::write(dir.path().join("agent.toml"), config).map_err(|error| error.to_string())?;
         fs::create_dir_all(dir.path().join("state")).map_err(|error| error.to_string())?;
         let ports = collector.ports();
-        let mut scene = Self { dir, collector: Some(collector), ports, agent: None, small_disk };
+        let mut scene = Self { dir, collector: Some(collector), ports, agent: None, before: 0, small_disk };
         let mut log = scene.log()?;
         scene.start_agent()?;
         wait_for("the log is followed", LIMIT, || {
@@ -166,6 +169,7 @@ impl Scene {
     }
 
     fn start_agent(&mut self) -> Result<(), String> {
+        self.before = self.connections();
         let log = OpenOptions::new().create(true).append(true).open(self.dir.path().join("agent.log"));
         let mut command = if self.small_disk { Command::new("unshare") } else { Command::new(programs::agent()) };
         if self.small_disk {
@@ -195,12 +199,18 @@ impl Scene {
             thread::sleep(LOOK);
             Told::read(self.dir.path()).ok().filter(|told| told.failures >= written).map(drop)
         })
-        .map_err(|why| format!("{why}; {}", self.last_words()))?;
+        .map_err(|why| format!("{why}; of {written} {}", self.last_words()))?;
         self.end_agent(Signal::SIGTERM);
         if let Some(collector) = self.collector.take() {
             collector.kill();
         }
         Told::read(self.dir.path())
+    }
+
+    /// How often an agent has connected.
+    fn connections(&self) -> usize {
+        let log = fs::read_to_string(self.dir.path().join("agent.log")).unwrap_or_default();
+        log.lines().filter(|line| line.contains("connected collector")).count()
     }
 
     fn last_words(&self) -> String {
@@ -232,8 +242,14 @@ pub fn kill(size: Size) -> Outcome {
     let mut scene = Scene::start(false)?;
     let writer = Writer::start(scene.log()?);
     let mut dice = Dice::new(5);
+    let mut connected = 0;
     for _ in 0..kills {
-        thread::sleep(Duration::from_millis(20 + dice.below(LIFE_MS)));
+        // Some are killed while they start, most while they read and send.
+        if dice.below(5) > 0 {
+            wait_for("the agent connects", LIMIT, || (scene.connections() > scene.before).then_some(()))?;
+            connected += 1;
+        }
+        thread::sleep(Duration::from_millis(dice.below(LIFE_MS)));
         scene.end_agent(Signal::SIGKILL);
         scene.start_agent()?;
     }
@@ -241,7 +257,7 @@ pub fn kill(size: Size) -> Outcome {
     let told = scene.end(written)?;
     told.check(written)?;
     Ok(format!(
-        "{kills} kills while {written} failing lines were written: {} told in full, 0 lost, 0 twice",
+        "{kills} kills, {connected} of them while it sent, and {written} failing lines: {} told in full, 0 lost, 0 twice",
         told.paths.len()
     ))
 }
@@ -262,7 +278,7 @@ pub fn disk_full(_: Size) -> Outcome {
         collector.kill();
     }
     let writer = Writer::start(scene.log()?);
-    wait_for("lines without a collector", LIMIT, || (writer.lines.load(SeqCst) > 3_000).then_some(()))?;
+    wait_for("lines without a collector", LIMIT, || (writer.lines.load(SeqCst) > 200).then_some(()))?;
     scene.collector = Some(Collector::start(&dir, ports)?);
     let disk = |is: fn(&str) -> bool| {
         thread::sleep(LOOK);
