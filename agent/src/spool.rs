@@ -38,7 +38,7 @@ const UNWRITTEN_BYTES: usize = 256 * 1024;
 /// The limit is kept by segments of this share of it.
 const SEGMENTS: u64 = 64;
 /// The largest segment, bytes: so much is read at once.
-const MAX_SEGMENT_BYTES: u64 = 1 << 20;
+const MAX_SEGMENT_BYTES: u64 = 256 * 1024;
 /// A segment whose reports are all acknowledged is written on up to here, bytes.
 const KEPT_BYTES: u64 = 64 * 1024;
 

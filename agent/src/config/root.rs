@@ -24,7 +24,7 @@ const KEYS: [&str; 11] = [
     "service",
     "gateway",
 ];
-const SPOOL_BYTES: RangeInclusive<u64> = 1 << 20..=64 << 30;
+const SPOOL_BYTES: RangeInclusive<u64> = 1 << 20..=4 << 30;
 const SPOOL_DEFAULT_BYTES: u64 = 64 << 20;
 const INTERVAL: Limits = Limits { default_text: "5s", least_ms: 100, most_ms: 3_600_000 };
 const STATE_DIR: &str = "/var/lib/why502-agent";
