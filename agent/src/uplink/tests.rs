@@ -133,8 +133,11 @@ struct Agent {
 
 impl Agent {
     fn start(collectors: Vec<String>) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), collectors)
+    }
+
+    fn start_in(state: tempfile::TempDir, collectors: Vec<String>) -> Self {
         let (sender, reports) = mpsc::channel(8);
-        let state = tempfile::tempdir().unwrap();
         let (positions, _) = Positions::load(state.path());
         let numbering = spool::Numbering { boot_id: "boot".into(), epoch: 5 };
         let (spool, _) = Spool::open(state.path(), numbering, 1 << 20);
@@ -283,6 +286,34 @@ fn what_was_given_up_is_told_after_the_reconnect() {
         assert!(why.contains(&format!("{} events", 400 - events)), "{why}");
         let seqs: Vec<u64> = heard.reports.iter().map(|report| report.seq).collect();
         assert!(seqs.windows(2).all(|two| two[1] == two[0] + 1), "{seqs:?}");
+    });
+}
+
+#[test]
+fn a_disk_that_takes_nothing_is_told_and_so_is_its_return() {
+    story(async {
+        let state = tempfile::tempdir().unwrap();
+        let folder = state.path().join("spool");
+        std::fs::write(&folder, "in the way").unwrap();
+        let states = |heard: &Heard| {
+            let all = heard.reports.iter().flat_map(|report| &report.samplers).filter(|status| status.name == "spool");
+            all.map(|status| status.why.clone()).collect::<Vec<_>>()
+        };
+        let (collector, url) = Collector::start(AT_ONCE).await;
+        let agent = Agent::start_in(state, vec![url]);
+        collector.until("the trouble", |heard| states(heard).len() == 1).await;
+        for at in 1..=3 {
+            agent.reports.send(vec![report(at)]).await.unwrap();
+        }
+        collector.until("the reports all the same", |heard| heard.reports.len() == 4).await;
+        std::fs::remove_file(&folder).unwrap();
+        collector.until("the return", |heard| states(heard).len() == 2).await;
+        let (ended, state) = agent.stop_with_state().await;
+        assert_eq!(ended.undelivered_reports, 0);
+        assert!(state.path().join("spool").is_dir());
+        let heard = collector.heard.lock().unwrap();
+        let [trouble, well] = &states(&heard)[..] else { panic!("{:?}", states(&heard)) };
+        assert!(trouble.contains("reports wait in memory meanwhile") && well.is_empty(), "{trouble} {well}");
     });
 }
 
