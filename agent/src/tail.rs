@@ -250,13 +250,7 @@ impl Tail {
     /// Opens what stands at the path, from its beginning: it was made after the agent began to look.
     fn open_path(&mut self) -> bool {
         match Source::open(&self.path) {
-            Ok(source) => {
-                // One that still lingers (a link that went back) is taken up again where it stands.
-                let known = self.lingering.iter().position(|old| old.source.identity() == source.identity());
-                self.current = Some(known.map_or(source, |index| self.lingering.remove(index).source));
-                self.sight = Sight::Following;
-                true
-            }
+            Ok(source) => self.take_up(source),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.sight = Sight::Missing;
                 false
@@ -266,6 +260,14 @@ impl Tail {
                 false
             }
         }
+    }
+
+    fn take_up(&mut self, source: Source) -> bool {
+        // One that still lingers (a link that went back) is taken up again where it stands.
+        let known = self.lingering.iter().position(|old| old.source.identity() == source.identity());
+        self.current = Some(known.map_or(source, |index| self.lingering.remove(index).source));
+        self.sight = Sight::Following;
+        true
     }
 
     /// The current file was read to its end: whether another one stands at the path by now.
@@ -287,6 +289,11 @@ impl Tail {
             return false;
         }
         let between = current.modified_ns().and_then(|base| self.first_after(base, &at_path));
+        let opened = Source::open(&self.path).ok();
+        if between.is_none() && opened.as_ref().is_some_and(|source| source.identity() != identity(&at_path)) {
+            // It was rotated once more since the look at it: what stood there then is beside it now, and comes first.
+            return true;
+        }
         let Some(done) = self.current.take() else { return false };
         // It is read once more before the next one, since lines may have come between its end and its renaming.
         match between {
@@ -297,7 +304,10 @@ impl Tail {
             }
             None => {
                 self.linger(done, now + LINGER);
-                self.open_path()
+                match opened {
+                    Some(source) => self.take_up(source),
+                    None => self.open_path(),
+                }
             }
         }
     }
