@@ -143,4 +143,21 @@ mod tests {
             references.iter().filter(|place| !description.pointer(place).is_some_and(Value::is_object)).collect();
         assert!(lost.is_empty(), "{lost:?}");
     }
+
+    #[test]
+    fn each_line_of_watch_has_the_kind_and_the_fields_that_are_described() {
+        let description = description();
+        let lines = [WatchDoc::Rate(Default::default()), WatchDoc::Incident(Default::default())];
+        let branches = description["components"]["schemas"]["Watch"]["oneOf"].as_array().unwrap();
+        assert_eq!(branches.len(), lines.len());
+        for (line, branch) in lines.iter().zip(branches) {
+            let line = serde_json::to_value(line).unwrap();
+            let [shape, tag] = [0, 1].map(|part| &branch["allOf"][part]);
+            assert_eq!(line["kind"], tag["properties"]["kind"]["const"]);
+            let shape = description.pointer(shape["$ref"].as_str().unwrap().trim_start_matches('#')).unwrap();
+            let described = shape["required"].as_array().unwrap().iter().chain([&tag["required"][0]]);
+            let described: BTreeSet<&str> = described.filter_map(Value::as_str).collect();
+            assert_eq!(line.as_object().unwrap().keys().map(String::as_str).collect::<BTreeSet<_>>(), described);
+        }
+    }
 }
