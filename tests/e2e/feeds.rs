@@ -215,6 +215,35 @@ fn a_webhook_that_fails_is_tried_again_also_by_the_next_process_until_it_has_con
 }
 
 #[test]
+fn what_a_sink_refuses_for_good_is_a_dead_letter_that_everybody_can_see() {
+    let hook = Hook::start(422);
+    let parts = &mut Parts::start_with_alerts(&format!(
+        "[[alerts.sink]]\nname = \"chat\"\nkind = \"webhook\"\nurl = \"{}\"\nwait = \"0s\"\n",
+        hook.url(),
+    ));
+    parts.refused(3);
+    let id = parts.incident(3)["id"].as_str().unwrap().to_owned();
+    until("it is given up", || (sink(parts, "chat")["given_up"] == 1).then_some(()));
+    let answer: Value = serde_json::from_str(&parts.ask(&["alerts", "--json"])).unwrap();
+    let letter = &answer["letters"][0];
+    assert_eq!(
+        (&letter["state"], &letter["key"], &letter["attempts"]),
+        (&"given_up".into(), &id.as_str().into(), &1.into())
+    );
+    assert!(letter["why"].as_str().unwrap().contains("422") && !letter.to_string().contains("hidden"), "{letter}");
+    let shown = parts.ask(&["alerts"]);
+    assert!(shown.contains(&id) && shown.contains("422"), "{shown}");
+    let page = get(parts.api(), "/metrics");
+    assert!(page.contains("why502_sink_given_up_total{sink=\"chat\",kind=\"webhook\"} 1\n"), "{page}");
+    // The next process knows that it was given up.
+    hook.answer(200);
+    parts.restart_collector();
+    parts.refused(1);
+    parts.incident(4);
+    assert_eq!(hook.requests().len(), 1, "it is not tried again");
+}
+
+#[test]
 fn a_sink_can_be_tried_and_incidents_be_silenced() {
     let hook = Hook::start(200);
     let parts = Parts::start_with_alerts(&format!(
