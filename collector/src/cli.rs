@@ -14,11 +14,13 @@ use crate::render::{self, Style};
 use crate::view::{self, clean, clean_json};
 use access::TokenCommand;
 use alerts::{Alerts, Silence};
+use incident::IncidentCommand;
 
 mod access;
 mod alerts;
 mod ask;
 mod ca;
+mod incident;
 mod replay;
 
 /// Answered; for `serve`: told to stop.
@@ -75,6 +77,11 @@ enum Command {
     Gateways(At),
     /// Failing upstreams and why
     Incidents(Incidents),
+    /// Take an incident elsewhere
+    Incident {
+        #[command(subcommand)]
+        what: IncidentCommand,
+    },
     /// What is wrong with an upstream address, a service, a host, or an incident
     Why {
         /// An upstream address, a service, a host, a gateway, or an incident's id
@@ -132,10 +139,10 @@ enum Command {
         #[command(subcommand)]
         what: TokenCommand,
     },
-    /// The incidents that a journal gives, without a collector
+    /// The incidents that a journal gives, or the one of an exported file, without a collector
     Replay {
-        /// A collector's store, or the journal in it
-        dir: PathBuf,
+        /// A collector's store, the journal in it, or a file that `incident export` wrote
+        path: PathBuf,
     },
 }
 
@@ -273,7 +280,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 fn execute(cli: Cli) -> Result<u8, Fault> {
     match cli.command {
         Command::Serve { config } => serve(&config),
-        Command::Replay { dir } => replay::run(&dir, cli.asking.json),
+        Command::Replay { path } => replay::run(&path, cli.asking.json),
         Command::Ca { what, config } => ca::run(what, config.as_deref()),
         Command::Causes => {
             let catalogue = view::answer(&view::View::default(), &view::Question::Causes);

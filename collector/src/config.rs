@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use crate::alert;
+use crate::capsule;
 use crate::identity::{self, MinVersion};
 use crate::journal;
 use crate::view::parse_duration;
@@ -98,12 +99,24 @@ pub struct Store {
     /// The oldest records go while the journal is larger, bytes.
     #[serde(deserialize_with = "bytes")]
     pub max_bytes: u64,
+    /// Capsules of incidents older than this go.
+    #[serde(deserialize_with = "duration")]
+    pub capsules_max_age: Duration,
+    /// The oldest capsules go while all together are larger, bytes.
+    #[serde(deserialize_with = "bytes")]
+    pub capsules_max_bytes: u64,
 }
 
 impl Default for Store {
     fn default() -> Self {
         let limits = journal::Options::default().limits;
-        Self { dir: PathBuf::from("/var/lib/why502"), max_age: limits.max_age, max_bytes: limits.max_bytes }
+        Self {
+            dir: PathBuf::from("/var/lib/why502"),
+            max_age: limits.max_age,
+            max_bytes: limits.max_bytes,
+            capsules_max_age: Duration::from_secs(90 * 86_400),
+            capsules_max_bytes: 1 << 30,
+        }
     }
 }
 
@@ -116,6 +129,16 @@ impl Store {
     /// The journal's folder.
     pub fn journal_dir(&self) -> PathBuf {
         self.dir.join("journal")
+    }
+
+    /// The capsules' folder.
+    pub fn capsules_dir(&self) -> PathBuf {
+        self.dir.join("capsules")
+    }
+
+    /// How much of capsules is kept.
+    pub fn capsules_limits(&self) -> capsule::Limits {
+        capsule::Limits { max_age: self.capsules_max_age, max_bytes: self.capsules_max_bytes }
     }
 
     /// How the journal is kept.
@@ -174,7 +197,7 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     let text = String::deserialize(deserializer)?;
     let us = parse_duration(&text).map_err(serde::de::Error::custom)?;
     if us < 60_000_000 {
-        return Err(serde::de::Error::custom("max_age must be at least \"1m\""));
+        return Err(serde::de::Error::custom("this must be at least \"1m\""));
     }
     Ok(Duration::from_micros(us.unsigned_abs()))
 }
@@ -201,7 +224,7 @@ fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     };
     let size = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(bad)?;
     if size < 1 << 20 {
-        return Err(serde::de::Error::custom("max_bytes must be at least \"1MiB\""));
+        return Err(serde::de::Error::custom("this must be at least \"1MiB\""));
     }
     Ok(size)
 }

@@ -28,7 +28,7 @@ mod tests;
 
 pub use fold::{Fold, picture};
 pub use handle::{Handle, Refusal, Taken};
-pub use past::{Past, PastError};
+pub use past::{Past, PastError, Raw};
 
 use checkpoint::{Checkpoint, Saver};
 use handle::Command;
@@ -120,6 +120,12 @@ impl Engine {
     /// Tells readers which sinks are configured.
     pub fn name_sinks(&mut self, sinks: Vec<SinkInfo>) {
         self.stats.sinks = sinks.into();
+    }
+
+    /// What a reader would see and read now, without a thread that goes on.
+    #[cfg(test)]
+    pub(crate) fn opened(&self) -> (Past, View) {
+        (self.recorder.past(), self.view())
     }
 
     /// Starts the thread. The receiver tells how it ended.

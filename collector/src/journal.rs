@@ -17,6 +17,7 @@ mod disk;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod frame;
+pub mod loose;
 mod reader;
 mod recover;
 mod retention;
@@ -24,7 +25,7 @@ mod retention;
 mod tests;
 
 pub use bookmark::Bookmark;
-pub use disk::{Appender, Disk, FileSystem, sync_dir};
+pub use disk::{Appender, Disk, FileSystem, rename_durably, sync_dir, write_durably};
 pub use frame::{Entry, MAX_PAYLOAD, Place};
 pub use reader::Reader;
 pub use recover::{Note, Recovery};

@@ -17,6 +17,7 @@ use why502_proto::v1;
 
 pub mod alert;
 pub mod book;
+pub mod capsule;
 pub mod case;
 pub mod classify;
 pub mod cli;
@@ -38,6 +39,7 @@ pub mod web;
 pub mod wire;
 
 use alert::Alerter;
+use capsule::Capsules;
 use config::Config;
 use doors::{Door, Doors};
 use engine::Engine;
@@ -97,6 +99,7 @@ pub struct Bound {
     engine: Engine,
     alerter: Arc<Alerter>,
     doors: Arc<Doors>,
+    store: config::Store,
 }
 
 /// Serves until `shutdown` is done.
@@ -115,7 +118,8 @@ pub async fn bind(config: &Config) -> Result<Bound, ServeError> {
     info!("ingest listening on {}://{ingest_addr}", ingest_door.scheme());
     info!("api listening on {}://{api_addr}", api_door.scheme());
     let doors = Arc::new(Doors::new((ingest_door, ingest_addr), (api_door, api_addr)));
-    Ok(Bound { ingest_addr, api_addr, ingest, api, engine, alerter: Arc::new(alerter), doors })
+    let store = config.store.clone();
+    Ok(Bound { ingest_addr, api_addr, ingest, api, engine, alerter: Arc::new(alerter), doors, store })
 }
 
 /// How both addresses take connections.
@@ -140,7 +144,12 @@ impl Bound {
         let (close, closing) = watch::channel(false);
         let agents = serve_agents(self.ingest, engine.clone(), self.doors.clone(), closing.clone());
         let (sink_tests, asked) = mpsc::channel(SINK_TESTS);
-        let askers = serve_askers(self.api, engine.clone(), self.doors.clone(), sink_tests, closing.clone());
+        let capsules = Capsules::new(self.store.capsules_dir(), self.store.capsules_limits(), engine.clone());
+        let capsules = Arc::new(capsules);
+        tokio::spawn(capsules.clone().keep(closing.clone()));
+        let query = query::Query::new(engine.clone(), self.doors.clone(), capsules, sink_tests, closing.clone());
+        let pages = web::routes(engine.clone(), self.doors.clone());
+        let askers = serve_askers(self.api, query, pages, self.doors.clone(), closing.clone());
         tokio::spawn(test_sinks(self.alerter.clone(), asked));
         let (alerter, handle) = (self.alerter, engine.clone());
         let alerts = tokio::spawn(async move { alerter.run(handle, closing).await });
@@ -221,17 +230,16 @@ async fn serve_agents(
 
 async fn serve_askers(
     listener: TcpListener,
-    engine: engine::Handle,
+    query: query::Query,
+    pages: axum::Router,
     doors: Arc<Doors>,
-    sink_tests: mpsc::Sender<query::SinkTest>,
     closing: watch::Receiver<bool>,
 ) -> Result<(), tonic::transport::Error> {
-    let query = query::Query::new(engine.clone(), doors.clone(), sink_tests, closing.clone());
     let query = v1::query_server::QueryServer::new(query);
     let access = identity::access::Access::new(doors.api.identity().cloned(), doors.ingest_addr);
     let access = v1::access_server::AccessServer::new(access).max_decoding_message_size(SMALL_MAX);
     let grpc = Routes::new(query.max_decoding_message_size(SMALL_MAX)).add_service(access).into_axum_router();
-    let routes = grpc.merge(web::routes(engine, doors.clone())).fallback(web::not_found);
+    let routes = grpc.merge(pages).fallback(web::not_found);
     let routes = routes.layer(axum::middleware::from_fn(identity::gate::gate));
     Server::builder()
         .accept_http1(true)

@@ -9,6 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use why502_proto::v1;
 
+use crate::capsule::{self, Capsules};
 use crate::doors::Doors;
 use crate::engine::{Handle, Refusal};
 use crate::view::{self, Document, Question, View, WatchDoc};
@@ -31,19 +32,21 @@ pub struct SinkTest {
 pub struct Query {
     engine: Handle,
     doors: Arc<Doors>,
+    capsules: Arc<Capsules>,
     sink_tests: mpsc::Sender<SinkTest>,
     closing: watch::Receiver<bool>,
 }
 
 impl Query {
-    /// A service that answers from the engine's views until `closing` turns true, and hands tests of sinks on.
+    /// A service that answers from the engine's views until `closing` turns true, gives capsules, and hands tests of sinks on.
     pub fn new(
         engine: Handle,
         doors: Arc<Doors>,
+        capsules: Arc<Capsules>,
         sink_tests: mpsc::Sender<SinkTest>,
         closing: watch::Receiver<bool>,
     ) -> Self {
-        Self { engine, doors, sink_tests, closing }
+        Self { engine, doors, capsules, sink_tests, closing }
     }
 }
 
@@ -120,6 +123,15 @@ impl v1::query_server::Query for Query {
         self.sink_tests.try_send(test).map_err(busy)?;
         let answer = answer.await.map_err(|_| Status::unavailable("the collector is stopping"))?;
         Ok(Response::new(v1::TestSinkResponse { fault: answer.err().unwrap_or_default() }))
+    }
+
+    async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::ExportResponse>, Status> {
+        let capsule = self.capsules.get(&request.into_inner().incident).await;
+        let capsule = capsule.map_err(|fault| match fault {
+            capsule::Fault::Unknown(_) => Status::not_found(fault.to_string()),
+            capsule::Fault::Failed(why) => Status::unavailable(why),
+        })?;
+        Ok(Response::new(v1::ExportResponse { capsule }))
     }
 }
 

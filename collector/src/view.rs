@@ -35,7 +35,7 @@ pub use metrics::Tally;
 pub use question::{BadQuestion, Document, Question, parse_duration, parse_time};
 pub use schema::{Schema, Shapes};
 pub use untrusted::{Untrusted, clean, clean_json};
-pub use why::{concerned, sentence};
+pub use why::{concerned, document as why_document, involved, sentence};
 
 /// The collector's own counts and settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

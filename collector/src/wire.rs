@@ -13,6 +13,7 @@ use why502_proto::v1;
 use crate::model::{self, Record, RecordKind};
 
 mod alert;
+mod base;
 mod bounds;
 mod config;
 mod event;
@@ -23,6 +24,7 @@ mod sample;
 mod tests;
 
 pub use alert::{alert, silence, silence_expired};
+pub use base::{base, only_ends};
 use bounds::Line;
 pub use bounds::NAME_MAX;
 pub use pack::Unpacker;
@@ -158,6 +160,20 @@ impl Incoming {
             Some(v1::journal_record::Kind::Report(record)) => Some(&record.host),
             Some(v1::journal_record::Kind::StreamEnded(ended)) => Some(&ended.host),
             _ => None,
+        }
+    }
+
+    /// Whether it says what people were told, or not told: of that no verdict is made.
+    pub fn is_of_people(&self) -> bool {
+        use v1::journal_record::Kind;
+        matches!(self.0.kind, Some(Kind::Alert(_) | Kind::Silence(_) | Kind::SilenceExpired(_)))
+    }
+
+    /// When its agent began to number. None: it is no agent's.
+    pub fn epoch(&self) -> Option<u64> {
+        match self.key() {
+            Key::Hello(numbering, _) | Key::Report(numbering, _) => Some(numbering.epoch),
+            Key::Other => None,
         }
     }
 

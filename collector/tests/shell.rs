@@ -6,6 +6,8 @@
 
 #[path = "shell/agent.rs"]
 mod agent;
+#[path = "shell/capsule.rs"]
+mod capsule;
 #[path = "shell/history.rs"]
 mod history;
 #[path = "shell/incident.rs"]

@@ -169,6 +169,24 @@ const TABLE: &[Rule] = &[
         modules: &["engine"],
         never: &["tonic", "axum", "crate::ingest", "crate::query", "crate::alert", "crate::web", "crate::cli"],
     },
+    // A capsule is made of the journal and folded again, whoever asks for it.
+    Rule {
+        folder: "collector",
+        modules: &["capsule"],
+        never: &[
+            "why502_proto",
+            "prost",
+            "tonic",
+            "axum",
+            "crate::ingest",
+            "crate::query",
+            "crate::alert",
+            "crate::web",
+            "crate::identity",
+            "crate::config",
+            "crate::cli",
+        ],
+    },
     // Who may come in is decided at the front doors; nothing behind them knows of it.
     Rule {
         folder: "collector",

@@ -12,8 +12,8 @@ use why502_proto::v1;
 use why502_proto::v1::query_client::QueryClient;
 
 use super::{
-    Alerts, Asking, Command, EXIT_NOTHING, EXIT_OK, Fault, HostsCommand, Mark, Silence, access, alerts, print,
-    print_answer, style,
+    Alerts, Asking, Command, EXIT_NOTHING, EXIT_OK, Fault, HostsCommand, IncidentCommand, Mark, Silence, access,
+    alerts, incident, print, print_answer, style,
 };
 use crate::identity::client::NoClient;
 use crate::render;
@@ -40,6 +40,9 @@ pub async fn run(command: Command, asking: &Asking) -> Result<u8, Fault> {
             let at = stamp(marked.into_inner().at_unix_us);
             print(&if asking.json { format!("{{\"at\":\"{at}\"}}\n") } else { format!("marked at {at}\n") })?;
             Ok(EXIT_OK)
+        }
+        Command::Incident { what: IncidentCommand::Export { id, output } } => {
+            incident::export(&mut client, id, &output, asking).await
         }
         Command::Alerts { what: Some(Alerts::Test { sink }) } => alerts::test(&mut client, sink, asking).await,
         Command::Silence { what: Silence::Add(add) } => alerts::silence(&mut client, add, asking).await,
@@ -85,6 +88,7 @@ fn question(command: Command) -> Option<(&'static str, HashMap<String, String>)>
         | Command::Watch
         | Command::Causes
         | Command::Mark { .. }
+        | Command::Incident { .. }
         | Command::Token { .. }
         | Command::Ca { .. }
         | Command::Replay { .. } => return None,
@@ -130,6 +134,7 @@ pub fn fault(asking: &Asking, status: &Status) -> Fault {
         Code::InvalidArgument | Code::Unauthenticated | Code::PermissionDenied | Code::FailedPrecondition => {
             Fault::Usage(status.message().to_owned())
         }
+        Code::NotFound => Fault::Failed(status.message().to_owned()),
         _ => out_of_reach(asking, status.message()),
     }
 }

@@ -27,9 +27,14 @@ impl Fold {
     pub fn fold_bytes(&mut self, bytes: &[u8]) -> Option<String> {
         let incoming = Incoming::decode(bytes)?;
         let host = incoming.host().unwrap_or_default().to_owned();
+        self.fold(incoming);
+        Some(host)
+    }
+
+    /// Folds a journalled record.
+    pub fn fold(&mut self, incoming: Incoming) {
         self.numberings.fold(&incoming.key());
         self.apply(incoming);
-        Some(host)
     }
 
     /// What had to be bounded so far.

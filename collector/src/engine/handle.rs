@@ -116,14 +116,10 @@ impl Handle {
             Question::Why { target, .. } => view::concerned(&now, target),
             _ => self.past.hosts(),
         };
-        // Past states are read from the disk: few at once, so that the present is never short of threads.
-        let _turn = self.past_readers.acquire().await;
-        let past = self.past.clone();
         // Times are told in milliseconds: the whole one counts, so that what was told can be asked for.
         let until_us = at_us.saturating_add(999 - at_us.rem_euclid(1000));
-        let read = tokio::task::spawn_blocking(move || past.states(&hosts, until_us)).await;
-        let hosts = read.map_err(|error| BadQuestion(error.to_string()))?;
-        let hosts = hosts.map_err(|error| BadQuestion(error.to_string()))?;
+        let read = self.read_past(move |past| past.states(&hosts, until_us)).await;
+        let hosts = read.map_err(BadQuestion)?.map_err(|error| BadQuestion(error.to_string()))?;
         let (kept_since_us, now) = (self.past.begins_us(), (*now).clone());
         Ok(Arc::new(View { at_us, kept_since_us, hosts, ..now }))
     }
@@ -137,10 +133,17 @@ impl Handle {
         let Some(chronicle) = view::chronicle(&self.view(), self.past.begins_us(), question)? else {
             return from_view(&*self.view_for(question).await?);
         };
+        self.read_past(move |past| told(past, chronicle)).await.map_err(BadQuestion)
+    }
+
+    /// Reads the past on a thread of its own: from the disk, so few at once, and the present is never short of threads.
+    pub async fn read_past<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Past) -> T + Send + 'static,
+    ) -> Result<T, String> {
         let _turn = self.past_readers.acquire().await;
         let past = self.past.clone();
-        let told = tokio::task::spawn_blocking(move || told(&past, chronicle)).await;
-        told.map_err(|error| BadQuestion(error.to_string()))
+        tokio::task::spawn_blocking(move || read(&past)).await.map_err(|error| error.to_string())
     }
 
     /// Tells of each new view.

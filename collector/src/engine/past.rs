@@ -6,6 +6,7 @@
 //! track of their own, whose blocks begin with no state. The engine's [`Recorder`] writes; anybody may read through [`Past`].
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -90,6 +91,17 @@ struct Hop {
 /// The track of the records that are nobody's alone: ticks, marks, what people were told. No host has an empty name.
 const SHARED: &str = "";
 
+/// A record as it stands in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raw {
+    /// When it came, unix microseconds.
+    pub at_us: i64,
+    /// Where it stands: orders records that came at once.
+    pub place: Place,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+}
+
 /// Is shown a record and its host as it was right after it.
 pub type Visit<'a> = dyn FnMut(&Record, &HostState) + 'a;
 
@@ -149,6 +161,37 @@ impl Past {
             }
             Ok(())
         })
+    }
+
+    /// The bytes of every record of a host from one time to another, in order, until `visit` breaks off; and the host as it
+    /// was before the first of them. None: it was not known by the end.
+    pub fn raw(
+        &self,
+        host: &str,
+        from_us: i64,
+        to_us: i64,
+        visit: &mut dyn FnMut(Raw) -> ControlFlow<()>,
+    ) -> Result<Option<Arc<HostState>>, PastError> {
+        let (mut before, mut flow) = (None, ControlFlow::Continue(()));
+        self.walk(host, from_us, to_us, &mut |block, reader| {
+            if before.is_none() {
+                before = block.before(reader, from_us)?;
+            }
+            if flow.is_continue() {
+                flow = block.show(reader, from_us, to_us, visit)?;
+            }
+            Ok(())
+        })?;
+        Ok(before)
+    }
+
+    /// The bytes of every record from one time to another that is nobody's alone, in order.
+    pub fn shared_raw(&self, from_us: i64, to_us: i64, visit: &mut dyn FnMut(Raw)) -> Result<(), PastError> {
+        let mut all = |raw| {
+            visit(raw);
+            ControlFlow::Continue(())
+        };
+        self.walk(SHARED, from_us, to_us, &mut |block, reader| block.show(reader, from_us, to_us, &mut all).map(|_| ()))
     }
 
     /// Shows the blocks of a track that lie over a stretch of time, in order, with a reader of their records.
@@ -237,8 +280,7 @@ impl Block {
         to_us: i64,
         visit: &mut Visit<'_>,
     ) -> std::io::Result<Option<Arc<HostState>>> {
-        let state = lz4_flex::decompress_size_prepended(&self.state).map_err(|error| damaged(&error))?;
-        let mut fold = HostFold::unpack(&state).map_err(|error| damaged(&error))?;
+        let mut fold = self.fold()?;
         for hop in self.hops().take_while(|hop| hop.at_us <= to_us) {
             let record = fold.apply(&reader.payload(hop.place)?);
             if let (Some(record), Some(state)) = (record.filter(|_| hop.at_us >= from_us), fold.state()) {
@@ -246,6 +288,37 @@ impl Block {
             }
         }
         Ok(fold.state().cloned())
+    }
+
+    /// The host as it was before a time, or at the block's begin where that was later.
+    fn before(&self, reader: &mut Reader, at_us: i64) -> std::io::Result<Option<Arc<HostState>>> {
+        let mut fold = self.fold()?;
+        for hop in self.hops().take_while(|hop| hop.at_us < at_us) {
+            fold.apply(&reader.payload(hop.place)?);
+        }
+        Ok(fold.state().cloned())
+    }
+
+    /// Shows the bytes of its records from one time to another, until `visit` breaks off.
+    fn show(
+        &self,
+        reader: &mut Reader,
+        from_us: i64,
+        to_us: i64,
+        visit: &mut dyn FnMut(Raw) -> ControlFlow<()>,
+    ) -> std::io::Result<ControlFlow<()>> {
+        for Hop { at_us, place } in self.hops().filter(|hop| (from_us..=to_us).contains(&hop.at_us)) {
+            if visit(Raw { at_us, place, payload: reader.payload(place)? }).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The fold that its records are folded into.
+    fn fold(&self) -> std::io::Result<HostFold> {
+        let state = lz4_flex::decompress_size_prepended(&self.state).map_err(|error| damaged(&error))?;
+        HostFold::unpack(&state).map_err(|error| damaged(&error))
     }
 }
 

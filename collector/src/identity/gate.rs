@@ -11,7 +11,7 @@ use super::Role;
 use super::origin::Origin;
 
 /// Calls over gRPC that change nothing.
-const READING: [&str; 2] = ["/why502.v1.Query/Ask", "/why502.v1.Query/Watch"];
+const READING: [&str; 3] = ["/why502.v1.Query/Ask", "/why502.v1.Query/Watch", "/why502.v1.Query/Export"];
 /// Answered to anybody, for whoever watches that the collector runs.
 const OPEN: &str = "/healthz";
 

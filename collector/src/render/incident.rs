@@ -122,7 +122,8 @@ pub fn why(doc: &IncidentsDoc, style: Style) -> String {
         }
         out.push('\n');
     }
-    let Some(now) = &doc.now else { return out };
+    out.push_str(&doc.replay.as_ref().map(replayed).unwrap_or_default());
+    let Some(now) = doc.now.as_ref().filter(|_| doc.replay.is_none()) else { return out };
     if doc.incidents.is_empty() {
         let _ = writeln!(out, "nothing is known to be wrong with {} in that time", clean(&doc.target));
         let known = !now.hosts.is_empty() || !now.instances.is_empty() || !now.upstreams.is_empty();
@@ -147,6 +148,35 @@ pub fn why(doc: &IncidentsDoc, style: Style) -> String {
             one.failed,
             one.last_failed.as_deref().map(|at| format!(", last at {}", short_time(at, &now.at))).unwrap_or_default(),
         );
+    }
+    out
+}
+
+/// How the replay of a capsule compares, and why it differs where it does.
+fn replayed(doc: &ReplayDoc) -> String {
+    let (by, now) = (clean(&doc.recorded_by), clean(&doc.replayed_by));
+    let recorded = format!("{} ({}), recorded by why502 {by}", clean(&doc.cause), percent(doc.confidence));
+    if doc.same {
+        return format!("the same as {recorded}\n");
+    }
+    let mut out = format!("differs from {recorded}:\n");
+    for line in &doc.differs {
+        let _ = writeln!(out, "  - {}", clean(line));
+    }
+    let _ = match (by == now, doc.differed_when_made.is_empty()) {
+        (_, false) => {
+            writeln!(out, "its maker's replay differed too: the capsule does not hold all that was known then")
+        }
+        (false, true) => writeln!(out, "because this is why502 {now}: the version that made it gave the same again"),
+        (true, true) => {
+            writeln!(out, "though why502 {by} made it and gave the same again: its rules were changed since")
+        }
+    };
+    if !doc.left_out.is_empty() {
+        let _ = writeln!(out, "without the records of {}", clean(&doc.left_out.join(", ")));
+    }
+    if doc.cut {
+        let _ = writeln!(out, "without records that came later: there were too many");
     }
     out
 }

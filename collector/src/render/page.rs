@@ -163,7 +163,8 @@ mod tests {
             vec![GatewayDoc { name: HOSTILE.to_owned(), upstreams: upstreams.clone(), ..GatewayDoc::default() }];
         let settings = vec![SettingDoc { setting: HOSTILE.to_owned(), change: true, ..SettingDoc::default() }];
         let now = NowDoc { hosts: hosts.clone(), instances: instances.clone(), upstreams, ..NowDoc::default() };
-        let why = IncidentsDoc { target: HOSTILE.to_owned(), now: Some(now), incidents: incidents.clone() };
+        let why =
+            IncidentsDoc { target: HOSTILE.to_owned(), now: Some(now), incidents: incidents.clone(), replay: None };
         vec![
             ("status", page("status", &StatusDoc { open: incidents.clone(), ..StatusDoc::default() })),
             ("incidents", page("incidents", &IncidentsDoc { incidents, ..IncidentsDoc::default() })),

@@ -1,10 +1,12 @@
 //! What is wrong with a target, and a verdict as a sentence.
 
+use std::collections::BTreeSet;
+
 use super::document::{IncidentsDoc, NowDoc, stamp};
 use super::fleet::{Addresses, gateway_docs, host_doc, instances};
 use super::question::{BadQuestion, parse_time};
 use super::{View, incident_doc, incidents};
-use crate::model::{Cause, HostState, Incident};
+use crate::model::{Cause, HostState, Incident, Pool};
 
 /// The incidents of a target, newest first, and what is known of it now.
 pub fn document(view: &View, target: &str, at: Option<&str>, since_us: i64) -> Result<IncidentsDoc, BadQuestion> {
@@ -21,6 +23,7 @@ pub fn document(view: &View, target: &str, at: Option<&str>, since_us: i64) -> R
         incidents: chosen.into_iter().map(incident_doc).collect(),
         target: target.to_owned(),
         now: Some(now(view, target)),
+        replay: None,
     })
 }
 
@@ -36,6 +39,38 @@ pub fn concerned(view: &View, target: &str) -> Vec<String> {
     hosts.sort();
     hosts.dedup();
     hosts
+}
+
+/// The hosts that an incident's verdict may rest on, those that tell most of it first.
+pub fn involved(view: &View, incident: &Incident) -> Vec<String> {
+    let mut hosts = vec![incident.gateway.host.clone()];
+    hosts.extend(incident.host.clone());
+    hosts.extend(incident.verdict.evidence.iter().map(|one| one.host.clone()));
+    if let Some(service) = &incident.service {
+        let runs = |host: &HostState| host.services.contains_key(service) || host.instances.contains_key(service);
+        hosts.extend(view.hosts.iter().filter(|host| runs(host)).map(|host| host.name.clone()));
+    }
+    hosts.extend(beside(view, incident));
+    let group = |one: &Incident| one.group.is_some() && one.group == incident.group;
+    for other in view.incidents.iter().filter(|one| group(one)) {
+        hosts.extend([Some(other.gateway.host.clone()), other.host.clone()].into_iter().flatten());
+    }
+    let mut seen = BTreeSet::new();
+    hosts.retain(|host| view.hosts.iter().any(|known| known.name == *host) && seen.insert(host.clone()));
+    hosts
+}
+
+/// The hosts behind the members of the pools that the upstream of an incident is in; of all where none is named.
+fn beside(view: &View, incident: &Incident) -> Vec<String> {
+    let gateway = view.hosts.iter().find(|host| host.name == incident.gateway.host);
+    let config = gateway.and_then(|host| host.gateways.get(&incident.gateway.name)?.config.as_ref());
+    let addresses = Addresses::of(view);
+    let has = |pool: &&Pool| {
+        let upstream = incident.upstream.as_ref();
+        upstream.is_none_or(|upstream| pool.members.iter().any(|member| member.address == *upstream))
+    };
+    let members = config.iter().flat_map(|config| &config.pools).filter(has).flat_map(|pool| &pool.members);
+    members.filter_map(|member| Some(addresses.place(&member.address)?.1.to_owned())).collect()
 }
 
 fn is_about(incident: &Incident, target: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Samplers, services and gateway configurations.
+//! Samplers, services and gateway configurations, in both directions.
 
 use why502_proto::v1;
 
@@ -88,4 +88,61 @@ fn health_check(line: &mut Line<'_>, check: v1::HealthCheck) -> model::HealthChe
         expects: line.name(check.expects),
         host: line.name(check.host),
     }
+}
+
+/// A sampler's state as the agent tells it.
+pub fn sampler_told(status: &model::SamplerStatus) -> v1::SamplerStatus {
+    let state = match status.state {
+        model::SamplerState::Active => v1::sampler_status::State::Active,
+        model::SamplerState::Degraded => v1::sampler_status::State::Degraded,
+        model::SamplerState::Unavailable => v1::sampler_status::State::Unavailable,
+        model::SamplerState::Failed => v1::sampler_status::State::Failed,
+    };
+    v1::SamplerStatus { name: status.name.clone(), state: state.into(), why: status.why.clone() }
+}
+
+/// A service as its agent tells of it.
+pub fn service_told(service: &model::ServiceConfig) -> v1::ServiceConfig {
+    let model::ServiceConfig { name, listen, declared, health_path } = service.clone();
+    v1::ServiceConfig { name, listen, declared, health_path }
+}
+
+/// A gateway's configuration as its agent tells of it, by whose clock it was read at `at_unix_us`.
+pub fn gateway_told(config: &model::GatewayConfig, at_unix_us: i64) -> v1::GatewayConfig {
+    let model::GatewayConfig { gateway, kind, pools, faults, readable, at_us: _, log_has_upstream, missing_log } =
+        config.clone();
+    let pools = pools.into_iter().map(pool_told).collect();
+    v1::GatewayConfig { gateway, kind, pools, faults, readable, at_unix_us, log_has_upstream, missing_log }
+}
+
+fn pool_told(pool: model::Pool) -> v1::Pool {
+    v1::Pool {
+        name: pool.name,
+        members: pool.members.into_iter().map(member_told).collect(),
+        check: pool.check.map(check_told),
+        timeouts: pool.timeouts.map(|timeouts| {
+            let model::Timeouts { connect_us, send_us, read_us } = timeouts;
+            v1::Timeouts { connect_us, send_us, read_us }
+        }),
+        tries: pool.tries,
+        scheme: pool.scheme,
+        keepalive_idle_us: pool.keepalive_idle_us,
+        tls: pool.tls.map(|tls| {
+            let model::TlsSettings { verify, ca_file, server_name, protocols } = tls;
+            v1::TlsSettings { verify, ca_file, server_name, protocols }
+        }),
+        header_limit_bytes: pool.header_limit_bytes,
+        source: pool.source,
+    }
+}
+
+fn member_told(member: model::PoolMember) -> v1::PoolMember {
+    let model::PoolMember { name, address, backup, down, max_fails, fail_timeout_us, check_address, max_connections } =
+        member;
+    v1::PoolMember { name, address, backup, down, max_fails, fail_timeout_us, check_address, max_connections }
+}
+
+fn check_told(check: model::HealthCheck) -> v1::HealthCheck {
+    let model::HealthCheck { kind, path, interval_us, timeout_us, fall, rise, expects, host } = check;
+    v1::HealthCheck { kind, path, interval_us, timeout_us, fall, rise, expects, host }
 }

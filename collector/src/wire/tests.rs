@@ -94,3 +94,65 @@ fn unknown_records_and_events_are_counted_and_passed_over() {
     assert!(report_of(&mut converter, message).events.is_empty());
     assert_eq!(converter.cuts().unknown, 2);
 }
+
+#[test]
+fn a_host_is_given_again_by_the_records_that_its_state_is_told_in() {
+    let member = v1::PoolMember { address: "10.0.0.2:3000".to_owned(), max_fails: Some(2), ..Default::default() };
+    let pool = v1::Pool {
+        name: "api".to_owned(),
+        members: vec![member],
+        check: Some(v1::HealthCheck { kind: "http".to_owned(), path: "/health".to_owned(), ..Default::default() }),
+        timeouts: Some(v1::Timeouts { connect_us: Some(5), ..Default::default() }),
+        tls: Some(v1::TlsSettings { server_name: "api".to_owned(), ..Default::default() }),
+        ..Default::default()
+    };
+    let gateway = v1::GatewayConfig {
+        gateway: "edge".to_owned(),
+        kind: "nginx".to_owned(),
+        pools: vec![pool],
+        at_unix_us: NOW_US - DAY_US,
+        ..Default::default()
+    };
+    let interface = v1::InterfaceSample { addresses: vec!["10.0.0.2".to_owned()], ..Default::default() };
+    let listener = v1::ListenerSample { address: "0.0.0.0:3000".to_owned(), queue_limit: 128, ..Default::default() };
+    let message = v1::Report {
+        seq: 1,
+        at_unix_us: NOW_US + 7_000_000,
+        collector_offset_us: Some(-7_000_000),
+        host: Some(v1::HostSample { at_unix_us: NOW_US, interfaces: vec![interface], ..Default::default() }),
+        instances: vec![v1::InstanceSample {
+            service: "api".to_owned(),
+            at_unix_us: NOW_US,
+            process_count: 2,
+            listeners: vec![listener],
+            listeners_known: true,
+            ..Default::default()
+        }],
+        gateways: vec![gateway],
+        ..Default::default()
+    };
+    let service = v1::ServiceConfig { name: "api".to_owned(), listen: vec!["3000".to_owned()], ..Default::default() };
+    let greeting = v1::Hello {
+        host: "app-1".to_owned(),
+        boot_id: "b".to_owned(),
+        epoch: NOW_US as u64 - 5,
+        at_unix_us: NOW_US,
+        services: vec![service],
+        ..Default::default()
+    };
+    let state = |records: Vec<Incoming>| {
+        let (mut fleet, mut converter) = (crate::fleet::Fleet::default(), Converter::default());
+        for record in records {
+            fleet.apply(&converter.convert(record).unwrap());
+        }
+        fleet.host("app-1").unwrap().state.clone()
+    };
+    let stamped = |mut record: Incoming| {
+        record.stamp(NOW_US);
+        record
+    };
+    let first = vec![stamped(hello(greeting).unwrap()), stamped(report(&numbering(), message).unwrap())];
+    let told = state(first.into_iter().chain([stamped(stream_ended("app-1", "idle"))]).collect());
+    assert!(told.gateways["edge"].config.is_some() && !told.connected);
+    assert_eq!(state(base(&told, 7)), told);
+}

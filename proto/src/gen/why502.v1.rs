@@ -3079,6 +3079,20 @@ pub struct TestSinkResponse {
     #[prost(string, tag = "1")]
     pub fault: ::prost::alloc::string::String,
 }
+/// An incident as a file.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportRequest {
+    /// The incident's id.
+    #[prost(string, tag = "1")]
+    pub incident: ::prost::alloc::string::String,
+}
+/// The file.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportResponse {
+    /// Its bytes, a tar.gz that `why502 replay` reads.
+    #[prost(bytes = "vec", tag = "1")]
+    pub capsule: ::prost::alloc::vec::Vec<u8>,
+}
 /// Generated client implementations.
 pub mod query_client {
     #![allow(
@@ -3289,6 +3303,25 @@ pub mod query_client {
             req.extensions_mut().insert(GrpcMethod::new("why502.v1.Query", "TestSink"));
             self.inner.unary(req, path, codec).await
         }
+        /// An incident as a file from which its verdict can be had again. NOT_FOUND where none has that id.
+        pub async fn export(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExportRequest>,
+        ) -> std::result::Result<tonic::Response<super::ExportResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/why502.v1.Query/Export");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("why502.v1.Query", "Export"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3347,6 +3380,11 @@ pub mod query_server {
             tonic::Response<super::TestSinkResponse>,
             tonic::Status,
         >;
+        /// An incident as a file from which its verdict can be had again. NOT_FOUND where none has that id.
+        async fn export(
+            &self,
+            request: tonic::Request<super::ExportRequest>,
+        ) -> std::result::Result<tonic::Response<super::ExportResponse>, tonic::Status>;
     }
     /// Answers are the JSON documents of the public contract, so that the command line, HTTP and gRPC can't differ.
     #[derive(Debug)]
@@ -3673,6 +3711,49 @@ pub mod query_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = TestSinkSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/why502.v1.Query/Export" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExportSvc<T: Query>(pub Arc<T>);
+                    impl<T: Query> tonic::server::UnaryService<super::ExportRequest>
+                    for ExportSvc<T> {
+                        type Response = super::ExportResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExportRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::export(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExportSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -19,6 +19,33 @@ document! {
         /// `why` only: what is known of the target now.
         #[serde(skip_serializing_if = "Option::is_none")]
         now: Option<NowDoc>,
+        /// The replay of a capsule only: how it compares.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        replay: Option<ReplayDoc>,
+    }
+}
+
+document! {
+    /// How the verdict of a capsule that was replayed compares with the one that was recorded.
+    ReplayDoc {
+        /// The version of the collector that made the capsule.
+        recorded_by: String,
+        /// The version that replayed it.
+        replayed_by: String,
+        /// The cause that was recorded.
+        cause: String,
+        /// Its probability.
+        confidence: f64,
+        /// The replay says the same in every field.
+        same: bool,
+        /// What it says otherwise.
+        differs: Vec<String>,
+        /// What a replay by its maker said otherwise.
+        differed_when_made: Vec<String>,
+        /// Hosts that the verdict may rest on too and whose records are not in it.
+        left_out: Vec<String>,
+        /// Records that came later are left out.
+        cut: bool,
     }
 }
 
