@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The packages, held against dpkg, rpm and systemd's own judgement: tests/packages.sh. Installing happens on an overlay of
-# this machine's root in a mount namespace of its own, so nothing of it stays. Exit 77: it can't be done here.
+# The packages, held against dpkg, rpm and systemd's own judgement: tests/packages.sh [FOLDER], which keeps what was built.
+# Installing happens on an overlay of this machine's root in a mount namespace of its own, so nothing of it stays. Exit 77: it can't be
+# done here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,11 +12,12 @@ if [ "${1:-}" != --inside ]; then
     [ "$(id -u)" = 0 ] || { echo "installing packages needs root" >&2; exit 77; }
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    deploy/package.sh --dev --out "$work/packages" >/dev/null
-    unshare --mount --propagation private "$0" --inside "$work"
+    packages=$(realpath "${1:-$work/packages}")
+    deploy/package.sh --dev --out "$packages" >/dev/null
+    unshare --mount --propagation private "$0" --inside "$work" "$packages"
     exit
 fi
-work=$2
+work=$2 packages=$3
 
 fail() { echo "FAILED: $1" >&2; exit 1; }
 
@@ -29,12 +31,12 @@ done
 # ---- what rpm says of its packages ----
 
 for program in why502 why502-agent; do
-    rpm -qpl "$work/packages/$program"-[0-9]*.rpm 2>/dev/null >"$work/list"
+    rpm -qpl "$packages/$program"-[0-9]*.rpm 2>/dev/null >"$work/list"
     for file in "/usr/bin/$program" "/usr/lib/systemd/system/$program.service" "/usr/share/man/man1/$program.1.gz"; do
         grep -qx "$file" "$work/list" || fail "the rpm of $program has no $file"
     done
 done
-rpm -qp --configfiles "$work/packages"/why502-[0-9]*.rpm 2>/dev/null | grep -qx /etc/why502/collector.toml ||
+rpm -qp --configfiles "$packages"/why502-[0-9]*.rpm 2>/dev/null | grep -qx /etc/why502/collector.toml ||
     fail "an upgrade by rpm would lose the configuration"
 
 # ---- install, upgrade, remove, purge with dpkg, on an overlay ----
@@ -43,7 +45,7 @@ mkdir "$work/tmpfs" && mount -t tmpfs tmpfs "$work/tmpfs"
 mkdir "$work/tmpfs/upper" "$work/tmpfs/work" "$work/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$work/tmpfs/upper,workdir=$work/tmpfs/work" "$work/root"
 for folder in proc dev; do mount --rbind "/$folder" "$work/root/$folder"; done
-cp "$work/packages"/*.deb "$work/root/tmp/"
+cp "$packages"/*.deb "$work/root/tmp/"
 on_overlay() { chroot "$work/root" /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -ec "$1"; }
 installed() { on_overlay 'dpkg -i --force-confold /tmp/why502*.deb' >"$work/dpkg" 2>&1 || { cat "$work/dpkg" >&2; fail "dpkg -i"; }; }
 

