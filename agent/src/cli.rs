@@ -83,6 +83,9 @@ struct EnrollArgs {
     /// The state directory. Default: the configured one, else /var/lib/why502-agent.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Do nothing where this host has a certificate of this collector that is still good: for what enrols at each start.
+    #[arg(long)]
+    unless_enrolled: bool,
 }
 
 #[derive(Debug, Args)]
@@ -151,7 +154,7 @@ fn run(path: &Path) -> u8 {
 }
 
 fn enroll(arguments: EnrollArgs) -> u8 {
-    let EnrollArgs { collector, token_file, ca_pin, config, host, state_dir } = arguments;
+    let EnrollArgs { collector, token_file, ca_pin, config, host, state_dir, unless_enrolled } = arguments;
     let (name, dir) = match config {
         Some(path) => match load(&path) {
             Some(Loaded { config, .. }) => (config.host, config.state_dir),
@@ -162,6 +165,9 @@ fn enroll(arguments: EnrollArgs) -> u8 {
     let token_file = if token_file == Path::new("-") { PathBuf::from("/dev/stdin") } else { token_file };
     let (host, state_dir) = (host.unwrap_or(name), state_dir.unwrap_or(dir));
     let enrolment = Enrolment { collector, token_file, ca_pin, host, state_dir };
+    if unless_enrolled && identity::is_enrolled(&enrolment) {
+        return answer(&format!("{} is enrolled already\n", enrolment.host));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let enrolled =
         runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(identity::enroll(&enrolment)));

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
 
-pub use enroll::{Enrolment, enroll};
+pub use enroll::{Enrolment, enroll, is_enrolled};
 pub use keep::keep;
 pub use reach::{CONNECT_LIMIT, reach, refusal};
 

@@ -78,6 +78,11 @@ fn a_host_enrols_reports_over_tls_renews_and_is_revoked() {
     let (code, _, fault) = run(&programs::agent(), &enroll);
     assert_eq!(code, 0, "{fault}");
     assert_eq!(run(&programs::agent(), &enroll).0, 1, "a token works once");
+    let at_each_start = [&enroll[..], &["--unless-enrolled"]].concat();
+    let (code, answer, fault) = run(&programs::agent(), &at_each_start);
+    assert_eq!((code, answer.as_str()), (0, "app-1 is enrolled already\n"), "{fault}");
+    let as_another = [&at_each_start[..], &["--host", "app-2"]].concat();
+    assert_eq!(run(&programs::agent(), &as_another).0, 1, "the certificate is not of that name");
 
     let hosts = || serde_json::from_str::<Value>(&ask(&["hosts", "--json"]).1).unwrap_or_default()["hosts"][0].clone();
     until("the host reports", || (hosts()["state"] == "up").then_some(()));

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use why502_proto::v1;
 use why502_proto::v1::enrolment_client::EnrolmentClient;
 
+use super::keep::unix_now_s;
 use super::key::Key;
 use super::pinned::{Pin, Pinned};
 use super::reach::{CONNECT_LIMIT, connect, is_plain, refusal};
-use super::{COLLECTOR, DIR, files, own_files, tls};
+use super::{COLLECTOR, DIR, Identity, files, own_files, tls};
 
 /// What an enrolment needs.
 #[derive(Debug, Clone)]
@@ -25,6 +26,14 @@ pub struct Enrolment {
     pub host: String,
     /// Where the identity is kept.
     pub state_dir: PathBuf,
+}
+
+/// Whether this host has a certificate already that this collector gave it, in its name, and that is still good.
+pub fn is_enrolled(Enrolment { collector, host, state_dir, .. }: &Enrolment) -> bool {
+    let kept = Identity::in_state_dir(state_dir);
+    let certificate = kept.pair.as_ref().and_then(|pair| files::certificate(&pair.cert));
+    kept.enrolled_with().is_ok_and(|with| with == *collector)
+        && certificate.is_some_and(|it| it.names.contains(host) && it.not_after_unix_s > unix_now_s())
 }
 
 /// Enrols this host; gives the folder of its identity.

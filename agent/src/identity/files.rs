@@ -5,6 +5,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::Path;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::dial::Certificate;
+
 /// Most bytes of a file that is read: certificates and keys are small.
 const LIMIT_BYTES: u64 = 1 << 20;
 
@@ -42,6 +47,11 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
         return Err(format!("{}: too large", path.display()));
     }
     fs::read(path).map_err(told)
+}
+
+/// The certificate in a file; None where there is none that can be read.
+pub fn certificate(path: &Path) -> Option<Certificate> {
+    Certificate::parse(&CertificateDer::from_pem_slice(&read(path).ok()?).ok()?)
 }
 
 /// What tells one version of a file from the next.

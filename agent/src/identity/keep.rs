@@ -5,8 +5,6 @@ use std::future::pending;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tokio::sync::watch;
 use why502_proto::v1;
 use why502_proto::v1::enrolment_client::EnrolmentClient;
@@ -15,7 +13,6 @@ use super::files::{self, Stamp};
 use super::key::Key;
 use super::reach::{CONNECT_LIMIT, is_plain, reach, refusal};
 use super::{Identity, Pair};
-use crate::dial::Certificate;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -67,8 +64,7 @@ struct Life {
 
 impl Life {
     fn of(cert: &Path) -> Option<Self> {
-        let der = CertificateDer::from_pem_slice(&files::read(cert).ok()?).ok()?;
-        let read = Certificate::parse(&der)?;
+        let read = files::certificate(cert)?;
         Some(Self { from_s: read.not_before_unix_s, to_s: read.not_after_unix_s })
     }
 
@@ -112,7 +108,8 @@ async fn renew(identity: &Identity, pair: &Pair, collectors: &[String], host: &s
     Err(failed)
 }
 
-fn unix_now_s() -> i64 {
+/// This moment, unix seconds.
+pub(super) fn unix_now_s() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
