@@ -177,6 +177,8 @@ agent_is_small() {
 }
 check "the agent is small" agent_is_small
 
+check_or_skip "rollout in Kubernetes" "kubectl, Helm or the schemas are not here" tests/kubernetes.py
+
 say "lab"
 if [ "$want_lab" = 0 ]; then
     skip "lab: --no-lab was given"
