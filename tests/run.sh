@@ -177,6 +177,8 @@ agent_is_small() {
 }
 check "the agent is small" agent_is_small
 
+check_or_skip "image of the agent" "buildah does not build here" tests/container.sh agent "${agent%/*}"
+check_or_skip "image of the collector" "buildah does not build here, or no static collector was built" tests/container.sh collector "${agent%/*}"
 check_or_skip "rollout in Kubernetes" "kubectl, Helm or the schemas are not here" tests/kubernetes.py
 
 say "lab"
