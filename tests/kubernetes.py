@@ -161,8 +161,9 @@ class Pods:
         arguments = arguments or container["args"]
         for name, value in environment.items():
             arguments = [it.replace(f"$({name})", value) for it in arguments]
-        become = lambda: contain(root, spec["securityContext"] | container["securityContext"])
-        process = subprocess.Popen([program, *arguments], env=environment, preexec_fn=become, **how)
+        context = spec["securityContext"] | container["securityContext"]
+        command = [program, *arguments]
+        process = subprocess.Popen(command, env=environment, preexec_fn=lambda: contain(root, context), **how)
         self.running.append(process)
         return process
 
@@ -260,8 +261,10 @@ def main():
     ours, charts = kustomized(), charted()
     held_against_schemas(ours + charts)
     the_same(by_name(ours), by_name(charts))
-    played(by_name(ours), work)
-    print(f"kubernetes: {len(ours)} objects of kustomize and {len(charts)} of Helm hold and say the same; a node enrolled and reports")
+    for name, documents in (("kustomize", ours), ("helm", charts)):
+        (work / name).mkdir()
+        played(by_name(documents), work / name)
+    print(f"kubernetes: {len(ours)} objects of kustomize and {len(charts)} of Helm hold and say the same; with each a node enrolled and reports")
 
 
 main()
