@@ -12,6 +12,7 @@ mod lookalike;
 mod network;
 mod overload;
 mod restarting;
+mod runtimes;
 pub mod wild;
 
 use super::lab::Done;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Story> {
     let families = [
         overload::all(),
         restarting::all(),
+        runtimes::all(),
         checks::all(),
         lookalike::all(),
         network::all(),
@@ -73,7 +75,7 @@ pub(crate) fn rule(world: &mut World, action: &str, target: &str) -> Done {
 /// but those that another one nearly tells, and of the other gateways what their words differ most in.
 pub fn is_short(story: &Story) -> bool {
     const ELSEWHERE: [&str; 3] = ["killed", "firewall_drop", "unavailable"];
-    const LONG: [&str; 24] = [
+    const LONG: [&str; 28] = [
         "crashed_by_signal",
         "hung_waiting",
         "hung_agent_told_late",
@@ -98,6 +100,10 @@ pub fn is_short(story: &Story) -> bool {
         "liveness_restart",
         "killed_clock_behind",
         "killed_gateway_clock_ahead",
+        "php_pool_exhausted",
+        "uwsgi_pool_exhausted",
+        "puma_worker_killed",
+        "puma_pool_exhausted",
     ];
     match story.name.split_once('@') {
         Some((name, _)) => ELSEWHERE.contains(&name),

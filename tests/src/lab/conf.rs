@@ -26,16 +26,16 @@ pub fn app_agent(app: &App, plan: &Plan, dir: &Path) -> String {
 }
 
 fn service(app: &App, dir: &Path) -> String {
-    let matches = match app.runtime {
-        Runtime::Node => "node .*server\\\\.js",
-        Runtime::Gunicorn => "gunicorn",
-        Runtime::Uvicorn => "uvicorn",
-    };
+    let matches = app.runtime.command();
     let (address, dir) = (app.address(), dir.display());
     let role = if app.tells_role { "role = { path = \"/health\", field = \"leader\" }\n" } else { "" };
     let lines = [
         (app.told.matches, format!("match = {{ cmdline = \"{matches}\" }}\n")),
-        (app.told.health, "health = { path = \"/health\", timeout = \"2s\", interval = \"2s\" }\n".to_owned()),
+        // Whoever speaks no HTTP can't be asked for its health by it.
+        (
+            app.told.health && app.runtime.protocol() == "http",
+            "health = { path = \"/health\", timeout = \"2s\", interval = \"2s\" }\n".to_owned(),
+        ),
         (app.told.log, format!("logs = [\"{dir}/app.log\"]\n")),
     ];
     let told: String = lines.into_iter().filter(|(is_told, _)| *is_told).map(|(_, line)| line).collect();
@@ -79,12 +79,39 @@ pub fn app_command(app: &App, apps: &Path, dir: &Path) -> (Vec<String>, Vec<(Str
             let fixed = ["uvicorn", "--host", "0.0.0.0", "--port", &port, "--app-dir", &folder, "--no-access-log"];
             [text(&fixed), text(&app.arguments), text(&["asgi:application"])].concat()
         }
+        Runtime::Uwsgi => {
+            let (socket, script) = (format!("0.0.0.0:{PORT}"), apps.join("python/app.py").display().to_string());
+            let fixed = ["uwsgi", "--plugin", "python3", "--socket", &socket, "--wsgi-file", &script];
+            [text(&fixed), text(&["--master", "--die-on-term", "--disable-logging"]), text(&app.arguments)].concat()
+        }
+        Runtime::PhpFpm => {
+            let settings = dir.join(PHP_FPM).display().to_string();
+            text(&[app.runtime.program(), "--nodaemonize", "--allow-to-run-as-root", "--fpm-config", &settings])
+        }
+        Runtime::Puma => {
+            let (bind, folder) = (format!("tcp://0.0.0.0:{PORT}"), apps.join("ruby").display().to_string());
+            let (settings, script) = (format!("{folder}/puma.rb"), format!("{folder}/config.ru"));
+            let fixed = ["puma", "--environment", "production", "--config", &settings, "--bind", &bind];
+            [text(&fixed), text(&app.arguments), text(&[&script])].concat()
+        }
     };
     let own = [("PORT", PORT.to_string()), ("LOG", log), ("FAULTS", faults), ("NAME", app.host.to_owned())];
     let socket = app.socket.then(|| ("SOCKET", SOCKET.to_owned()));
     let certificate = (!app.certificate.is_empty()).then(|| ("CERTIFICATE", certificate(dir, app.certificate)));
     let env = own.into_iter().chain(socket).chain(certificate).chain(app.env.iter().cloned());
     (command, env.map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+/// The configuration file of PHP-FPM in its host's folder.
+pub const PHP_FPM: &str = "php-fpm.conf";
+
+/// That file: one pool.
+pub fn php_fpm(app: &App, dir: &Path) -> String {
+    let settings: String = app.arguments.iter().map(|setting| format!("{setting}\n")).collect();
+    format!(
+        "[global]\nerror_log = {}/app.log\n[www]\nlisten = 0.0.0.0:{PORT}\nuser = root\ngroup = root\nclear_env = no\n{settings}",
+        dir.display()
+    )
 }
 
 /// Where a certificate lies, seen from a host's folder.

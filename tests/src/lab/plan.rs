@@ -105,6 +105,8 @@ pub struct Gateway {
     pub user: &'static str,
     /// Its agent is told of its error log too.
     pub error_log: bool,
+    /// What it speaks to its members, as nginx names it: "http", "fastcgi", "uwsgi".
+    pub protocol: &'static str,
     /// The variable of nginx whose request id is logged and handed on. Empty: none.
     pub request_id: &'static str,
 }
@@ -131,6 +133,7 @@ impl Default for Gateway {
             by_name: false,
             user: "root",
             error_log: true,
+            protocol: "http",
             request_id: "",
         }
     }
@@ -145,6 +148,12 @@ pub enum Runtime {
     Gunicorn,
     /// `tests/apps/python/asgi.py` under uvicorn.
     Uvicorn,
+    /// `tests/apps/python/app.py` under uWSGI, which speaks its own protocol.
+    Uwsgi,
+    /// `tests/apps/php/index.php` under PHP-FPM, which speaks FastCGI.
+    PhpFpm,
+    /// `tests/apps/ruby/config.ru` under Puma.
+    Puma,
 }
 
 impl Runtime {
@@ -154,6 +163,31 @@ impl Runtime {
             Self::Node => "node",
             Self::Gunicorn => "gunicorn",
             Self::Uvicorn => "uvicorn",
+            Self::Uwsgi => "uwsgi",
+            // As Debian 12 names it.
+            Self::PhpFpm => "php-fpm8.2",
+            Self::Puma => "puma",
+        }
+    }
+
+    /// What its gateway speaks to it, as nginx names it.
+    pub fn protocol(self) -> &'static str {
+        match self {
+            Self::Uwsgi => "uwsgi",
+            Self::PhpFpm => "fastcgi",
+            Self::Node | Self::Gunicorn | Self::Uvicorn | Self::Puma => "http",
+        }
+    }
+
+    /// What its command line is known by, as a regular expression.
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::Node => "node .*server\\\\.js",
+            Self::Gunicorn => "gunicorn",
+            Self::Uvicorn => "uvicorn",
+            Self::Uwsgi => "uwsgi",
+            Self::PhpFpm => "php-fpm",
+            Self::Puma => "puma",
         }
     }
 }
@@ -186,7 +220,7 @@ pub struct App {
     pub runtime: Runtime,
     /// Its environment, beside what the world gives it.
     pub env: Vec<(&'static str, String)>,
-    /// Further arguments of gunicorn or uvicorn.
+    /// Further arguments of its server; of PHP-FPM settings of its pool.
     pub arguments: Vec<&'static str>,
     /// Limits of its control group.
     pub limits: Limits,
@@ -237,12 +271,17 @@ impl App {
 
     /// A gunicorn application.
     pub fn gunicorn(host: &'static str, number: u8, arguments: &[&'static str]) -> Self {
-        Self { runtime: Runtime::Gunicorn, arguments: arguments.to_vec(), ..Self::node(host, number) }
+        Self::of(Runtime::Gunicorn, host, number, arguments)
     }
 
     /// A uvicorn application.
     pub fn uvicorn(host: &'static str, number: u8, arguments: &[&'static str]) -> Self {
-        Self { runtime: Runtime::Uvicorn, ..Self::gunicorn(host, number, arguments) }
+        Self::of(Runtime::Uvicorn, host, number, arguments)
+    }
+
+    /// An application made with anything.
+    pub fn of(runtime: Runtime, host: &'static str, number: u8, arguments: &[&'static str]) -> Self {
+        Self { runtime, arguments: arguments.to_vec(), ..Self::node(host, number) }
     }
 
     /// With a variable of its environment.

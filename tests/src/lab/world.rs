@@ -12,7 +12,9 @@ use super::client::Client;
 use super::enter::HOST;
 use super::gateway::{self, Reload, SetUp};
 use super::host::{Host, MANAGEMENT, Network, SERVICE, ip, run, tail};
-use super::plan::{App, CERTIFICATES, GATEWAY, GATEWAY_HOST, Gateway, INNER, INNER_HOST, NAME, PORT, Plan, SOCKET};
+use super::plan::{
+    App, CERTIFICATES, GATEWAY, GATEWAY_HOST, Gateway, INNER, INNER_HOST, NAME, PORT, Plan, Runtime, SOCKET,
+};
 use super::{Doing, Done, ask, conf, wait_for};
 use crate::programs;
 
@@ -112,7 +114,16 @@ impl World {
     /// Applications run from the world's own folder, so that recorded journals name no other place of the machine.
     fn copy_apps(&mut self) -> Done {
         let copy = self.dir.join("apps");
-        for file in ["node/server.js", "python/app.py", "python/asgi.py", "python/names.py"] {
+        const FILES: [&str; 7] = [
+            "node/server.js",
+            "python/app.py",
+            "python/asgi.py",
+            "python/names.py",
+            "php/index.php",
+            "ruby/config.ru",
+            "ruby/puma.rb",
+        ];
+        for file in FILES {
             let to = copy.join(file);
             fs::create_dir_all(to.parent().unwrap_or(&copy)).doing("application folder")?;
             fs::copy(self.programs.apps.join(file), to).doing("application")?;
@@ -287,6 +298,9 @@ impl World {
             let script = conf::release(&app, &dir);
             fs::create_dir_all(script.parent().unwrap_or(&dir)).doing("release folder")?;
             fs::copy(self.programs.apps.join("node/server.js"), script).doing("release")?;
+        }
+        if app.runtime == Runtime::PhpFpm {
+            fs::write(dir.join(conf::PHP_FPM), conf::php_fpm(&app, &dir)).doing("settings of PHP-FPM")?;
         }
         let (argv, env) = conf::app_command(&app, &self.programs.apps, &dir);
         let env: serde_json::Map<String, Value> = env.into_iter().map(|(key, value)| (key, value.into())).collect();

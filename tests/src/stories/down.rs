@@ -74,6 +74,7 @@ fn never_started() -> Story {
     let mut plan = Plan::default().gateway(|gateway| gateway.members = vec![upstream(TWO)]);
     plan.apps[0].starts = false;
     Story::new("never_started")
+        .also(&UNCHECKED)
         .plan(plan)
         .expect(Expect::new("never_started", "app-1", ONE).cites(&["no process"]).advises(&["enable|start"]))
         .fault(|world| world.reload_gateway(&[upstream(ONE), upstream(TWO)]))

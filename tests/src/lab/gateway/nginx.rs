@@ -69,17 +69,14 @@ fn upstream(gateway: &Gateway, members: &[String]) -> String {
 
 fn location(gateway: &Gateway, dir: &Path) -> String {
     let next = if gateway.retries { "error timeout" } else { "off" };
-    let scheme = if gateway.tls { "https" } else { "http" };
-    let pass = if gateway.by_name { format!("$shop:{}", plan::PORT) } else { "shop".to_owned() };
+    let module = if gateway.protocol == "http" { "proxy" } else { gateway.protocol };
     let mut settings = vec![
-        format!("proxy_pass {scheme}://{pass}"),
-        "proxy_http_version 1.1".to_owned(),
-        "proxy_set_header Connection \"\"".to_owned(),
-        format!("proxy_connect_timeout {}s", gateway.connect_s),
-        format!("proxy_read_timeout {}s", gateway.read_s),
-        format!("proxy_next_upstream {next}"),
-        format!("proxy_buffer_size {}k", gateway.header_kib),
+        format!("{module}_connect_timeout {}s", gateway.connect_s),
+        format!("{module}_read_timeout {}s", gateway.read_s),
+        format!("{module}_next_upstream {next}"),
+        format!("{module}_buffer_size {}k", gateway.header_kib),
     ];
+    settings.extend(if gateway.protocol == "http" { by_http(gateway) } else { by_parameters(module, dir) });
     if gateway.by_name {
         settings.extend(["resolver 127.0.0.1 valid=1s ipv6=off".to_owned(), format!("set $shop {}", plan::NAME)]);
     }
@@ -91,4 +88,32 @@ fn location(gateway: &Gateway, dir: &Path) -> String {
         settings.extend(["proxy_ssl_verify on".to_owned(), "proxy_ssl_name shop.example".to_owned(), trusted]);
     }
     settings.iter().map(|setting| format!("            {setting};\n")).collect()
+}
+
+fn by_http(gateway: &Gateway) -> Vec<String> {
+    let scheme = if gateway.tls { "https" } else { "http" };
+    let pass = if gateway.by_name { format!("$shop:{}", plan::PORT) } else { "shop".to_owned() };
+    vec![
+        format!("proxy_pass {scheme}://{pass}"),
+        "proxy_http_version 1.1".to_owned(),
+        "proxy_set_header Connection \"\"".to_owned(),
+    ]
+}
+
+/// FastCGI and uwsgi: the request as parameters. Only PHP-FPM asks for the script.
+fn by_parameters(module: &str, dir: &Path) -> Vec<String> {
+    let script = dir.with_file_name("apps").join("php/index.php");
+    let parameters = [
+        ("REQUEST_METHOD", "$request_method"),
+        ("REQUEST_URI", "$request_uri"),
+        ("PATH_INFO", "$document_uri"),
+        ("QUERY_STRING", "$query_string"),
+        ("SERVER_PROTOCOL", "$server_protocol"),
+        ("SERVER_NAME", "$server_name"),
+        ("SERVER_PORT", "$server_port"),
+        ("REMOTE_ADDR", "$remote_addr"),
+        ("SCRIPT_FILENAME", &script.display().to_string()),
+    ];
+    let parameters = parameters.iter().map(|(name, value)| format!("{module}_param {name} {value}"));
+    [format!("{module}_pass shop")].into_iter().chain(parameters).collect()
 }
