@@ -17,8 +17,9 @@ pub fn base(host: &model::HostState, epoch: u64) -> Vec<Incoming> {
         stamped(heard_us, v1::journal_record::Kind::Report(report(host, epoch))),
     ];
     if !host.connected {
-        let ended = v1::StreamEnded { host: host.name.clone(), why: String::new() };
-        records.push(stamped(heard_us, v1::journal_record::Kind::StreamEnded(ended)));
+        let (at_us, why) = if host.lost_us > 0 { (host.lost_us, model::CONNECTION_LOST) } else { (heard_us, "") };
+        let ended = v1::StreamEnded { host: host.name.clone(), why: why.to_owned() };
+        records.push(stamped(at_us, v1::journal_record::Kind::StreamEnded(ended)));
     }
     records
 }
