@@ -273,6 +273,15 @@ fn worker_ends<'a>(scene: &Scene<'a>) -> impl Iterator<Item = (i64, &'a ProcessE
     )
 }
 
+/// Whether a worker was asked to end by a leader that itself ended then: that is how a server of several processes stops.
+fn leader_stops(scene: &Scene, at_us: i64, exit: &ProcessExited) -> bool {
+    const ASKED: [u32; 3] = [2, 3, 15];
+    const STOP_US: i64 = 10_000_000;
+    let asked = exit.signal.is_none_or(|signal| ASKED.contains(&signal));
+    let leads = |event: &EventKind| matches!(event, EventKind::ProcessExited(other) if other.service == exit.service && other.leader);
+    asked && scene.host.is_some_and(|host| host.history.lives(at_us, at_us + STOP_US).any(|event| leads(&event.kind)))
+}
+
 fn worker_killed(scene: &Scene) -> Option<Support> {
     if scene.by_application() || scene.share(CUT) < 0.2 {
         return None;
@@ -285,7 +294,8 @@ fn worker_killed(scene: &Scene) -> Option<Support> {
     let ends: Vec<_> = worker_ends(scene)
         .filter(|(at_us, _)| scene.failures.notes.iter().any(|note| (note.at_us - at_us).abs() <= SAME_MOMENT_US))
         .collect();
-    let (end_us, exit) = *ends.first()?;
+    let (end_us, exit) =
+        ends.into_iter().find(|(at_us, exit)| timeout_log.is_some() || !leader_stops(scene, *at_us, exit))?;
     let failed = exit.signal.is_some() || exit.exit_code.is_some_and(|code| code != 0);
     let weight = match (&timeout_log, failed) {
         (Some(_), _) | (None, true) => PROVEN,

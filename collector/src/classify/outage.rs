@@ -70,11 +70,7 @@ impl<'s, 'a> Outage<'s, 'a> {
             .copied();
         let before = scene.starts.iter().rev().find(|(_, start)| start.pid == first.exit.pid);
         let changed = match (before, restart) {
-            (Some((_, before)), Some((_, after)))
-                if !before.fingerprint.is_empty() && !after.fingerprint.is_empty() =>
-            {
-                Some(before.fingerprint != after.fingerprint)
-            }
+            (Some((_, before)), Some((_, after))) => has_changed(&before.fingerprint, &after.fingerprint),
             _ => None,
         };
         let marks = |from_us, to_us| scene.fleet.marks(scene.service_name(), scene.host_name(), from_us, to_us).last();
@@ -161,9 +157,36 @@ impl<'s, 'a> Outage<'s, 'a> {
     }
 }
 
+/// Whether fingerprints differ: as a whole, or where one lacks its first part, which has the arguments in it, by the second. None: that
+/// is all that could be compared, and it is the same.
+fn has_changed(before: &str, after: &str) -> Option<bool> {
+    let (before, core_before) = before.split_once('-').unwrap_or((before, ""));
+    let (after, core_after) = after.split_once('-').unwrap_or((after, ""));
+    if !before.is_empty() && !after.is_empty() {
+        return Some(before != after);
+    }
+    let differ = !core_before.is_empty() && !core_after.is_empty() && core_before != core_after;
+    differ.then_some(true)
+}
+
 /// Whether a name stands in a line by itself, not as a part of a longer word.
 fn names_word(line: &str, name: &str) -> bool {
     let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     line.match_indices(name)
         .any(|(at, _)| !inside(line[..at].chars().next_back()) && !inside(line[at + name.len()..].chars().next()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_changed;
+
+    #[test]
+    fn a_title_over_the_arguments_is_no_change() {
+        assert_eq!(has_changed("a-c", "a-c"), Some(false));
+        assert_eq!(has_changed("a-c", "b-c"), Some(true));
+        assert_eq!(has_changed("-c", "b-c"), None, "the arguments were not to be seen before");
+        assert_eq!(has_changed("-c", "b-d"), Some(true), "the executable is another");
+        assert_eq!((has_changed("v1", "v2"), has_changed("v1", "v1")), (Some(true), Some(false)));
+        assert_eq!((has_changed("", "v1"), has_changed("", "")), (None, None));
+    }
 }

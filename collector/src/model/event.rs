@@ -91,7 +91,7 @@ pub struct ProcessStarted {
     pub name: String,
     /// Its executable's path.
     pub exe: String,
-    /// What would change with a deployment: a digest of executable (device, inode, mtime), script and working directory resolved, arguments. Equal digests: nothing changed.
+    /// What would change with a deployment: a digest of executable (device, inode, mtime), script and working directory resolved, arguments; a dash; the same of executable and folder alone. The first is left out where a title was written over the arguments. Equal: nothing changed.
     pub fingerprint: String,
     /// Its arguments, masked, at most 512 bytes.
     pub cmdline: String,

@@ -145,3 +145,25 @@ fn a_stop_that_is_mended_is_told_by_all_failures() {
     let incident = story.is(Cause::ProcessStopped);
     assert_eq!(incident.upstream.as_deref(), Some(UPSTREAM));
 }
+
+/// A server that stops ends its workers by a signal and then itself.
+#[test]
+fn workers_that_their_leader_took_along_were_not_killed() {
+    let mut story = Story::new();
+    let worker = ProcessExited {
+        service: "api".into(),
+        pid: 104,
+        name: "uwsgi".into(),
+        signal: Some(2),
+        source: ExitSource::Pidfd,
+        remaining: 1,
+        still_listening: Some(true),
+        served: true,
+        ..Default::default()
+    };
+    story.app(EventKind::ProcessExited(worker));
+    story.fails(Signal::ClosedBeforeHeaders, 502, 3_000, 5).pass(1);
+    story.exits(100, None, Some(0)).fails(Signal::ConnectRefused, 502, 0, 10).pass(2);
+    story.comes_back(101, "v1").pass(3);
+    story.is_not_surely(Cause::WorkerKilled);
+}

@@ -248,7 +248,7 @@ pub struct ProcessStarted {
     /// Its executable's path.
     #[prost(string, tag = "6")]
     pub exe: ::prost::alloc::string::String,
-    /// What would change with a deployment: a digest of executable (device, inode, mtime), script and working directory resolved, arguments. Equal digests: nothing changed.
+    /// What would change with a deployment: a digest of executable (device, inode, mtime), script and working directory resolved, arguments; a dash; the same of executable and folder alone. The first is left out where a title was written over the arguments. Equal: nothing changed.
     #[prost(string, tag = "7")]
     pub fingerprint: ::prost::alloc::string::String,
     /// Its arguments, masked, at most 512 bytes.

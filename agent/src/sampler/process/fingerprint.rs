@@ -21,7 +21,8 @@ pub const CMDLINE_BYTES: usize = 512;
 /// A process's make.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fingerprint {
-    /// Sixteen hexadecimal digits.
+    /// Sixteen hexadecimal digits of all, a dash, and sixteen of the executable and the working directory alone. The first are left
+    /// out where the process has written a title over its arguments.
     pub digest: String,
     /// What it is made of, for people.
     pub hint: String,
@@ -39,22 +40,32 @@ pub fn take(proc: &Path, pid: u32) -> Fingerprint {
     let cwd = process::link(proc, pid, "cwd").ok();
     let mut digest = Digest::new();
     let exe_meta = fs::metadata(process::dir(proc, pid).join("exe")).ok();
+    let place = cwd.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     digest.file(exe_meta.as_ref());
+    digest.text(&place);
+    let core = digest.0;
     let script = script(proc, pid, &args, cwd.as_deref());
     let module = module(proc, pid, &args, cwd.as_deref());
     for part in [&script, &module] {
         digest.text(&part.as_ref().map(|(path, _)| path.display().to_string()).unwrap_or_default());
         digest.file(part.as_ref().map(|(_, meta)| meta));
     }
-    digest.text(&cwd.as_ref().map(|path| path.display().to_string()).unwrap_or_default());
     digest.text(&cmdline);
+    let whole = if is_title(&args) { String::new() } else { format!("{:016x}", digest.0) };
     // A server's module ("app:app") is the application, its script only the server.
     let hint = match (module.as_ref().or(script.as_ref()), &exe_meta) {
         (Some((path, meta)), _) => describe(&path.display().to_string(), meta),
         (None, Some(meta)) => describe(&exe, meta),
         (None, None) => cmdline.clone(),
     };
-    Fingerprint { digest: format!("{:016x}", digest.0), hint, exe, cmdline }
+    Fingerprint { digest: format!("{whole}-{core:016x}"), hint, exe, cmdline }
+}
+
+/// Whether a process has written a title over its arguments, as php-fpm, Puma and nginx do some time after their start: one text
+/// with blanks where an executable's name would stand.
+fn is_title(args: &[String]) -> bool {
+    let mut said = args.iter().filter(|arg| !arg.is_empty());
+    said.next().is_some_and(|first| first.contains(' ')) && said.next().is_none()
 }
 
 /// The first argument after the program's own name that is a file: an interpreter's script, or a program's configuration.
@@ -150,6 +161,15 @@ mod tests {
         fs::rename(&script, dir.path().join("old.sh")).unwrap();
         fs::write(&script, "read line; exit 0").unwrap();
         assert_ne!(run(dir.path()).1.digest, first.digest);
+    }
+
+    #[test]
+    fn what_wrote_a_title_over_its_arguments_is_compared_by_the_rest() {
+        let args = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert!(is_title(&args(&["php-fpm: master process (/etc/php/8.2/fpm/php-fpm.conf)", "", ""])));
+        assert!(is_title(&args(&["puma 5.6.5 (tcp://0.0.0.0:3000) [shop]"])));
+        assert!(!is_title(&args(&["/usr/sbin/php-fpm8.2", "--nodaemonize"])) && !is_title(&args(&["shop"])));
+        assert!(!is_title(&args(&["/opt/my shop/bin", "-p", "80"])) && !is_title(&[]));
     }
 
     #[test]
