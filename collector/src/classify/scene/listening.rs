@@ -71,7 +71,9 @@ impl<'a> Scene<'a> {
     /// it up again: it is being stopped in good order, or it failed in a way that only time tells.
     pub fn gave_up_us(&self, started_us: i64, until_us: i64) -> Option<i64> {
         let (host, service) = (self.host?, self.place.service.as_deref()?);
-        let mut changes = host.history.lives(started_us, until_us).filter_map(|event| match &event.kind {
+        // That its predecessor's listener went away may be told when it has just been started.
+        let from_us = started_us.saturating_add(SAME_MOMENT_US);
+        let mut changes = host.history.lives(from_us, until_us).filter_map(|event| match &event.kind {
             EventKind::ListenChanged(change)
                 if change.service == service && Address::parse(&change.address).covers(&self.address) =>
             {
