@@ -185,7 +185,7 @@ fn spawn(
     }
     samplers.spawn_local(observe::run(config.clone(), observed.clone(), budget.clone(), units.clone()));
     let unit_watch = unit_watch::UnitWatch::new(units, positions);
-    watchers.spawn_local(unit_watch::run(unit_watch, observed.clone(), stopped.clone(), budget.clone()));
+    watchers.spawn_local(unit_watch::run(unit_watch, rounds.clone(), stopped.clone(), budget.clone()));
     samplers.spawn_local(sampler::health::run(config.clone(), observed.clone()));
     for gateway in &config.gateways {
         let inbox = gateway.listen.as_ref().map(|listen| {

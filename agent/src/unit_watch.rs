@@ -69,15 +69,14 @@ impl UnitWatch {
 }
 
 /// Follows them until told to stop.
-pub async fn run(mut watch: UnitWatch, out: mpsc::Sender<Observed>, mut stop: Receiver<bool>, budget: Budget) {
+pub async fn run(mut watch: UnitWatch, out: mpsc::Sender<Vec<Observed>>, mut stop: Receiver<bool>, budget: Budget) {
     let mut told = Vec::new();
     loop {
         let stopping = *stop.borrow();
         let (more, rest) = budget.spend(|| watch.round(Instant::now(), stopping, &mut told));
-        for observed in told.drain(..) {
-            if out.send(observed).await.is_err() {
-                return;
-            }
+        // Whole, with its place: a report must not end between an entry and the place behind it.
+        if !told.is_empty() && out.send(std::mem::take(&mut told)).await.is_err() {
+            return;
         }
         if stopping {
             return;
