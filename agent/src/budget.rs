@@ -7,6 +7,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch::Receiver;
+
 use crate::kernel::clock;
 
 /// A CPU's time over this is what comes in.
@@ -63,6 +65,14 @@ impl Budget {
     /// How long to rest before the next look.
     pub fn rest(&self, now: Instant) -> Duration {
         self.0.get().all.rest(now)
+    }
+}
+
+/// Rests for so long, or until it is told to stop. False: nobody is left who could tell it.
+pub async fn rest(pause: Duration, stop: &mut Receiver<bool>) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => true,
+        changed = stop.changed() => changed.is_ok(),
     }
 }
 

@@ -86,9 +86,8 @@ pub async fn run(
             return;
         }
         let pause = if more { rest } else { rest.max(watch.pause()) };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            changed = stop.changed() => if changed.is_err() { return },
+        if !budget::rest(pause, &mut stop).await {
+            return;
         }
         turn = Instant::now();
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::sync::watch::Receiver;
 
-use crate::budget::Budget;
+use crate::budget::{self, Budget};
 use crate::config::Service;
 use crate::sampler::{Observed, Status, unix_now_us};
 use crate::tail::{BUFFER_BYTES, Group, Positions, Sight};
@@ -117,9 +117,8 @@ pub async fn run(mut logs: Vec<LogWatch>, out: mpsc::Sender<Vec<Observed>>, mut 
             return;
         }
         let pause = if more { rest } else { rest.max(LOOK_INTERVAL) };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            changed = stop.changed() => if changed.is_err() { return },
+        if !budget::rest(pause, &mut stop).await {
+            return;
         }
     }
 }

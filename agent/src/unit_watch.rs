@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::sync::watch::Receiver;
 
-use crate::budget::Budget;
+use crate::budget::{self, Budget};
 use crate::journald::{self, Journal, Sight};
 use crate::sampler::{Observed, Status};
 use crate::tail::Positions;
@@ -82,9 +82,8 @@ pub async fn run(mut watch: UnitWatch, out: mpsc::Sender<Vec<Observed>>, mut sto
             return;
         }
         let pause = if more { rest } else { rest.max(LOOK_INTERVAL) };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            changed = stop.changed() => if changed.is_err() { return },
+        if !budget::rest(pause, &mut stop).await {
+            return;
         }
     }
 }
