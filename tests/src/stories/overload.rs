@@ -86,15 +86,20 @@ fn ports_exhausted() -> Story {
         .heal(|world| world.shell("lb-1", "echo 20000 60999 > /proc/sys/net/ipv4/ip_local_port_range"))
 }
 
-/// Requests come in bursts that two workers can't serve in time; between bursts they catch up.
 fn worker_pool_exhausted() -> Story {
     let mut plan = Plan::default();
     plan.apps[0] = App::gunicorn("app-1", ONE, &["--workers", "2"]);
-    Story::new("worker_pool_exhausted")
+    let story = Story::new("worker_pool_exhausted")
         .everywhere()
         .needs(&["gunicorn"])
         .plan(plan)
-        .expect(Expect::new("worker_pool_exhausted", "app-1", ONE).cites(&["wait|queue"]).advises(&["worker"]))
+        .expect(Expect::new("worker_pool_exhausted", "app-1", ONE).cites(&["wait|queue"]).advises(&["worker"]));
+    in_bursts(story)
+}
+
+/// Requests come in bursts that two workers can't serve in time; between bursts they catch up.
+pub(super) fn in_bursts(story: Story) -> Story {
+    story
         .fault(|world| {
             world.faults("app-1", &json!({ "slow": { "path": "/", "ms": 1200 } }))?;
             world.client()?.change(|traffic| (traffic.every, traffic.burst) = (Duration::from_secs(5), 12));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::overload::in_bursts;
 use super::{ONE, TWO, behave};
 use crate::lab::plan::{App, Gateway, Plan, Runtime};
 use crate::lab::story::{Expect, Story};
@@ -57,22 +58,10 @@ fn puma_worker_killed() -> Story {
     worker_killed("puma_worker_killed", two(Runtime::Puma, &arguments), "terminating timed out worker")
 }
 
-/// Requests come in bursts that two workers can't serve in time; between bursts they catch up.
 fn pool_exhausted(name: &'static str, plan: Plan) -> Story {
-    Story::new(name)
-        .plan(plan)
-        .expect(
-            Expect::new("worker_pool_exhausted", "app-1", ONE).cites(&["wait|queue|max_children"]).advises(&["worker"]),
-        )
-        .fault(|world| {
-            world.faults("app-1", &json!({ "slow": { "path": "/", "ms": 1200 } }))?;
-            world.client()?.change(|traffic| (traffic.every, traffic.burst) = (Duration::from_secs(5), 12));
-            Ok(())
-        })
-        .heal(|world| {
-            world.client()?.change(|traffic| (traffic.every, traffic.burst) = (Duration::from_millis(50), 1));
-            behave(world)
-        })
+    let expect = Expect::new("worker_pool_exhausted", "app-1", ONE);
+    let expect = expect.cites(&["wait|queue|max_children"]).advises(&["worker"]);
+    in_bursts(Story::new(name).plan(plan).expect(expect))
 }
 
 fn php_pool_exhausted() -> Story {
