@@ -76,13 +76,16 @@ fn hostile_text_reaches_no_terminal_raw() {
     parts.refused_with(3, "/owned", evil);
     parts.incident(3);
     until("the service is seen", || parts.ask(&["instances", "--json"]).contains("evil").then_some(()));
-    let questions: [&[&str]; 8] = [
+    let questions: [&[&str]; 11] = [
         &["status"],
         &["hosts"],
         &["instances"],
         &["gateways"],
         &["incidents"],
         &["why", parts::UPSTREAM],
+        &["logs", parts::UPSTREAM],
+        &["logs", "evil"],
+        &["logs", "evil", "--json"],
         &["why", parts::UPSTREAM, "--json"],
         &["incidents", "--json"],
     ];

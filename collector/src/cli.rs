@@ -102,6 +102,8 @@ enum Command {
         #[arg(long, value_name = "DURATION")]
         since: Option<String>,
     },
+    /// The lines that agents sent of it: what applications logged of trouble, what gateways logged of failures
+    Logs(Logs),
     /// Failures per minute and each new or changed incident, as they come
     Watch,
     /// The catalogue: causes, what proves them, what fixes them
@@ -209,6 +211,23 @@ struct Incidents {
     /// Only this family of causes
     #[arg(long)]
     family: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Logs {
+    /// An upstream address, a service, a host, a gateway, or an incident's id
+    target: String,
+    #[command(flatten)]
+    at: At,
+    /// How far back from then (default 1h)
+    #[arg(long, value_name = "DURATION")]
+    since: Option<String>,
+    /// Only lines in which this regular expression is found
+    #[arg(long, value_name = "REGEX")]
+    grep: Option<String>,
+    /// Only lines at least so bad: error, warn or info
+    #[arg(long)]
+    level: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,6 +7,7 @@ mod advise;
 mod alerts;
 mod fleet;
 mod incident;
+mod logs;
 pub mod page;
 mod table;
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub fn document(name: &str, json: &str, style: Style) -> Result<String, serde_js
         "gateways" => fleet::gateways(&serde_json::from_str(json)?, style),
         "why" => incident::why(&serde_json::from_str(json)?, style),
         "timeline" => timeline::timeline(&serde_json::from_str(json)?, style),
+        "logs" => logs::logs(&serde_json::from_str(json)?, style),
         "alerts" => alerts::alerts(&serde_json::from_str(json)?, style),
         "silences" => alerts::silences(&serde_json::from_str(json)?, style),
         "advise" => advise::advise(&serde_json::from_str(json)?, style),

@@ -15,6 +15,7 @@ mod document;
 mod filter;
 mod fleet;
 mod incidents;
+mod logs;
 mod metrics;
 mod question;
 mod rollout;

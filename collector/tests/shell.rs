@@ -14,6 +14,8 @@ mod history;
 mod incident;
 #[path = "shell/killed.rs"]
 mod killed;
+#[path = "shell/logs.rs"]
+mod logs;
 #[path = "shell/older.rs"]
 mod older;
 

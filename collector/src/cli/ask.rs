@@ -12,7 +12,7 @@ use why502_proto::v1;
 use why502_proto::v1::query_client::QueryClient;
 
 use super::{
-    Alerts, Asking, Command, EXIT_NOTHING, EXIT_OK, Fault, HostsCommand, IncidentCommand, Mark, Silence, access,
+    Alerts, Asking, Command, EXIT_NOTHING, EXIT_OK, Fault, HostsCommand, IncidentCommand, Logs, Mark, Silence, access,
     alerts, incident, print, print_answer, style,
 };
 use crate::identity::client::NoClient;
@@ -80,6 +80,10 @@ fn question(command: Command) -> Option<(&'static str, HashMap<String, String>)>
         Command::Why { target, at, since } => ("why", vec![("target", Some(target)), ("at", at.at), ("since", since)]),
         Command::Timeline { target, at, since } => {
             ("timeline", vec![("target", Some(target)), ("at", at.at), ("since", since)])
+        }
+        Command::Logs(Logs { target, at, since, grep, level }) => {
+            let only = [("target", Some(target)), ("at", at.at), ("since", since), ("grep", grep), ("level", level)];
+            ("logs", only.to_vec())
         }
         Command::Alerts { .. } => ("alerts", vec![]),
         Command::Silence { .. } => ("silences", vec![]),

@@ -17,12 +17,13 @@ macro_rules! templates {
     ($($name:literal),*) => { [$(($name, include_str!(concat!("page/", $name)))),*] };
 }
 
-const TEMPLATES: [(&str, &str); 10] = templates!(
+const TEMPLATES: [(&str, &str); 11] = templates!(
     "frame.html",
     "parts.html",
     "status.html",
     "incidents.html",
     "why.html",
+    "logs.html",
     "hosts.html",
     "instances.html",
     "gateways.html",
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
     use crate::view::{
         AdviseDoc, CausesDoc, EvidenceDoc, GatewayDoc, GatewaysDoc, HostDoc, HostsDoc, IncidentsDoc, InstanceDoc,
-        InstancesDoc, NowDoc, SettingDoc, StatusDoc, UpstreamDoc,
+        InstancesDoc, LogLineDoc, LogsDoc, NowDoc, SettingDoc, StatusDoc, UpstreamDoc,
     };
 
     const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{202e}\u{1b}[31m";
@@ -165,10 +166,13 @@ mod tests {
         let now = NowDoc { hosts: hosts.clone(), instances: instances.clone(), upstreams, ..NowDoc::default() };
         let why =
             IncidentsDoc { target: HOSTILE.to_owned(), now: Some(now), incidents: incidents.clone(), replay: None };
+        let lines = vec![LogLineDoc { line: HOSTILE.to_owned(), ..LogLineDoc::default() }];
+        let logs = LogsDoc { target: HOSTILE.to_owned(), lines, ..LogsDoc::default() };
         vec![
             ("status", page("status", &StatusDoc { open: incidents.clone(), ..StatusDoc::default() })),
             ("incidents", page("incidents", &IncidentsDoc { incidents, ..IncidentsDoc::default() })),
             ("why", page("why", &why)),
+            ("logs", page("logs", &logs)),
             ("hosts", page("hosts", &HostsDoc { hosts, ..HostsDoc::default() })),
             ("instances", page("instances", &InstancesDoc { instances, ..InstancesDoc::default() })),
             ("gateways", page("gateways", &GatewaysDoc { gateways, ..GatewaysDoc::default() })),

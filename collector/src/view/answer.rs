@@ -68,7 +68,9 @@ pub fn answer_with(view: &View, doors: &DoorsDoc, question: &Question) -> Result
             let document = advise::document(view, target.as_deref());
             Answer::new(&document, !document.settings.is_empty())
         }
-        Question::Timeline { .. } => return Err(BadQuestion("this is answered from records only".to_owned())),
+        Question::Timeline { .. } | Question::Logs { .. } => {
+            return Err(BadQuestion("this is answered from records only".to_owned()));
+        }
         Question::Causes => Answer::new(&causes_doc(), true),
         Question::Alerts => {
             let doc = alerts_doc(view);

@@ -1,6 +1,7 @@
 //! Questions that are answered from what hosts sent over a stretch of time, not from a picture of one moment. Whoever
 //! reads the records shows them here, host by host and each host's in order; the answer is made when all were shown.
 
+use super::logs::Logs;
 use super::question::{BadQuestion, Question, parse_time};
 use super::timeline::Timeline;
 use super::{Answer, View, stamp};
@@ -40,6 +41,9 @@ pub fn chronicle(
     Ok(match question {
         Question::Timeline { target, at, since_us } => {
             Some(Box::new(Timeline::new(view, kept_since_us, target, at.as_deref(), *since_us)?))
+        }
+        Question::Logs { target, at, filter } => {
+            Some(Box::new(Logs::new(view, kept_since_us, target, at.as_deref(), filter)?))
         }
         _ => None,
     })

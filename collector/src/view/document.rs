@@ -37,6 +37,7 @@ mod alerts;
 mod fault;
 mod gateway;
 mod incident;
+mod logs;
 mod rollout;
 mod timeline;
 
@@ -45,6 +46,7 @@ pub use alerts::*;
 pub use fault::*;
 pub use gateway::*;
 pub use incident::*;
+pub use logs::*;
 pub use rollout::*;
 pub use timeline::*;
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::logs::{Level, PATTERN_CHARS};
 use super::question::Document;
 use crate::model::CATALOGUE;
 
@@ -35,6 +36,10 @@ enum Accepts {
     Cause,
     /// A family of the catalogue.
     Family,
+    /// A regular expression.
+    Pattern,
+    /// How bad a line is at least.
+    Level,
 }
 
 const fn may(name: &'static str, accepts: Accepts, says: &'static str) -> Filter {
@@ -59,12 +64,19 @@ const INCIDENTS: &[Filter] = &[
     may("cause", Accepts::Cause, "Only those of this cause."),
     may("family", Accepts::Family, "Only those of this family of causes."),
 ];
+const LOGS: &[Filter] = &[
+    NEEDED_TARGET,
+    AT,
+    SINCE,
+    may("grep", Accepts::Pattern, "Only lines in which this regular expression is found."),
+    may("level", Accepts::Level, "Only lines at least so bad."),
+];
 const ADVISE: &[Filter] =
     &[may("target", Accepts::Text, "A gateway, a service, a host, a pool, or a kind of gateway.")];
 
 impl Document {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Status,
         Self::Hosts,
         Self::Instances,
@@ -72,6 +84,7 @@ impl Document {
         Self::Incidents,
         Self::Why,
         Self::Timeline,
+        Self::Logs,
         Self::Causes,
         Self::Alerts,
         Self::Silences,
@@ -88,6 +101,7 @@ impl Document {
             Self::Incidents => "incidents",
             Self::Why => "why",
             Self::Timeline => "timeline",
+            Self::Logs => "logs",
             Self::Causes => "causes",
             Self::Alerts => "alerts",
             Self::Silences => "silences",
@@ -105,6 +119,7 @@ impl Document {
             Self::Incidents => "Incidents, newest first.",
             Self::Why => "The incidents of a target, and what is known of it.",
             Self::Timeline => "A target over a stretch of time: states, readings, and what happened.",
+            Self::Logs => "The lines that agents sent of a target, newest first.",
             Self::Causes => "The catalogue: what proves each cause, what refutes it, what mends it.",
             Self::Alerts => "Who was told of what, and what did not arrive.",
             Self::Silences => "What nobody is told of.",
@@ -119,13 +134,15 @@ impl Document {
             Self::Hosts | Self::Instances | Self::Gateways => &[AT],
             Self::Incidents => INCIDENTS,
             Self::Why | Self::Timeline => &[NEEDED_TARGET, AT, SINCE],
+            Self::Logs => LOGS,
             Self::Advise => ADVISE,
         }
     }
 }
 
 impl Filter {
-    /// What it takes, as JSON Schema. Times that are yet to come are refused too, which a schema can't say.
+    /// What it takes, as JSON Schema. Times that are yet to come and patterns of too much memory
+    /// are refused too, which a schema can't say.
     pub fn schema(&self) -> Value {
         match self.accepts {
             Accepts::Text => json!({"type": "string", "minLength": 1}),
@@ -144,6 +161,12 @@ impl Filter {
                 let mut families: Vec<&str> = CATALOGUE.iter().map(|entry| entry.family.id()).collect();
                 families.dedup();
                 json!({"type": "string", "enum": families})
+            }
+            Accepts::Pattern => {
+                json!({"type": "string", "minLength": 1, "maxLength": PATTERN_CHARS, "format": "regex"})
+            }
+            Accepts::Level => {
+                json!({"type": "string", "enum": Level::ALL.map(Level::id), "default": Level::default().id()})
             }
         }
     }

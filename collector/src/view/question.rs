@@ -8,6 +8,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::filter::DURATION_DIGITS;
 use super::incidents::IncidentFilter;
+use super::logs::{Level, LineFilter, Pattern};
 use crate::model::{CATALOGUE, Cause, IncidentState};
 
 /// Why a question can't be answered.
@@ -26,6 +27,7 @@ pub enum Document {
     Incidents,
     Why,
     Timeline,
+    Logs,
     Causes,
     Alerts,
     Silences,
@@ -62,6 +64,15 @@ pub enum Question {
         at: Option<String>,
         /// How far back, microseconds. None: as far as is of use.
         since_us: Option<i64>,
+    },
+    /// The lines that agents sent of a target.
+    Logs {
+        /// As for `Why`.
+        target: String,
+        /// The end of the stretch, as given. None: now.
+        at: Option<String>,
+        /// Which of them.
+        filter: LineFilter,
     },
     /// The catalogue.
     Causes,
@@ -133,6 +144,15 @@ impl Question {
             Document::Timeline => {
                 Self::Timeline { target: take("target").unwrap_or_default(), at: take("at"), since_us }
             }
+            Document::Logs => Self::Logs {
+                target: take("target").unwrap_or_default(),
+                at: take("at"),
+                filter: LineFilter {
+                    since_us,
+                    grep: take("grep").map(|text| Pattern::parse(&text)).transpose()?,
+                    level: take("level").map(|name| Level::parse(&name)).transpose()?.unwrap_or_default(),
+                },
+            },
         };
         question.at_us(0).map(|_| question)
     }
@@ -144,7 +164,8 @@ impl Question {
             | Self::Instances(at)
             | Self::Gateways(at)
             | Self::Why { at, .. }
-            | Self::Timeline { at, .. } => at.as_deref().map(|at| parse_time(at, now_us)).transpose(),
+            | Self::Timeline { at, .. }
+            | Self::Logs { at, .. } => at.as_deref().map(|at| parse_time(at, now_us)).transpose(),
             Self::Status | Self::Incidents(_) | Self::Causes | Self::Alerts | Self::Silences | Self::Advise { .. } => {
                 Ok(None)
             }
@@ -241,6 +262,9 @@ mod tests {
             ("incidents", vec![("family", "gremlins")]),
             ("incidents", vec![("state", "closed")]),
             ("incidents", vec![("colour", "red")]),
+            ("logs", vec![("target", "api"), ("grep", "(")]),
+            ("logs", vec![("target", "api"), ("grep", "(a{999}){999}")]),
+            ("logs", vec![("target", "api"), ("level", "loud")]),
             ("hosts", vec![("at", "soon")]),
             ("status", vec![("at", "14:00")]),
         ] {

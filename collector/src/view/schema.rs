@@ -67,6 +67,7 @@ impl Document {
             Self::Gateways => GatewaysDoc::schema(shapes),
             Self::Incidents | Self::Why => IncidentsDoc::schema(shapes),
             Self::Timeline => TimelineDoc::schema(shapes),
+            Self::Logs => LogsDoc::schema(shapes),
             Self::Causes => CausesDoc::schema(shapes),
             Self::Alerts => AlertsDoc::schema(shapes),
             Self::Silences => SilencesDoc::schema(shapes),
