@@ -20,7 +20,7 @@ mod archive;
 mod keep;
 mod make;
 
-pub use keep::{Capsules, Fault, Limits};
+pub use keep::{Capsules, Fault, ID_MAX, Limits};
 
 /// How the file is laid out. Another number is another layout.
 const FORMAT: u32 = 1;

@@ -147,8 +147,8 @@ impl Bound {
         let capsules = Capsules::new(self.store.capsules_dir(), self.store.capsules_limits(), engine.clone());
         let capsules = Arc::new(capsules);
         tokio::spawn(capsules.clone().keep(closing.clone()));
+        let pages = web::routes(engine.clone(), self.doors.clone(), capsules.clone());
         let query = query::Query::new(engine.clone(), self.doors.clone(), capsules, sink_tests, closing.clone());
-        let pages = web::routes(engine.clone(), self.doors.clone());
         let askers = serve_askers(self.api, query, pages, self.doors.clone(), closing.clone());
         tokio::spawn(test_sinks(self.alerter.clone(), asked));
         let (alerter, handle) = (self.alerter, engine.clone());

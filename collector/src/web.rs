@@ -1,19 +1,20 @@
 //! The HTTP side of questions: `GET /v1/DOCUMENT?filter=value`, the same as a page for a browser at `GET /DOCUMENT?filter=value`,
-//! `POST /v1/mark`, `GET /metrics`, `GET /healthz`, and `GET /openapi.json`, which describes all but the pages. The same
+//! `GET /v1/incidents/ID/capsule`, `POST /v1/mark`, `GET /metrics`, `GET /healthz`, and `GET /openapi.json`, which describes all but the pages. The same
 //! documents as over gRPC, on the same address. It keeps nothing but the counters of `/metrics`. A mark must come as
 //! `application/json`, which a foreign web page can't send without being asked first.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 
+use crate::capsule::{self, Capsules};
 use crate::doors::Doors;
 use crate::engine::{Handle, Refusal};
 use crate::render::page::Pages;
@@ -34,6 +35,7 @@ const PAGE_POLICY: &str =
 struct Desk {
     engine: Handle,
     doors: Arc<Doors>,
+    capsules: Arc<Capsules>,
     pages: Arc<Pages>,
     /// The counters of `/metrics`: the same for all that scrape.
     tally: Arc<Mutex<Tally>>,
@@ -43,9 +45,9 @@ struct Desk {
 type Place = (String, &'static str, MethodRouter<Desk>);
 
 /// The routes.
-pub fn routes(engine: Handle, doors: Arc<Doors>) -> Router {
+pub fn routes(engine: Handle, doors: Arc<Doors>, capsules: Arc<Capsules>) -> Router {
     let tally = Arc::new(Mutex::new(Tally::new(&engine.view())));
-    let desk = Desk { engine, doors, pages: Arc::default(), tally };
+    let desk = Desk { engine, doors, capsules, pages: Arc::default(), tally };
     let mut router = Router::new()
         .route("/", get(async |desk: State<Desk>, filters: Filters| page(desk, filters, Document::Status).await));
     for document in Document::ALL {
@@ -65,6 +67,7 @@ fn places() -> Vec<Place> {
         (format!("/v1/{}", document.name()), "get", told)
     });
     let others = [
+        ("/v1/incidents/{id}/capsule", "get", get(export)),
         ("/v1/mark", "post", post(mark)),
         ("/metrics", "get", get(metrics)),
         ("/healthz", "get", get(async || "ok\n")),
@@ -110,6 +113,20 @@ pub async fn not_found() -> Response {
 /// What a place answers to a method that it does not have.
 async fn not_so() -> Response {
     fault(StatusCode::METHOD_NOT_ALLOWED, "this can't be asked so; see /openapi.json".to_owned())
+}
+
+async fn export(State(desk): State<Desk>, id: Result<Path<String>, PathRejection>) -> Response {
+    let Ok(Path(id)) = id else { return not_found().await };
+    match desk.capsules.get(&id).await {
+        Ok(bytes) => {
+            // An id that has a capsule is a plain word.
+            let name = format!("attachment; filename=\"{id}.tar.gz\"");
+            let headers = [(header::CONTENT_TYPE, openapi::GZIP), (header::CONTENT_DISPOSITION, &name)];
+            (headers, bytes).into_response()
+        }
+        Err(unknown @ capsule::Fault::Unknown(_)) => fault(StatusCode::NOT_FOUND, unknown.to_string()),
+        Err(capsule::Fault::Failed(why)) => fault(StatusCode::SERVICE_UNAVAILABLE, why),
+    }
 }
 
 async fn tell(State(desk): State<Desk>, filters: Filters, document: Document) -> Response {

@@ -143,10 +143,14 @@ async fn every_way_of_asking_gives_the_same_document() {
 }
 
 fn http(api: &str, request: &str) -> String {
+    String::from_utf8(http_bytes(api, request)).unwrap()
+}
+
+fn http_bytes(api: &str, request: &str) -> Vec<u8> {
     let mut connection = std::net::TcpStream::connect(api.trim_start_matches("http://")).unwrap();
     connection.write_all(format!("{request}\r\nHost: why502\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).unwrap();
     answer
 }
 

@@ -33,12 +33,13 @@ pub fn get(address: &str, path: &str) -> String {
     ask(address, &format!("GET {path} HTTP/1.0\r\n"), "").1
 }
 
-/// The status and the body that a request of this head, but for its last lines, is answered with.
+/// The status and the body, as far as it is text, that a request of this head, but for its last lines, is answered with.
 pub fn ask(address: &str, head: &str, body: &str) -> (u16, String) {
     let mut connection = TcpStream::connect(address).unwrap();
     connection.write_all(format!("{head}Host: {address}\r\n\r\n{body}").as_bytes()).unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }

@@ -29,8 +29,8 @@ const CATCH_UP_US: i64 = 24 * 3600 * 1_000_000;
 const AGAIN: Duration = Duration::from_secs(600);
 /// What is too old or too much is looked for so often.
 const PRUNE: Duration = Duration::from_secs(600);
-/// Longest id of an incident, bytes.
-const ID_MAX: usize = 64;
+/// Longest id of an incident, bytes: its letters and digits are a file's name.
+pub const ID_MAX: usize = 64;
 
 /// Why there is no capsule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

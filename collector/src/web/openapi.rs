@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
+use crate::capsule::ID_MAX;
 use crate::view::{Document, FaultDoc, Filter, MarkedDoc, Schema, Shapes, WatchDoc};
 use crate::wire::{HOST_MAX, NAME_MAX};
 
@@ -14,6 +15,9 @@ const ABOUT: &str = "Questions to a why502 collector. Every moment is RFC 3339 i
     `why502 incidents --json` what /v1/incidents answers, and so on; `why502 watch --json` prints one Watch a line.";
 /// The media type of documents.
 const JSON: &str = "application/json";
+
+/// The media type of capsules.
+pub const GZIP: &str = "application/gzip";
 
 /// The description as text.
 pub fn text() -> &'static str {
@@ -31,6 +35,7 @@ fn description() -> Value {
         (format!("/v1/{}", document.name()), json!({"get": operation}))
     });
     let mut paths: Map<String, Value> = documents.collect();
+    paths.insert("/v1/incidents/{id}/capsule".to_owned(), json!({"get": capsule()}));
     paths.insert("/v1/mark".to_owned(), json!({"post": mark(&mut shapes)}));
     let text = || content("text/plain", json!({"type": "string"}));
     let metrics = operation("metrics", "Counters and gauges for Prometheus, text format 0.0.4.", text(), &[401, 403]);
@@ -82,17 +87,29 @@ fn faults(fault: &Value) -> Value {
         (400, "A question or a mark that is not understood."),
         (401, "Who asks is not known: a token or a certificate is missing, wrong, or good no longer."),
         (403, "Who asks may not."),
+        (404, "No incident with that id is known, and no capsule of it is kept."),
         (405, "This can't be asked with this method."),
         (413, "The body is too large."),
         (415, "The body is not application/json."),
         (422, "The body is JSON, but no mark."),
-        (503, "The collector is stopping."),
+        (503, "The collector is stopping, or the records that this needs can't be read any more."),
         (507, "The collector's disk is full: nothing is taken until there is space."),
     ];
     let told = all.map(|(status, says)| {
         (status.to_string(), json!({"description": says, "content": content(JSON, fault.clone())}))
     });
     Map::from_iter(told).into()
+}
+
+fn capsule() -> Value {
+    let says =
+        "An incident's raw records as one file, for `why502 replay`; the bytes that `why502 incident export` writes.";
+    let mut operation = operation("capsule", says, json!({GZIP: {}}), &[401, 403, 404, 503]);
+    let says = "The incident's id.";
+    let id = json!({"type": "string", "pattern": "^[0-9A-Za-z]+$", "maxLength": ID_MAX});
+    operation["parameters"] =
+        json!([{"name": "id", "in": "path", "description": says, "required": true, "schema": id}]);
+    operation
 }
 
 fn mark(shapes: &mut Shapes) -> Value {

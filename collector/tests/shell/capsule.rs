@@ -181,11 +181,18 @@ async fn a_resolved_incident_is_kept_and_outlives_the_journal() {
     std::fs::remove_dir_all(dir.path().join("journal")).unwrap();
     let collector = Collector::start(dir.path()).await;
     let (api, out) = (collector.api.clone(), dir.path().join("out.tar.gz"));
-    let file = out.to_str().unwrap().to_owned();
+    let (file, bytes) = (out.to_str().unwrap().to_owned(), std::fs::read(&kept).unwrap());
     let asked = tokio::task::spawn_blocking(move || {
         let got = why502(&api, &["incident", "export", &id, "-o", &file]);
         for unknown in ["01NONE", "../journal", ""] {
             assert_eq!(why502(&api, &["incident", "export", unknown, "-o", &file]).0, 1, "{unknown:?}");
+        }
+        let get = |path: &str| super::http_bytes(&api, &format!("GET /v1/incidents/{path}/capsule HTTP/1.1"));
+        let answer = get(&id);
+        assert!(answer.ends_with(&bytes) && answer.starts_with(b"HTTP/1.1 200"), "{}", answer.escape_ascii());
+        assert!(String::from_utf8_lossy(&answer).contains(&format!("filename=\"{id}.tar.gz\"")));
+        for unknown in ["01NONE", "..%2fjournal", "%ff", "a%0d%0ab"] {
+            assert!(get(unknown).starts_with(b"HTTP/1.1 404"), "{unknown}");
         }
         got
     });
