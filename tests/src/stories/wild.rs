@@ -14,7 +14,7 @@ use herring::Herring;
 
 use super::{ONE, TWO};
 use crate::dice::Dice;
-use crate::lab::plan::{App, Kind, Plan, Runtime, Told};
+use crate::lab::plan::{App, Check, Kind, Plan, Runtime, Told};
 use crate::lab::story::{Expect, Story};
 
 /// What all their names begin with.
@@ -68,6 +68,10 @@ fn world(dice: &mut Dice) -> Plan {
     plan.interval_s = [1, 2, 5, 10][dice.below(4) as usize];
     // nginx' own record tells nearly as much without it.
     plan.gateway.error_log = kind != Kind::Nginx || dice.below(3) > 0;
+    // So that a failure comes with a success, a log that tells no upstream, or a member that is asked no more.
+    plan.gateway.retries = dice.below(4) == 0;
+    plan.gateway.plain_log = kind == Kind::Nginx && plan.gateway.error_log && dice.below(4) == 0;
+    plan.gateway.check = (kind != Kind::Nginx && dice.below(3) == 0).then(Check::default);
     plan.traffic.method = ["GET", "GET", "POST"][dice.below(3) as usize];
     let (is_wrong, host, off_s) = (dice.below(4) == 0, dice.below(3) as usize, dice.below(90) as i32 - 45);
     if is_wrong && can_be_off(&plan, host) {
@@ -85,9 +89,10 @@ fn can_be_off(plan: &Plan, host: usize) -> bool {
 }
 
 fn application(dice: &mut Dice, host: &'static str, number: u8) -> App {
-    let app = match dice.below(5) {
+    let app = match dice.below(6) {
         0 => App::gunicorn(host, number, &["--workers", "3"]),
         1 => App::uvicorn(host, number, &[]),
+        2 => App::of(Runtime::Puma, host, number, &["--threads", "4:4"]),
         _ => App::node(host, number),
     };
     // One thing in three is left out of the agent's configuration.

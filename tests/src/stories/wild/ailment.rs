@@ -1,11 +1,13 @@
 //! Ways to break one application, whatever stands around it. The number that comes with each draws its details.
 
-use std::time::Duration;
+mod answers;
+mod load;
+mod network;
 
 use serde_json::json;
 
 use crate::lab::Done;
-use crate::lab::plan::{App, Gateway, Kind, Plan, Runtime};
+use crate::lab::plan::{App, Gateway, Plan, Runtime};
 use crate::lab::world::World;
 
 /// A way to break one application.
@@ -58,7 +60,7 @@ fn number(world: &World, host: &str) -> Done<u8> {
 }
 
 pub(super) fn all() -> Vec<Ailment> {
-    [endings(), silences(), unreachable(), shortages(), answers(), restarts()].into_iter().flatten().collect()
+    [endings(), silences(), restarts(), network::all(), load::all(), answers::all()].into_iter().flatten().collect()
 }
 
 fn endings() -> Vec<Ailment> {
@@ -78,11 +80,32 @@ fn endings() -> Vec<Ailment> {
             fits: |_, app| is_single(app),
             ..Ailment::new("kill", "process_killed", |world, host, _| world.signal_app(host, "SIGKILL"))
         },
-        Ailment { fits: |_, _| true, ..Ailment::new("stop", "process_stopped", |world, host, _| world.stop_app(host)) },
+        Ailment {
+            // Its service manager has it back; what killed it is still the news.
+            fits: |_, app| is_single(app),
+            prepare: |plan, place, n| plan.apps[place].restart_ms = Some(1500 + n % 1500),
+            heal: |_, _, _| Ok(()),
+            ..Ailment::new("respawn", "process_killed", |world, host, _| world.signal_app(host, "SIGKILL"))
+        },
+        Ailment {
+            // Puma ends by the signal that asked it to, as whoever was killed by it does.
+            fits: |_, app| app.runtime != Runtime::Puma,
+            ..Ailment::new("stop", "process_stopped", |world, host, _| world.stop_app(host))
+        },
         Ailment {
             needs: &["cgroups"],
             prepare: |plan, place, n| plan.apps[place].limits.memory_mib = Some(120 + n % 120),
             ..Ailment::new("oom", "oom_killed", |world, host, n| {
+                world.faults(host, &json!({ "leak_mb_s": 60 + n % 340 }))
+            })
+        },
+        Ailment {
+            needs: &["cgroups"],
+            prepare: |plan, place, n| {
+                plan.apps[place].limits.memory_mib = Some(120 + n % 120);
+                plan.apps[place].restart_ms = Some(300 + n % 700);
+            },
+            ..Ailment::new("oomloop", "oom_killed", |world, host, n| {
                 world.faults(host, &json!({ "leak_mb_s": 60 + n % 340 }))
             })
         },
@@ -109,144 +132,16 @@ fn silences() -> Vec<Ailment> {
             },
             ..Ailment::new("spin", "process_hung", |world, host, _| world.faults(host, &json!({ "spin": true })))
         },
+        Ailment {
+            heal: behave,
+            ..Ailment::new("pause", "process_hung", |world, host, n| {
+                world.faults(host, &json!({ "spin_ms": 6000 + n % 4000 }))
+            })
+        },
         Ailment::new("hang", "process_hung", |world, host, _| world.faults(host, &json!({ "hang": true }))),
         Ailment {
             fits: |_, app| app.runtime == Runtime::Uvicorn,
             ..Ailment::new("block", "process_hung", |world, host, _| world.faults(host, &json!({ "block": true })))
-        },
-    ]
-}
-
-fn rule(world: &mut World, action: &str, host: &str, n: u64) -> Done {
-    const TARGETS: [&str; 4] = [
-        "REJECT --reject-with tcp-reset",
-        "REJECT --reject-with icmp-port-unreachable",
-        "REJECT --reject-with icmp-host-prohibited",
-        "REJECT --reject-with icmp-admin-prohibited",
-    ];
-    world.run(host, &format!("iptables -w {action} INPUT ! -i lo -p tcp --dport 3000 -j {}", pick(&TARGETS, n)))
-}
-
-/// On the application's host for all or for the gateway alone, or on the gateway's.
-fn drop_rule(world: &mut World, action: &str, host: &str, n: u64) -> Done {
-    let at = number(world, host)?;
-    let (on, text) = match n % 3 {
-        0 => (host, "INPUT ! -i lo -p tcp --dport 3000".to_owned()),
-        1 => (host, "INPUT -s 10.50.0.10 -p tcp --dport 3000".to_owned()),
-        _ => ("lb-1", format!("OUTPUT -d 10.50.0.{at} -p tcp --dport 3000")),
-    };
-    world.run(on, &format!("iptables -w {action} {text} -j DROP"))
-}
-
-fn route(world: &mut World, action: &str, host: &str) -> Done {
-    let at = number(world, host)?;
-    world.run("lb-1", &format!("ip route {action} unreachable 10.50.0.{at}/32"))
-}
-
-fn unreachable() -> Vec<Ailment> {
-    let anywhere = |_: &Gateway, _: &App| true;
-    vec![
-        Ailment {
-            needs: &["iptables"],
-            fits: anywhere,
-            heal: |world, host, n| rule(world, "-D", host, n),
-            ..Ailment::new("reject", "firewall_reject", |world, host, n| rule(world, "-A", host, n))
-        },
-        Ailment {
-            needs: &["iptables"],
-            fits: anywhere,
-            heal: |world, host, n| drop_rule(world, "-D", host, n),
-            ..Ailment::new("drop", "firewall_drop", |world, host, n| drop_rule(world, "-A", host, n))
-        },
-        Ailment {
-            fits: anywhere,
-            heal: |world, host, _| route(world, "del", host),
-            ..Ailment::new("route", "no_route", |world, host, _| route(world, "add", host))
-        },
-        Ailment {
-            fits: anywhere,
-            prepare: |plan, _, _| plan.management = true,
-            heal: |world, host, _| world.cable(host, true),
-            ..Ailment::new("cable", "link_down", |world, host, _| world.cable(host, false))
-        },
-        Ailment {
-            fits: |gateway, app| is_node(app) && gateway.kind != Kind::Haproxy,
-            heal: |world, host, n| {
-                world.change_app(host, |app| app.env.clear())?;
-                start_again(world, host, n)
-            },
-            ..Ailment::new("loopback", "port_not_listening", |world, host, _| {
-                world.stop_app(host)?;
-                world.change_app(host, |app| *app = app.clone().env("BIND", "127.0.0.1"))?;
-                world.start_app(host)
-            })
-        },
-    ]
-}
-
-fn shortages() -> Vec<Ailment> {
-    vec![
-        Ailment {
-            // What is connected already goes on being served.
-            prepare: |plan, place, n| {
-                plan.apps[place].nofile = Some(96 + n % 160);
-                plan.gateway.keepalive = 0;
-            },
-            ..Ailment::new("fds", "fd_exhausted", |world, host, _| world.faults(host, &json!({ "leak_fds": true })))
-        },
-        Ailment {
-            prepare: |plan, place, n| plan.apps[place].disk_kib = Some(128 + n % 384),
-            heal: behave,
-            ..Ailment::new("disk", "disk_full", |world, host, _| {
-                let orders = world.dir_of(host).join("disk/orders");
-                world.faults(host, &json!({ "write": orders }))
-            })
-        },
-    ]
-}
-
-fn answers() -> Vec<Ailment> {
-    vec![
-        Ailment {
-            fits: |_, _| true,
-            heal: behave,
-            ..Ailment::new("503", "app_unavailable", |world, host, _| {
-                world.faults(host, &json!({ "answer": { "status": 503, "body": "{}" } }))
-            })
-        },
-        Ailment {
-            fits: |_, _| true,
-            heal: behave,
-            ..Ailment::new("5xx", "app_error", |world, host, n| {
-                world.faults(host, &json!({ "answer": { "status": pick(&[500, 501, 502, 507], n), "body": "{}" } }))
-            })
-        },
-        Ailment {
-            prepare: |plan, _, _| plan.gateway.keepalive = 0,
-            heal: behave,
-            ..Ailment::new("close", "premature_close", |world, host, n| {
-                world.faults(host, &json!({ "close": pick(&["before", "reset"], n) }))
-            })
-        },
-        Ailment {
-            heal: behave,
-            ..Ailment::new("header", "header_too_big", |world, host, _| {
-                world.faults(host, &json!({ "header_bytes": 20000 }))
-            })
-        },
-        Ailment {
-            heal: |world, host, n| {
-                world.client()?.change(|traffic| traffic.paths = vec!["/", "/items/7", "/items/8"]);
-                behave(world, host, n)
-            },
-            ..Ailment::new("report", "gateway_timeout", |world, host, n| {
-                world.faults(host, &json!({ "slow": { "path": "/report", "ms": 8000 + n % 4000 } }))?;
-                world.client()?.change(|traffic| {
-                    traffic.paths = vec!["/", "/items/7", "/items/8", "/report", "/items/9"];
-                    traffic.every = traffic.every.min(Duration::from_millis(80));
-                });
-                Ok(())
-            })
         },
     ]
 }
