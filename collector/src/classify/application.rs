@@ -107,6 +107,7 @@ fn app_error(scene: &Scene) -> Option<Support> {
     let weight = match (own >= 0.5, gateway_like >= 0.5) {
         // What its host is short of explains what it answers.
         (true, _) if overload::lacks_room(scene) => POSSIBLE,
+        (true, _) if !overload::was_looked_at(scene) => LIKELY / 2.0,
         (true, _) => LIKELY * 2.0,
         (false, true) if leads_to_gateway(scene) => COMPATIBLE,
         (false, true) => POSSIBLE,

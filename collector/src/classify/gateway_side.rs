@@ -13,10 +13,12 @@ fn no_live_upstream(scene: &Scene) -> Option<Support> {
     if share < 0.9 {
         return None;
     }
-    // A health check's word, or a host's, tells why it was taken out; those rules weigh more.
-    let weight = if scene.notices.is_empty() { LIKELY } else { POSSIBLE };
+    // A health check's word, a host's, or what was met before tells why it was taken out; those rules weigh more.
+    let told = !scene.notices.is_empty() || share < 1.0;
+    let weight = if told { POSSIBLE } else { LIKELY };
     let pool = if scene.case.pool.is_empty() { "the pool" } else { &scene.case.pool };
-    let says = format!("no member of {pool} was live, and no earlier record tells why");
+    let why = if told { "" } else { ", and no earlier record tells why" };
+    let says = format!("no member of {pool} was live{why}");
     let at_us = scene.failures.first_us;
     Some(Support::new(Cause::NoLiveUpstream, weight, at_us).with([scene.from_gateway(at_us, "gateway_log", says)]))
 }

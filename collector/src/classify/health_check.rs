@@ -73,9 +73,10 @@ fn health_while_out<'s, 'a>(scene: &'s Scene<'a>, at_us: i64) -> impl Iterator<I
     scene.health.iter().filter(near).copied()
 }
 
-/// The time that a health request took, or was given, microseconds.
-fn took_us(health: &HealthResult) -> u64 {
-    health.first_byte_us.unwrap_or(health.timeout_us)
+/// The time that a health request took, or was given, microseconds. None: it was not waited for, as where nobody listened.
+fn took_us(health: &HealthResult) -> Option<u64> {
+    let waited = matches!(Signal::from_id(&health.signal), Signal::ConnectTimeout | Signal::ReadTimeout);
+    health.first_byte_us.or(waited.then_some(health.timeout_us))
 }
 
 fn health_endpoint_failing(scene: &Scene) -> Option<Support> {
@@ -131,9 +132,9 @@ fn ordinary_us(scene: &Scene, at_us: i64) -> Option<u64> {
 
 fn health_endpoint_slow(scene: &Scene) -> Option<Support> {
     let (at_us, notice) = taken_out(scene).filter(|(_, notice)| timed_out(notice))?;
-    let (health_us, health) = health_while_out(scene, at_us).max_by_key(|(_, health)| took_us(health))?;
+    let timed = health_while_out(scene, at_us).filter_map(|(at_us, health)| Some((took_us(health)?, at_us, health)));
+    let (now_us, health_us, health) = timed.max_by_key(|(took_us, ..)| *took_us)?;
     let limit_us = limit_us(scene).or(notice.check_us).unwrap_or(health.timeout_us);
-    let now_us = took_us(health);
     let ordinary_us = ordinary_us(scene, at_us);
     let risen = ordinary_us.is_some_and(|ordinary_us| now_us > ordinary_us * 2 && ordinary_us < limit_us);
     if now_us < limit_us {

@@ -74,27 +74,27 @@ fn locally_evidence(scene: &Scene) -> Vec<Evidence> {
 fn firewall_reject(scene: &Scene) -> Option<Support> {
     let turned_down = scene.share_before_end(TURNED_DOWN);
     let no_connect = turned_down + scene.share_before_end(UNANSWERED);
+    let tries = Tries::of(scene);
+    // Some gateways wait on in spite of an ICMP message: then only a connect of one's own meets the refusal.
     if scene.by_application()
-        || turned_down < 0.1
+        || (turned_down < 0.1 && !tries.rejected())
         || no_connect < 0.3
         || scene.listening().no()
         || !scene.chain.is_empty()
     {
         return None;
     }
-    let tries = Tries::of(scene);
     // Where only connects succeed nothing rejects them; where others found no answer the rule may have gone in between, and the
     // kernel sends the ICMP messages of a REJECT at a limited rate.
-    if tries.connected > 0 && tries.refused + tries.unreachable + tries.timed_out == 0 {
+    if tries.connected > 0 && !tries.rejected() && tries.timed_out == 0 {
         return None;
     }
-    let rejected = tries.refused + tries.unreachable > 0;
     let unreachable_by_neighbour =
         scene.probes.iter().any(|(_, probe)| matches!(probe.neighbour.as_str(), "failed" | "incomplete"));
     if unreachable_by_neighbour || no_route_found(scene) {
         return None;
     }
-    let weight = match (scene.listening(), works_locally(scene), rejected) {
+    let weight = match (scene.listening(), works_locally(scene), tries.rejected()) {
         // A full queue may be set to refuse what it can't hold (tcp_abort_on_overflow).
         _ if queue_full(scene) => COMPATIBLE,
         // A host that has fallen silent vouches for nothing: it may have gone down since.
@@ -116,16 +116,20 @@ fn firewall_reject(scene: &Scene) -> Option<Support> {
 fn firewall_drop(scene: &Scene) -> Option<Support> {
     // A read timeout alone shows that connections do get through.
     let told_little = scene.share(&[Signal::ConnectFailed, Signal::UpstreamErrorUnspecified, Signal::StatusOnly]);
-    let unanswered = scene.share(UNANSWERED) + 0.5 * told_little;
+    let unanswered = scene.share(UNANSWERED);
     let tries = Tries::of(scene);
-    if scene.by_application() || unanswered < 0.3 || scene.listening().no() || scene.host_reports().no() {
+    if scene.by_application()
+        || unanswered + 0.5 * told_little < 0.3
+        || scene.listening().no()
+        || scene.host_reports().no()
+    {
         return None;
     }
     if link_lost(scene).is_some() {
         return None;
     }
     // Refusals among the timeouts at one address are a REJECT whose ICMP messages are limited in rate.
-    let refused = tries.refused + tries.unreachable > 0 || scene.share(&[Signal::ConnectRefused]) > 0.05;
+    let refused = tries.rejected() || scene.share(&[Signal::ConnectRefused]) > 0.05;
     if refused || queue_full(scene) || (tries.any() && tries.timed_out == 0) || tries.mixed {
         return None;
     }
@@ -137,7 +141,7 @@ fn firewall_drop(scene: &Scene) -> Option<Support> {
         (Tri::Unknown, true, Tri::Yes) if scene.host_reports().yes() => LIKELY,
         // Without anybody on that host a full accept queue looks the same.
         (Tri::Unknown, true, Tri::Yes) => COMPATIBLE * 1.5,
-        (Tri::Yes, false, _) => POSSIBLE * 1.5,
+        (Tri::Yes, false, _) if unanswered >= 0.3 => POSSIBLE * 1.5,
         _ => COMPATIBLE,
     };
     let mut support = Support::new(Cause::FirewallDrop, weight, scene.failures.began_us);
@@ -232,7 +236,7 @@ fn nothing_since(scene: &Scene) -> bool {
 }
 
 /// The larger share of segments sent again of both hosts while it failed.
-fn retransmit_share(scene: &Scene) -> f64 {
+pub(super) fn retransmit_share(scene: &Scene) -> f64 {
     let share = |entry: &HostEntry| {
         let samples = entry.history.host_samples(scene.failures.began_us, scene.failures.last_us + 5_000_000);
         let (again, all) = samples

@@ -3,7 +3,7 @@
 mod device;
 
 use super::chain::EndKind;
-use super::network::{QUEUE_NEAR, overflows, queue_full, queue_peak};
+use super::network::{QUEUE_NEAR, overflows, queue_full, queue_peak, retransmit_share};
 use super::scene::Scene;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, hung};
 use crate::model::{Cause, HostSample, InstanceSample, Signal};
@@ -82,6 +82,11 @@ pub(super) fn short_of_something(scene: &Scene) -> bool {
 pub(super) fn lacks_room(scene: &Scene) -> bool {
     let needs: [Rule; 2] = [fd_exhausted, device::disk_full];
     needs.iter().filter_map(|rule| rule(scene)).any(|support| support.weight >= LIKELY)
+}
+
+/// Whether the host told of its disks, memory and descriptors since it began to fail.
+pub(super) fn was_looked_at(scene: &Scene) -> bool {
+    host_samples(scene).last().is_some_and(|sample| sample.at_us > scene.failures.began_us)
 }
 
 /// The host's readings while it failed.
@@ -339,11 +344,13 @@ fn worker_pool_exhausted(scene: &Scene) -> Option<Support> {
     let full = overflows(scene) > 0;
     // Workers are slow for want of something else: the pool is not the cause.
     let idle = idle && !short_of_something(scene);
+    // What is lost on the way keeps workers waiting as well.
+    let lossy = retransmit_share(scene) > 0.1;
     let weight = match (&log, &waiting, answered > 0, idle) {
         (Some(_), _, _, _) => PROVEN,
         (None, Some(_), true, _) if scene.others_fast() == Some(true) => COMPATIBLE,
         (None, Some(_), true, false) => POSSIBLE,
-        (None, Some(_), true, true) if !full => PROVEN,
+        (None, Some(_), true, true) if !full && !lossy => PROVEN,
         (None, Some(_), true, true) => LIKELY,
         (None, Some(_), false, true) if !full => POSSIBLE,
         _ => return None,

@@ -182,10 +182,13 @@ fn share(notes: &[&Note], fits: impl Fn(&Note) -> bool) -> f64 {
 fn header_too_big(scene: &Scene) -> Option<Support> {
     let told = scene.share(&[Signal::HeaderTooBig]);
     let limit = scene.pool.map_or(0, |pool| pool.header_limit_bytes);
-    let seen = probe_http(scene).filter(|(_, http)| limit > 0 && http.header_bytes > limit);
+    let repeated = probe_http(scene);
+    let seen = repeated.filter(|(_, http)| limit > 0 && http.header_bytes > limit);
     let weight = match (told >= 0.3, scene.share(&[Signal::ResponseInvalid]) >= 0.3, seen) {
         (true, ..) => PROVEN,
         (false, true, Some(_)) => PROVEN,
+        // Nobody looked at such an answer: too big or malformed, the gateway says the same.
+        (false, true, None) if repeated.is_none() => POSSIBLE,
         (false, true, None) => COMPATIBLE,
         _ => return None,
     };

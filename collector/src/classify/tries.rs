@@ -3,7 +3,11 @@
 use super::scene::Scene;
 use crate::model::{ConnectTry, Evidence};
 
-/// A connect that takes so long was answered only to a SYN sent again, microseconds (RFC 6298: one second at first).
+/// Time between the beginnings of two connects of a probe, as the schema says, microseconds.
+const STAGGER_US: u64 = 150_000;
+/// When a SYN that found no answer is sent again, microseconds (RFC 6298: a second after the first).
+const RESENT_US: u64 = 1_000_000;
+/// A connect that took less was answered to its first SYN, and one that took this more than another to a later one, microseconds.
 const LATE_US: u64 = 900_000;
 
 /// How the gateway's host fared when it connected itself, over all probes of the case.
@@ -12,8 +16,7 @@ pub(super) struct Tries {
     pub(super) refused: usize,
     pub(super) unreachable: usize,
     pub(super) timed_out: usize,
-    /// Of connects tried at one time some succeeded at once and some were lost or late: what fails first and works later was
-    /// mended, loss lets some through in between.
+    /// Of the connects of one probe some came through in between: what fails first and works later was mended.
     pub(super) mixed: bool,
     /// Of those that connected, how many did before another attempt of the gateway's began that failed: not a way that had been
     /// mended.
@@ -41,14 +44,14 @@ impl Tries {
                     _ => {}
                 }
             }
-            let at_once = probe.connects.iter().any(|tried| tried.outcome == "connected" && tried.took_us < LATE_US);
-            let lost = |tried: &ConnectTry| match tried.outcome.as_str() {
-                "connected" => tried.took_us >= LATE_US,
-                outcome => outcome == "connect_timeout",
-            };
-            tries.mixed |= at_once && probe.connects.iter().any(lost);
+            tries.mixed |= let_some_through(&probe.connects);
         }
         tries
+    }
+
+    /// Whether something turned a connect down.
+    pub(super) fn rejected(&self) -> bool {
+        self.refused + self.unreachable > 0
     }
 
     pub(super) fn any(&self) -> bool {
@@ -65,4 +68,27 @@ impl Tries {
     pub(super) fn evidence(&self, scene: &Scene) -> Option<Evidence> {
         self.any().then(|| scene.from_gateway(self.newest_us, "probe", self.says()))
     }
+}
+
+/// Whether a SYN was lost after another had been answered: then neither a rule that was put in or taken out in between explains
+/// what the connects of one probe met.
+fn let_some_through(connects: &[ConnectTry]) -> bool {
+    let begun = || connects.iter().zip((0..).map(|number: u64| number * STAGGER_US));
+    let answered_us = |(tried, begun_us): (&ConnectTry, u64)| {
+        (tried.outcome == "connected").then(|| begun_us.saturating_add(tried.took_us))
+    };
+    let first_answered_us = begun().filter_map(answered_us).min();
+    let last_lost_us = begun().filter_map(|(tried, begun_us)| Some(begun_us + last_lost_us(tried)?)).max();
+    matches!((first_answered_us, last_lost_us), (Some(answered_us), Some(lost_us)) if lost_us > answered_us)
+}
+
+/// When the last SYN of a connect was sent that surely found no answer, from its beginning on. None: its first was answered.
+fn last_lost_us(tried: &ConnectTry) -> Option<u64> {
+    let again = match tried.outcome.as_str() {
+        "connected" if tried.took_us < LATE_US => return None,
+        "connected" => tried.took_us >= RESENT_US + LATE_US,
+        "connect_timeout" => tried.took_us > RESENT_US,
+        _ => return None,
+    };
+    Some(if again { RESENT_US } else { 0 })
 }

@@ -167,3 +167,64 @@ fn workers_that_their_leader_took_along_were_not_killed() {
     story.comes_back(101, "v1").pass(3);
     story.is_not_surely(Cause::WorkerKilled);
 }
+
+/// A disk fills up between two reports of its host: until the next one nobody knows what the 500 are made of.
+#[test]
+fn what_the_application_answers_is_its_own_for_sure_once_its_host_was_looked_at() {
+    let mut story = Story::new();
+    let reported = story.instance.take();
+    story.pass(1).fails(Signal::AppStatus, 500, 2_000, 20).pass(3);
+    story.is_not_surely(Cause::AppError);
+    story.instance = reported;
+    story.fails(Signal::AppStatus, 500, 2_000, 20).pass(3);
+    assert!(story.is(Cause::AppError).verdict.confidence > 0.8);
+}
+
+/// HAProxy waits on in spite of an ICMP message, and then says for long that nobody is live.
+#[test]
+fn a_rejection_that_only_a_probe_meets_is_one() {
+    let mut story = Story::new();
+    story.fails(Signal::ConnectTimeout, 503, SECOND as u64, 16).fails(Signal::NoLiveUpstream, 503, 0, 200);
+    story.probe(&["connect_refused", "connect_timeout", "connect_timeout", "connect_timeout"], |_| {}).pass(3);
+    story.is(Cause::FirewallReject);
+}
+
+#[test]
+fn nobody_is_live_for_the_reason_that_was_met_before() {
+    let mut story = Story::new();
+    story.instance = None;
+    story.fails(Signal::ConnectTimeout, 503, SECOND as u64, 10).fails(Signal::NoLiveUpstream, 503, 0, 200).pass(3);
+    story.is_not_surely(Cause::NoLiveUpstream);
+}
+
+/// One of four connects comes through, to a SYN sent again, and later ones are lost: a rule would have let none or all.
+#[test]
+fn what_lets_one_of_several_through_loses_packets() {
+    let mut story = Story::new();
+    story.fails(Signal::ConnectTimeout, 504, 2 * SECOND as u64, 4);
+    let outcomes = ["connected", "connect_timeout", "connect_timeout", "connect_timeout"];
+    story.probe(&outcomes, |probe| take(probe, &[1_030_000, 1_500_000, 1_500_000, 1_500_000])).pass(3);
+    story.is_not_surely(Cause::FirewallDrop);
+}
+
+/// A rule that is taken out lets through all that wait, when their SYN is sent again; for some that is too late.
+#[test]
+fn what_lets_all_through_from_some_moment_on_was_mended() {
+    for (outcomes, took_us) in [
+        (["connected"; 4], [1_030_000; 4]),
+        (
+            ["connect_timeout", "connect_timeout", "connected", "connected"],
+            [1_500_000, 1_500_000, 1_010_000, 1_010_000],
+        ),
+    ] {
+        let mut story = Story::new();
+        story.fails(Signal::ConnectTimeout, 504, 2 * SECOND as u64, 4);
+        story.probe(&outcomes, |probe| take(probe, &took_us)).pass(3);
+        story.is_not_surely(Cause::PacketLoss);
+    }
+}
+
+fn take(probe: &mut ProbeResult, took_us: &[u64]) {
+    probe.connects.iter_mut().zip(took_us).for_each(|(tried, took_us)| tried.took_us = *took_us);
+    probe.echo_answered = Some(true);
+}

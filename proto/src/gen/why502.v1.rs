@@ -587,7 +587,7 @@ pub struct ProbeResult {
     /// The route that the kernel would take. Absent where not asked.
     #[prost(message, optional, tag = "4")]
     pub route: ::core::option::Option<RouteLookup>,
-    /// TCP connects, in order: several, so that a lossy way shows.
+    /// TCP connects, in order, each begun 150 ms after the one before: several, so that a lossy way shows.
     #[prost(message, repeated, tag = "5")]
     pub connects: ::prost::alloc::vec::Vec<ConnectTry>,
     /// Another port of the same host that was tried to see whether the host answers at all. Absent where not needed.

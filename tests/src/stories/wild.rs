@@ -80,11 +80,12 @@ fn world(dice: &mut Dice) -> Plan {
     plan
 }
 
-/// Programs in Go ask the kernel itself for the time, and gunicorn's timers fail under a time that is not the kernel's.
+/// Programs in Go ask the kernel itself for the time, Envoy does not start and gunicorn's timers fail under a time that is not the
+/// kernel's.
 fn can_be_off(plan: &Plan, host: usize) -> bool {
     match plan.apps.get(host) {
         Some(app) => app.runtime == Runtime::Node,
-        None => plan.gateway.kind != Kind::Caddy,
+        None => !matches!(plan.gateway.kind, Kind::Caddy | Kind::Envoy),
     }
 }
 

@@ -62,9 +62,11 @@ impl Answer<'_> {
     pub(super) fn signal(&self) -> Signal {
         let flags = self.flags.unwrap_or("");
         let short = |flag| LONG.iter().find(|(long, _)| *long == flag).map_or(flag, |(_, short)| *short);
-        let by_flags = flags.split(',').map(|flag| short(flag.trim())).find_map(|flag| self.by_flag(flag));
+        let mut told = flags.split(',').map(|flag| short(flag.trim())).filter_map(|flag| self.by_flag(flag));
+        // A retry that its circuit breaker forbids is told by UO beside what had failed before.
+        let by_flags = told.clone().find(|signal| *signal != Signal::UpstreamOverflow).or_else(|| told.next());
         match (self.details, by_flags) {
-            (Some("via_upstream"), None) => self.served(),
+            (Some("via_upstream"), None | Some(Signal::UpstreamOverflow)) => self.served(),
             (_, Some(signal)) => signal,
             (Some(details), None) if details != "-" => self.by_details(details),
             _ => self.by_status(),
@@ -226,6 +228,14 @@ mod tests {
     fn signal(status: u16, flags: &str, details: &str) -> Signal {
         let details = Some(details).filter(|details| !details.is_empty());
         Answer { status: Some(status), flags: Some(flags), details, has_host: true, ..Answer::default() }.signal()
+    }
+
+    #[test]
+    fn an_overflow_beside_a_failure_only_forbade_a_retry() {
+        let reset = "upstream_reset_before_response_started";
+        assert_eq!(signal(503, "UO,UF", &format!("{reset}{{connection_timeout}}")), Signal::ConnectTimeout);
+        assert_eq!(signal(503, "UO", "via_upstream"), Signal::AppStatus);
+        assert_eq!(signal(503, "UO", &format!("{reset}{{overflow}}")), Signal::UpstreamOverflow);
     }
 
     #[test]
