@@ -219,7 +219,7 @@ struct Logs {
     target: String,
     #[command(flatten)]
     at: At,
-    /// How far back from then (default 1h)
+    /// How far back from then (default 1h; for an incident from before it began)
     #[arg(long, value_name = "DURATION")]
     since: Option<String>,
     /// Only lines in which this regular expression is found

@@ -17,7 +17,7 @@ use crate::model::{Event, EventKind, Failure, GatewayNotice, HostState, KernelNo
 const PER_HOUR: usize = 200;
 /// Lines told in all.
 const LINES_MAX: usize = 2_000;
-/// How far back it goes if not told, microseconds.
+/// How far back it goes if not told and no incident is named, microseconds.
 const SINCE_US: i64 = HOUR_US;
 /// An hour, microseconds.
 const HOUR_US: i64 = 3_600_000_000;
@@ -63,7 +63,7 @@ impl Level {
 /// Which lines.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LineFilter {
-    /// How far back, microseconds. None: an hour.
+    /// How far back, microseconds. None: an hour; of an incident from before it began.
     pub since_us: Option<i64>,
     /// Only lines in which this is found.
     pub grep: Option<Pattern>,
@@ -134,11 +134,12 @@ impl Logs {
         at: Option<&str>,
         filter: &LineFilter,
     ) -> Result<Self, BadQuestion> {
-        let to_us = moment(view, at)?.unwrap_or(view.at_us);
+        let scope = Scope::of(view, target);
+        let (from_us, to_us) = scope.stretch(view, moment(view, at)?, filter.since_us, SINCE_US);
         Ok(Self {
             target: target.to_owned(),
-            scope: Scope::of(view, target),
-            from_us: to_us.saturating_sub(filter.since_us.unwrap_or(SINCE_US)),
+            scope,
+            from_us,
             to_us,
             grep: filter.grep.clone(),
             level: filter.level,

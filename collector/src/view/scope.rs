@@ -12,6 +12,9 @@ const INSTANCES_MAX: usize = 8;
 /// Ways to upstreams that one answer tells of.
 const UPSTREAMS_MAX: usize = 16;
 
+/// What is told of an incident begins so long before it, microseconds.
+const BEFORE_US: i64 = 2 * 60 * 1_000_000;
+
 /// Whom a target means.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scope {
@@ -65,6 +68,18 @@ impl Scope {
         hosts.extend(instances.iter().map(|(_, host)| host.clone()));
         hosts.extend(upstreams.iter().map(|way| way.host.clone()));
         Self { instances, upstreams, hosts: hosts.into_iter().collect(), incident, left_out }
+    }
+
+    /// From when to when an answer tells of it: back from `at_us`, or from now, so far as asked for; of an incident, where
+    /// nothing is asked for, all of it and a little before.
+    pub fn stretch(&self, view: &View, at_us: Option<i64>, since_us: Option<i64>, default_us: i64) -> (i64, i64) {
+        let incident = self.incident.as_deref();
+        let to_us = at_us.or(incident.and_then(|one| one.resolved_us)).unwrap_or(view.at_us);
+        let from_us = to_us.saturating_sub(since_us.unwrap_or(default_us));
+        match incident.filter(|_| since_us.is_none() && at_us.is_none()) {
+            Some(incident) => (from_us.min(incident.first_seen_us.saturating_sub(BEFORE_US)), to_us),
+            None => (from_us, to_us),
+        }
     }
 
     /// Whether it means nobody.

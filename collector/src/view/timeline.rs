@@ -22,8 +22,6 @@ const STEPS_S: [i64; 14] = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800, 3_600
 const SINCE_US: i64 = 15 * 60 * 1_000_000;
 /// How far back at the most.
 const SINCE_MAX_US: i64 = COLUMNS_MAX * 21_600 * 1_000_000;
-/// An incident's own timeline begins so long before it.
-const BEFORE_US: i64 = 2 * 60 * 1_000_000;
 /// Records from so long before tell what the state was at the beginning.
 const LEAD_US: i64 = 5 * 60 * 1_000_000;
 /// Records that came so long after may tell of the stretch.
@@ -57,7 +55,9 @@ impl Timeline {
         since_us: Option<i64>,
     ) -> Result<Self, BadQuestion> {
         let scope = Scope::of(view, target);
-        let (from_us, to_us) = window(view, moment(view, at)?, since_us, scope.incident.as_deref());
+        let since_us = since_us.map(|us| us.clamp(1_000_000, SINCE_MAX_US));
+        let (from_us, to_us) = scope.stretch(view, moment(view, at)?, since_us, SINCE_US);
+        let from_us = from_us.max(to_us.saturating_sub(SINCE_MAX_US));
         let interval_us = view.hosts.iter().filter(|host| scope.hosts.contains(&host.name)).map(|one| one.interval_us);
         let columns = columns(from_us, to_us, interval_us.max().unwrap_or(0));
         let track = |kind, name: &str, host: &str| Track::new(kind, name, host, columns);
@@ -189,21 +189,6 @@ impl Chronicle for Timeline {
             unreadable: self.unreadable,
         };
         Answer::new(&document, !self.scope.is_empty())
-    }
-}
-
-/// From when to when.
-fn window(view: &View, at_us: Option<i64>, since_us: Option<i64>, incident: Option<&Incident>) -> (i64, i64) {
-    let over_us = incident.and_then(|one| one.resolved_us);
-    let to_us = at_us.or(over_us).unwrap_or(view.at_us);
-    let back_us = since_us.unwrap_or(SINCE_US).clamp(1_000_000, SINCE_MAX_US);
-    let from_us = to_us.saturating_sub(back_us);
-    match incident.filter(|_| since_us.is_none() && at_us.is_none()) {
-        Some(incident) => {
-            let begin_us = incident.first_seen_us.saturating_sub(BEFORE_US).max(to_us.saturating_sub(SINCE_MAX_US));
-            (from_us.min(begin_us), to_us)
-        }
-        None => (from_us, to_us),
     }
 }
 
