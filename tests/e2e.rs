@@ -76,7 +76,7 @@ fn hostile_text_reaches_no_terminal_raw() {
     parts.refused_with(3, "/owned", evil);
     parts.incident(3);
     until("the service is seen", || parts.ask(&["instances", "--json"]).contains("evil").then_some(()));
-    let questions: [&[&str]; 11] = [
+    let questions: [&[&str]; 12] = [
         &["status"],
         &["hosts"],
         &["instances"],
@@ -86,6 +86,7 @@ fn hostile_text_reaches_no_terminal_raw() {
         &["logs", parts::UPSTREAM],
         &["logs", "evil"],
         &["logs", "evil", "--json"],
+        &["environment", "evil"],
         &["why", parts::UPSTREAM, "--json"],
         &["incidents", "--json"],
     ];

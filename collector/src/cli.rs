@@ -104,6 +104,11 @@ enum Command {
     },
     /// The lines that agents sent of it: what applications logged of trouble, what gateways logged of failures
     Logs(Logs),
+    /// What it runs on, and how the gateways before it are set up
+    Environment {
+        /// An upstream address, a service, a host, a gateway, or an incident's id
+        target: String,
+    },
     /// Failures per minute and each new or changed incident, as they come
     Watch,
     /// The catalogue: causes, what proves them, what fixes them

@@ -5,6 +5,7 @@ use crate::view::*;
 
 mod advise;
 mod alerts;
+mod environment;
 mod fleet;
 mod incident;
 mod logs;
@@ -57,6 +58,7 @@ pub fn document(name: &str, json: &str, style: Style) -> Result<String, serde_js
         "why" => incident::why(&serde_json::from_str(json)?, style),
         "timeline" => timeline::timeline(&serde_json::from_str(json)?, style),
         "logs" => logs::logs(&serde_json::from_str(json)?, style),
+        "environment" => environment::environment(&serde_json::from_str(json)?, style),
         "alerts" => alerts::alerts(&serde_json::from_str(json)?, style),
         "silences" => alerts::silences(&serde_json::from_str(json)?, style),
         "advise" => advise::advise(&serde_json::from_str(json)?, style),

@@ -12,6 +12,7 @@ mod alerts;
 mod answer;
 mod chronicle;
 mod document;
+mod environment;
 mod filter;
 mod fleet;
 mod incidents;

@@ -85,6 +85,7 @@ fn question(command: Command) -> Option<(&'static str, HashMap<String, String>)>
             let only = [("target", Some(target)), ("at", at.at), ("since", since), ("grep", grep), ("level", level)];
             ("logs", only.to_vec())
         }
+        Command::Environment { target } => ("environment", vec![("target", Some(target))]),
         Command::Alerts { .. } => ("alerts", vec![]),
         Command::Silence { .. } => ("silences", vec![]),
         Command::Advise { target } => ("advise", vec![("target", target)]),

@@ -6,7 +6,7 @@ use super::alerts::{alerts_doc, silences_doc};
 use super::document::*;
 use super::fleet::{Addresses, gateway_docs, host_doc, instances, status_doc};
 use super::question::{BadQuestion, Question};
-use super::{View, advise, incident_doc, incidents, why};
+use super::{View, advise, environment, incident_doc, incidents, why};
 use crate::model::CATALOGUE;
 
 /// An answer.
@@ -67,6 +67,10 @@ pub fn answer_with(view: &View, doors: &DoorsDoc, question: &Question) -> Result
         Question::Advise { target } => {
             let document = advise::document(view, target.as_deref());
             Answer::new(&document, !document.settings.is_empty())
+        }
+        Question::Environment { target } => {
+            let document = environment::document(view, target);
+            Answer::new(&document, !document.hosts.is_empty())
         }
         Question::Timeline { .. } | Question::Logs { .. } => {
             return Err(BadQuestion("this is answered from records only".to_owned()));

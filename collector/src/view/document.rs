@@ -34,6 +34,7 @@ macro_rules! document {
 
 mod advise;
 mod alerts;
+mod environment;
 mod fault;
 mod gateway;
 mod incident;
@@ -43,6 +44,7 @@ mod timeline;
 
 pub use advise::*;
 pub use alerts::*;
+pub use environment::*;
 pub use fault::*;
 pub use gateway::*;
 pub use incident::*;

@@ -76,7 +76,7 @@ const ADVISE: &[Filter] =
 
 impl Document {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Status,
         Self::Hosts,
         Self::Instances,
@@ -85,6 +85,7 @@ impl Document {
         Self::Why,
         Self::Timeline,
         Self::Logs,
+        Self::Environment,
         Self::Causes,
         Self::Alerts,
         Self::Silences,
@@ -102,6 +103,7 @@ impl Document {
             Self::Why => "why",
             Self::Timeline => "timeline",
             Self::Logs => "logs",
+            Self::Environment => "environment",
             Self::Causes => "causes",
             Self::Alerts => "alerts",
             Self::Silences => "silences",
@@ -120,6 +122,7 @@ impl Document {
             Self::Why => "The incidents of a target, and what is known of it.",
             Self::Timeline => "A target over a stretch of time: states, readings, and what happened.",
             Self::Logs => "The lines that agents sent of a target, newest first.",
+            Self::Environment => "What a target runs on, and how the gateways before it are set up.",
             Self::Causes => "The catalogue: what proves each cause, what refutes it, what mends it.",
             Self::Alerts => "Who was told of what, and what did not arrive.",
             Self::Silences => "What nobody is told of.",
@@ -135,6 +138,7 @@ impl Document {
             Self::Incidents => INCIDENTS,
             Self::Why | Self::Timeline => &[NEEDED_TARGET, AT, SINCE],
             Self::Logs => LOGS,
+            Self::Environment => &[NEEDED_TARGET],
             Self::Advise => ADVISE,
         }
     }

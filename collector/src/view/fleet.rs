@@ -110,6 +110,11 @@ impl<'a> Instance<'a> {
         self.service
     }
 
+    /// Its newest readings.
+    pub fn sample(&self) -> Option<&'a InstanceSample> {
+        self.state.sample.as_deref()
+    }
+
     /// Whether gateways reach it at an address: where it is configured, or else where it listens.
     pub fn is_at(&self, address: &str) -> bool {
         let listeners = self.state.sample.iter().flat_map(|one| &one.listeners);

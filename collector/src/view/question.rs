@@ -28,6 +28,7 @@ pub enum Document {
     Why,
     Timeline,
     Logs,
+    Environment,
     Causes,
     Alerts,
     Silences,
@@ -73,6 +74,11 @@ pub enum Question {
         at: Option<String>,
         /// Which of them.
         filter: LineFilter,
+    },
+    /// What a target runs on.
+    Environment {
+        /// As for `Why`.
+        target: String,
     },
     /// The catalogue.
     Causes,
@@ -144,6 +150,7 @@ impl Question {
             Document::Timeline => {
                 Self::Timeline { target: take("target").unwrap_or_default(), at: take("at"), since_us }
             }
+            Document::Environment => Self::Environment { target: take("target").unwrap_or_default() },
             Document::Logs => Self::Logs {
                 target: take("target").unwrap_or_default(),
                 at: take("at"),
@@ -166,9 +173,13 @@ impl Question {
             | Self::Why { at, .. }
             | Self::Timeline { at, .. }
             | Self::Logs { at, .. } => at.as_deref().map(|at| parse_time(at, now_us)).transpose(),
-            Self::Status | Self::Incidents(_) | Self::Causes | Self::Alerts | Self::Silences | Self::Advise { .. } => {
-                Ok(None)
-            }
+            Self::Status
+            | Self::Incidents(_)
+            | Self::Environment { .. }
+            | Self::Causes
+            | Self::Alerts
+            | Self::Silences
+            | Self::Advise { .. } => Ok(None),
         }
     }
 }

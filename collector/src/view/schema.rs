@@ -68,6 +68,7 @@ impl Document {
             Self::Incidents | Self::Why => IncidentsDoc::schema(shapes),
             Self::Timeline => TimelineDoc::schema(shapes),
             Self::Logs => LogsDoc::schema(shapes),
+            Self::Environment => EnvironmentDoc::schema(shapes),
             Self::Causes => CausesDoc::schema(shapes),
             Self::Alerts => AlertsDoc::schema(shapes),
             Self::Silences => SilencesDoc::schema(shapes),
