@@ -5,6 +5,8 @@
 
 #[path = "e2e/api.rs"]
 mod api;
+#[path = "e2e/bundle.rs"]
+mod bundle;
 #[path = "e2e/enrolment.rs"]
 mod enrolment;
 #[path = "e2e/feeds.rs"]

@@ -14,11 +14,13 @@ use crate::render::{self, Style};
 use crate::view::{self, clean, clean_json};
 use access::TokenCommand;
 use alerts::{Alerts, Silence};
+use bundle::Bundle;
 use incident::IncidentCommand;
 
 mod access;
 mod alerts;
 mod ask;
+mod bundle;
 mod ca;
 mod incident;
 mod replay;
@@ -109,6 +111,8 @@ enum Command {
         /// An upstream address, a service, a host, a gateway, or an incident's id
         target: String,
     },
+    /// Write what is known of it into a file to send along when asking others for help
+    Bundle(Bundle),
     /// Failures per minute and each new or changed incident, as they come
     Watch,
     /// The catalogue: causes, what proves them, what fixes them

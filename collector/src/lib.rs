@@ -34,6 +34,7 @@ mod listen;
 pub mod model;
 pub mod query;
 pub mod render;
+mod tarball;
 pub mod view;
 pub mod web;
 pub mod wire;

@@ -6,6 +6,8 @@
 
 #[path = "shell/agent.rs"]
 mod agent;
+#[path = "shell/bundle.rs"]
+mod bundle;
 #[path = "shell/capsule.rs"]
 mod capsule;
 #[path = "shell/history.rs"]

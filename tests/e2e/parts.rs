@@ -54,6 +54,22 @@ pub fn hostile_service() -> Hostile {
     Hostile { child, port }
 }
 
+/// A program that is started with an argument that nobody may see.
+pub struct Secretive(Child);
+
+impl Drop for Secretive {
+    fn drop(&mut self) {
+        let _ = (self.0.kill(), self.0.wait());
+    }
+}
+
+/// Starts a program under the name "holds-secrets" with an argument.
+pub fn hold_secrets(argument: &str) -> Secretive {
+    let mut program = Command::new("sh");
+    program.arg0("holds-secrets").args(["-c", "read _", argument]).stdin(Stdio::piped());
+    Secretive(program.spawn().unwrap())
+}
+
 impl Drop for Parts {
     fn drop(&mut self) {
         for program in &mut self.programs {
@@ -94,6 +110,15 @@ impl Parts {
     /// Starts both with another gateway: its part of agent.toml.
     pub fn start_with_gateway(gateway: &str) -> Self {
         let mut parts = Self::prepare_with("", gateway, "");
+        parts.start_agent();
+        parts
+    }
+
+    /// Starts both with a service, a gateway and files beside them.
+    pub fn start_with(services: &str, gateway: &str, files: &[(&str, &str)]) -> Self {
+        let mut parts = Self::prepare_with(services, gateway, "");
+        parts.create_logs();
+        files.iter().for_each(|(name, text)| fs::write(parts.file(name), text).unwrap());
         parts.start_agent();
         parts
     }

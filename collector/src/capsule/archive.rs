@@ -2,13 +2,12 @@
 
 use std::io::{self, Read};
 
-use flate2::Compression;
 use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
 use serde::Deserialize;
 
 use super::{Capsule, FORMAT, Manifest, VERSION};
 use crate::journal::loose;
+use crate::tarball;
 
 const MANIFEST: &str = "manifest.json";
 /// Most bytes of a manifest.
@@ -25,16 +24,9 @@ fn journal_name() -> String {
 
 /// Packs a capsule.
 pub fn write(capsule: &Capsule) -> io::Result<Vec<u8>> {
-    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
     let mut manifest = serde_json::to_vec_pretty(&capsule.manifest)?;
     manifest.push(b'\n');
-    for (name, bytes) in [(MANIFEST, &manifest), (journal_name().as_str(), &capsule.journal)] {
-        let mut header = tar::Header::new_ustar();
-        header.set_mode(0o644);
-        header.set_size(bytes.len() as u64);
-        tar.append_data(&mut header, name, bytes.as_slice())?;
-    }
-    tar.into_inner()?.finish()
+    tarball::pack([(MANIFEST, manifest.as_slice()), (&journal_name(), &capsule.journal)])
 }
 
 /// Unpacks a capsule in memory.

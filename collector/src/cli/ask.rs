@@ -13,7 +13,7 @@ use why502_proto::v1::query_client::QueryClient;
 
 use super::{
     Alerts, Asking, Command, EXIT_NOTHING, EXIT_OK, Fault, HostsCommand, IncidentCommand, Logs, Mark, Silence, access,
-    alerts, incident, print, print_answer, style,
+    alerts, bundle, incident, print, print_answer, style,
 };
 use crate::identity::client::NoClient;
 use crate::render;
@@ -44,19 +44,30 @@ pub async fn run(command: Command, asking: &Asking) -> Result<u8, Fault> {
         Command::Incident { what: IncidentCommand::Export { id, output } } => {
             incident::export(&mut client, id, &output, asking).await
         }
+        Command::Bundle(what) => bundle::run(&mut client, what, asking).await,
         Command::Alerts { what: Some(Alerts::Test { sink }) } => alerts::test(&mut client, sink, asking).await,
         Command::Silence { what: Silence::Add(add) } => alerts::silence(&mut client, add, asking).await,
         Command::Silence { what: Silence::Expire { id } } => alerts::expire(&mut client, id, asking).await,
         command => {
             let Some((document, filters)) = question(command) else { return Ok(EXIT_OK) };
-            let request = v1::AskRequest { document: document.to_owned(), filters };
-            let answered = tokio::time::timeout(ANSWER, client.ask(request)).await;
-            let answered = answered.map_err(|_| out_of_reach(asking, "no answer in 30 s"))?;
-            let answer = answered.map_err(|status| fault(asking, &status))?.into_inner();
+            let answer = ask(&mut client, document, filters, asking).await?;
             print_answer(document, &answer.json, asking.json)?;
             Ok(if answer.found { EXIT_OK } else { EXIT_NOTHING })
         }
     }
+}
+
+/// Asks for a document.
+pub(super) async fn ask(
+    client: &mut Client,
+    document: &str,
+    filters: HashMap<String, String>,
+    asking: &Asking,
+) -> Result<v1::AskResponse, Fault> {
+    let request = v1::AskRequest { document: document.to_owned(), filters };
+    let answered = tokio::time::timeout(ANSWER, client.ask(request)).await;
+    let answered = answered.map_err(|_| out_of_reach(asking, "no answer in 30 s"))?;
+    Ok(answered.map_err(|status| fault(asking, &status))?.into_inner())
 }
 
 /// The document and the filters of a question.
@@ -94,6 +105,7 @@ fn question(command: Command) -> Option<(&'static str, HashMap<String, String>)>
         | Command::Causes
         | Command::Mark { .. }
         | Command::Incident { .. }
+        | Command::Bundle(_)
         | Command::Token { .. }
         | Command::Ca { .. }
         | Command::Replay { .. } => return None,
