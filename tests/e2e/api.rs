@@ -5,7 +5,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::feeds::{ask, get, program, repository};
-use super::parts::{Parts, UPSTREAM};
+use super::hook::Hook;
+use super::parts::{Parts, UPSTREAM, until};
 
 /// A collector that has an incident to tell of.
 fn with_an_incident() -> Parts {
@@ -64,4 +65,69 @@ fn schemathesis_finds_nothing_that_the_description_does_not_say() {
     let out = String::from_utf8_lossy(&tried.stdout);
     assert!(tried.status.success(), "{out}{}", String::from_utf8_lossy(&tried.stderr));
     assert!(out.contains("Operations:       17 selected / 17 total"), "not all was tried: {out}");
+}
+
+/// What of `value` is otherwise than `shape` describes, nothing left out and nothing more: where, and how.
+fn misfits(description: &Value, shape: &Value, value: &Value, at: &str) -> Vec<String> {
+    if let Some(place) = shape["$ref"].as_str() {
+        return misfits(description, description.pointer(place.trim_start_matches('#')).unwrap(), value, at);
+    }
+    if let Some(any) = shape["anyOf"].as_array() {
+        let mut tried = any.iter().map(|shape| misfits(description, shape, value, at));
+        return if tried.any(|faults| faults.is_empty()) { vec![] } else { vec![format!("{at}: fits none")] };
+    }
+    let inner = |place: String, shape: &Value, value: &Value| misfits(description, shape, value, &place);
+    match (shape["type"].as_str().unwrap(), value) {
+        ("string", Value::String(_)) | ("boolean", Value::Bool(_)) | ("null", Value::Null) => vec![],
+        ("number", Value::Number(_)) => vec![],
+        ("integer", Value::Number(number)) if number.is_u64() || number.is_i64() => vec![],
+        ("array", Value::Array(entries)) => {
+            let entries = entries.iter().enumerate();
+            entries.flat_map(|(place, entry)| inner(format!("{at}/{place}"), &shape["items"], entry)).collect()
+        }
+        ("object", Value::Object(fields)) => {
+            let required = shape["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let lacking = required.filter(|name| !fields.contains_key(*name)).map(|name| format!("{at}/{name}: lacks"));
+            let own = fields.iter().flat_map(|(name, field)| {
+                let place = format!("{at}/{name}");
+                match [&shape["properties"][name], &shape["additionalProperties"]]
+                    .into_iter()
+                    .find(|one| !one.is_null())
+                {
+                    Some(shape) => inner(place, shape, field),
+                    None => vec![format!("{place}: is not described")],
+                }
+            });
+            lacking.chain(own).collect()
+        }
+        (kind, other) => vec![format!("{at}: {other} is no {kind}")],
+    }
+}
+
+#[test]
+fn a_webhook_is_sent_what_is_described() {
+    let hook = Hook::start(200);
+    let parts = Parts::start_with_alerts(&format!(
+        "[[alerts.sink]]\nname = \"chat\"\nkind = \"webhook\"\nurl = \"{}\"\nwait = \"0s\"\n",
+        hook.url()
+    ));
+    let description: Value = serde_json::from_str(&get(parts.api(), "/openapi.json")).unwrap();
+    let told = &description["webhooks"]["incident"]["post"];
+    let shape = &told["requestBody"]["content"]["application/json"]["schema"];
+    assert!(parts.ask(&["alerts", "test", "chat"]).contains("confirmed"));
+    parts.refused(3);
+    until("it is told of an incident", || hook.requests().get(1).cloned());
+    for (request, step) in hook.requests().iter().zip(["test", "opened"]) {
+        assert_eq!(request.body()["step"], step);
+        assert_eq!(misfits(&description, shape, request.body(), ""), [""; 0]);
+        assert_eq!(request.header("x-why502-delivery"), request.body()["delivery"]);
+    }
+    let mut other = hook.bodies()[1].clone();
+    other["count"] = "three".into();
+    other["incidents"][0]["colour"] = "red".into();
+    other.as_object_mut().unwrap().remove("key");
+    let faults = misfits(&description, shape, &other, "").join("; ");
+    for fault in ["/key: lacks", "/count: \"three\" is no integer", "/incidents/0/colour: is not described"] {
+        assert!(faults.contains(fault), "{fault} was not found: {faults}");
+    }
 }

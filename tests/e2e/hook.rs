@@ -15,6 +15,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// The document.
+    pub fn body(&self) -> &Value {
+        &self.body
+    }
+
     /// A header's value; empty where it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(is, _)| is == name).map_or("", |(_, value)| value)

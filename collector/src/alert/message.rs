@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::plan::Tell;
 use super::settings::Sink;
 use crate::model::{Cause, Incident};
 use crate::view::{EvidenceDoc, IncidentDoc, clean, incident_doc, stamp, word};
+
+pub use crate::view::MessageDoc as Message;
 
 /// Incidents of a message; more are counted.
 const INCIDENTS_MAX: usize = 20;
@@ -19,57 +20,6 @@ const EVIDENCE_MAX: usize = 10;
 
 /// Labels by name. None is empty.
 pub type Labels = BTreeMap<String, String>;
-
-/// What a sink is told. Templates see these names.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Message {
-    /// Of this form; rises when a field changes its meaning.
-    pub version: u32,
-    /// "opened", "changed", "again", "resolved" or "test".
-    pub step: String,
-    /// The id of the incident or the group.
-    pub key: String,
-    /// The same for every attempt to deliver this message, and for no other message.
-    pub delivery: String,
-    /// When it was written.
-    pub at: String,
-    /// "critical" or "warning".
-    pub severity: String,
-    /// Labels as Alertmanager gets them.
-    pub labels: Labels,
-    /// One line.
-    pub title: String,
-    /// The verdict in a sentence.
-    pub sentence: String,
-    /// The cause.
-    pub cause: String,
-    /// Its family.
-    pub family: String,
-    /// Its probability.
-    pub confidence: f64,
-    /// Failed attempts.
-    pub count: u64,
-    /// The first failure.
-    pub first_seen: String,
-    /// The newest failure.
-    pub last_seen: String,
-    /// Addresses that failed.
-    pub upstreams: Vec<String>,
-    /// Gateways that saw it.
-    pub gateways: Vec<String>,
-    /// What the verdict rests on.
-    pub evidence: Vec<EvidenceDoc>,
-    /// What could not be seen.
-    pub missing: Vec<String>,
-    /// What to do.
-    pub advice: Vec<String>,
-    /// The command that tells more.
-    pub ask: String,
-    /// The incidents, at most 20.
-    pub incidents: Vec<IncidentDoc>,
-    /// Further ones.
-    pub more: usize,
-}
 
 impl Message {
     /// The message of what is to be told at `now_us`.
@@ -103,7 +53,7 @@ impl Message {
             missing: chief.missing,
             advice: chief.advice,
             ask: ask(collector_url, &tell.key),
-            more: docs.len().saturating_sub(INCIDENTS_MAX),
+            more: docs.len().saturating_sub(INCIDENTS_MAX) as u64,
             incidents: docs.into_iter().take(INCIDENTS_MAX).collect(),
             labels: tell.labels.clone(),
             key: tell.key.clone(),

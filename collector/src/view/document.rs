@@ -39,6 +39,7 @@ mod fault;
 mod gateway;
 mod incident;
 mod logs;
+mod message;
 mod rollout;
 mod timeline;
 
@@ -49,6 +50,7 @@ pub use fault::*;
 pub use gateway::*;
 pub use incident::*;
 pub use logs::*;
+pub use message::*;
 pub use rollout::*;
 pub use timeline::*;
 

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use crate::capsule::ID_MAX;
-use crate::view::{Document, FaultDoc, Filter, MarkedDoc, Schema, Shapes, WatchDoc};
+use crate::view::{Document, FaultDoc, Filter, MarkedDoc, MessageDoc, Schema, Shapes, WatchDoc};
 use crate::wire::{HOST_MAX, NAME_MAX};
 
 /// What holds of all answers.
@@ -45,6 +45,7 @@ fn description() -> Value {
     paths.insert("/healthz".to_owned(), json!({"get": health}));
     let own = operation("openapi", "This description.", content(JSON, json!({"type": "object"})), &[401, 403]);
     paths.insert("/openapi.json".to_owned(), json!({"get": own}));
+    let told = webhook(&mut shapes);
     let fault = FaultDoc::schema(&mut shapes);
     let watch = WatchDoc::schema(&mut shapes);
     shapes.insert("Watch", watch);
@@ -52,6 +53,7 @@ fn description() -> Value {
         "openapi": "3.1.0",
         "info": {"title": "why502", "version": env!("CARGO_PKG_VERSION"), "description": ABOUT},
         "paths": paths,
+        "webhooks": {"incident": {"post": told}},
         // Plain text on the collector's own machine needs no token.
         "security": [{}, {"token": []}],
         "components": {
@@ -129,6 +131,33 @@ fn mark(shapes: &mut Shapes) -> Value {
     });
     operation["requestBody"] = json!({"required": true, "content": content(JSON, body)});
     operation
+}
+
+/// What the collector posts to a webhook, and what it makes of the answer.
+fn webhook(shapes: &mut Shapes) -> Value {
+    let header = |name: &str, needed: bool, says: &str| {
+        let schema = json!({"type": "string"});
+        json!({"name": name, "in": "header", "required": needed, "description": says, "schema": schema})
+    };
+    json!({
+        "operationId": "told",
+        "summary": "Tells a webhook of an incident or a group of them, where its sink has no template.",
+        "security": [],
+        "parameters": [
+            header("X-Why502-Delivery", true, "The delivery of the body: a message that comes once more has the same."),
+            header(
+                "X-Why502-Signature",
+                false,
+                "Where the sink has a key: t=SECONDS,v1=HEX, the HMAC-SHA256 of SECONDS, a full stop and the body.",
+            ),
+        ],
+        "requestBody": {"required": true, "content": content(JSON, MessageDoc::schema(shapes))},
+        "responses": {
+            "2XX": {"description": "It is confirmed, and not sent again."},
+            "400": {"description": "It is given up; so it is for 413, 415 and 422."},
+            "default": {"description": "It is sent again, for a day at the most."},
+        },
+    })
 }
 
 #[cfg(test)]
