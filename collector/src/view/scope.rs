@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::fleet::{Addresses, gateway_docs};
 use super::{View, why};
 use crate::model::Incident;
 
@@ -28,6 +29,18 @@ pub struct Scope {
     pub incident: Option<Arc<Incident>>,
     /// Instances and ways beyond the bounds.
     pub left_out: usize,
+}
+
+/// The ways from a host that runs gateways; what a gateway says of no upstream in particular is one of them.
+fn ways_from(view: &View, host: &str) -> Vec<Way> {
+    let Some(host) = view.hosts.iter().find(|known| known.name == host) else { return Vec::new() };
+    let addresses = Addresses::of(view);
+    let ways = gateway_docs(view, host, &addresses).flat_map(|gateway| {
+        let all = gateway.upstreams.into_iter().map(|one| one.upstream).chain([String::new()]);
+        let way = move |upstream| Way { host: gateway.host.clone(), gateway: gateway.name.clone(), upstream };
+        all.map(way).collect::<Vec<_>>()
+    });
+    ways.collect()
 }
 
 /// A way to an upstream.
@@ -61,6 +74,7 @@ impl Scope {
                 instances.extend(one.service.zip(one.host));
                 upstreams.insert(Way { host: one.gateway_host, gateway: one.gateway, upstream: one.upstream });
             }
+            upstreams.extend(ways_from(view, named));
         }
         let left_out = instances.len().saturating_sub(INSTANCES_MAX) + upstreams.len().saturating_sub(UPSTREAMS_MAX);
         let instances: Vec<_> = instances.into_iter().take(INSTANCES_MAX).collect();

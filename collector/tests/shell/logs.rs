@@ -59,6 +59,8 @@ async fn lines_of_a_target_are_told_newest_first_with_where_they_came_from() {
     assert_eq!(only(&[("target", UPSTREAM), ("level", "error")]).await, all[1..]);
     assert_eq!(only(&[("target", "app-1"), ("grep", "no.*pool$")]).await, all[2..]);
     assert_eq!(only(&[("target", "api"), ("grep", "(?i)REFUSED")]).await, all[1..2]);
+    let gateway = only(&[("target", "lb-1")]).await;
+    assert_eq!(gateway, ["GET /pay 502 10.0.0.99:1", refused.as_str()], "all that a host's gateways said");
     let long = only(&[("target", "api"), ("since", "3h"), ("grep", "^ERROR")]).await;
     assert_eq!(long, ["ERROR no\u{1b}[31m pool", "ERROR of long ago"]);
     let api = collector.api.clone();
