@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch::Receiver;
 
+use crate::beat;
 use crate::kernel::clock;
 
 /// A CPU's time over this is what comes in.
@@ -68,10 +69,13 @@ impl Budget {
     }
 }
 
-/// Rests for so long, or until it is told to stop. False: nobody is left who could tell it.
-pub async fn rest(pause: Duration, stop: &mut Receiver<bool>) -> bool {
+/// Rests for as long as is owed, and where nothing waits to be read until the next beat, or until it is told to stop. False:
+/// nobody is left who could tell it.
+pub async fn rest(owed: Duration, beats: Option<Duration>, stop: &mut Receiver<bool>) -> bool {
+    let paid = Instant::now() + owed;
+    let until = beats.map_or(paid, |apart| beat::nearest(paid.max(Instant::now() + apart), apart).max(paid));
     tokio::select! {
-        () = tokio::time::sleep(pause) => true,
+        () = tokio::time::sleep_until(until.into()) => true,
         changed = stop.changed() => changed.is_ok(),
     }
 }

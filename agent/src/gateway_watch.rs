@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use why502_proto::v1;
 
+use crate::beat;
 use crate::budget::{self, Budget};
 use crate::config::Gateway;
 use crate::gateway::{self, FormatError, Joiner, Kind, Line, Log, Reader, Record, Signal, Zone};
@@ -46,6 +47,8 @@ const TURN: Duration = Duration::from_millis(2);
 const ERROR_BUFFERS: usize = 16;
 /// Observations held for the rest of a flood; beyond these it goes out at once.
 const MOST_HELD: usize = 2_000;
+/// A round that begins so much before its beat is of it.
+const EARLINESS: Duration = Duration::from_millis(10);
 /// Between two samples of an upstream while something fails.
 const HOT_INTERVAL: Duration = Duration::from_secs(1);
 /// For how long after the last failure something is said to fail.
@@ -85,8 +88,7 @@ pub async fn run(
         if stopping {
             return;
         }
-        let pause = if more { rest } else { rest.max(watch.pause()) };
-        if !budget::rest(pause, &mut stop).await {
+        if !budget::rest(rest, (!more).then(|| watch.pause()), &mut stop).await {
             return;
         }
         turn = Instant::now();
@@ -169,7 +171,7 @@ impl Watch {
             probes: Vec::new(),
             buffer: vec![0; tail::BUFFER_BYTES],
             began: now,
-            flushed: now,
+            flushed: beat::nearest(now, interval),
             failed: None,
             slow: None,
             error_marks: None,
@@ -311,7 +313,7 @@ impl Watch {
         let rest = if at_once { self.flood.take_all(now) } else { self.flood.take(now) };
         out.extend(rest.into_iter().map(Observed::Event));
         let interval = if self.is_hot(now) { HOT_INTERVAL.min(self.interval) } else { self.interval };
-        if !at_once && now.duration_since(self.flushed) < interval {
+        if !at_once && now + EARLINESS < beat::nearest(self.flushed + interval, interval) {
             return false;
         }
         self.flushed = now;

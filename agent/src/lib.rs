@@ -2,6 +2,7 @@
 //! bounded channels to the gatherer, which closes reports; the uplink keeps and delivers them. All of it runs on one thread.
 
 pub mod backoff;
+pub mod beat;
 pub mod budget;
 pub mod check;
 pub mod cli;

@@ -15,8 +15,8 @@ use crate::tail::{BUFFER_BYTES, Group, Positions, Sight};
 use crate::watch::app_log::AppLog;
 use crate::watch::role::RoleLog;
 
-/// Between two looks where nothing new was found.
-const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// Between two looks where nothing new was found: a part of a second, so that these looks fall together with others.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// Between two places told.
 const MARK_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -116,8 +116,7 @@ pub async fn run(mut logs: Vec<LogWatch>, out: mpsc::Sender<Vec<Observed>>, mut 
         if stopping {
             return;
         }
-        let pause = if more { rest } else { rest.max(LOOK_INTERVAL) };
-        if !budget::rest(pause, &mut stop).await {
+        if !budget::rest(rest, (!more).then_some(LOOK_INTERVAL), &mut stop).await {
             return;
         }
     }

@@ -81,8 +81,7 @@ pub async fn run(mut watch: UnitWatch, out: mpsc::Sender<Vec<Observed>>, mut sto
         if stopping {
             return;
         }
-        let pause = if more { rest } else { rest.max(LOOK_INTERVAL) };
-        if !budget::rest(pause, &mut stop).await {
+        if !budget::rest(rest, (!more).then_some(LOOK_INTERVAL), &mut stop).await {
             return;
         }
     }

@@ -60,7 +60,8 @@ impl Edge {
         let gateway = gateway(dir.path());
         fs_write(&dir.path().join("nginx.conf"), &nginx_conf(dir.path(), FORMAT));
         let (positions, _) = Positions::load(dir.path());
-        let now = Instant::now();
+        // On a beat, so that it is known when counts are due.
+        let now = beat::nearest(Instant::now(), Duration::from_secs(5));
         Self { watch: Watch::new(gateway, Duration::from_secs(5), &positions, None, now), dir, now }
     }
 
@@ -308,7 +309,7 @@ fn what_comes_by_a_socket_is_read_and_other_programs_are_not() {
         inbox.offer(text.as_bytes());
     }
     let mut told = Vec::new();
-    while watch.round(now + Duration::from_secs(6), false, &mut told) {}
+    while watch.round(now + Duration::from_secs(10), false, &mut told) {}
     let told_failures = failures(&told);
     assert_eq!(told_failures.len(), 1, "{told:?}");
     assert_eq!((told_failures[0].signal.as_str(), told_failures[0].unconfirmed), ("connect_refused", false));

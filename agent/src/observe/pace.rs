@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::beat;
 use crate::budget::Budget;
 use crate::sampler::Status;
 
@@ -45,7 +46,7 @@ impl Pace {
     /// Another look was as good as this one: it comes when the whole interval has passed again.
     pub fn put_off(&mut self) {
         let now = Instant::now();
-        self.next = self.next.max(now + self.interval);
+        self.next = self.next.max(beat::nearest(now + self.interval, self.interval));
         (self.began, self.waits) = (Some(now), false);
     }
 
@@ -57,6 +58,7 @@ impl Pace {
         }
         let cost = budget.look(look);
         self.looked(began, cost);
+        self.next = beat::nearest(self.next, self.interval);
         true
     }
 
