@@ -146,7 +146,7 @@ impl Tail {
         }
         let Some(current) = &mut self.current else { return self.open_path() };
         match current.read(buffer, &mut self.counts, lines) {
-            Ok(Step::More | Step::Read) => true,
+            Ok(Step::More) => true,
             Ok(Step::Truncated) => {
                 self.truncated();
                 true
@@ -155,7 +155,7 @@ impl Tail {
                 self.begun();
                 true
             }
-            Ok(Step::Idle) => self.look_for_successor(now),
+            Ok(Step::Read | Step::Idle) => self.look_for_successor(now),
             Err(error) => {
                 self.sight = Sight::Unreadable(error.to_string());
                 false

@@ -198,8 +198,12 @@ impl Member {
     fn poll(&mut self, now: Instant, buffer: &mut [u8], lines: &mut dyn FnMut(&Path, &[u8])) -> bool {
         let path = self.tail.path().to_owned();
         let was_there = !self.tail.is_gone();
-        let more = self.tail.poll(now, buffer, &mut |line| lines(&path, line));
-        if more || was_there && self.tail.is_gone() {
+        let mut grew = false;
+        let more = self.tail.poll(now, buffer, &mut |line| {
+            grew = true;
+            lines(&path, line);
+        });
+        if more || grew || was_there && self.tail.is_gone() {
             self.stirred = now;
         }
         self.looked = Some(now);

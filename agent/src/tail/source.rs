@@ -124,7 +124,10 @@ impl Source {
         if look.0 < self.position.offset_bytes {
             return Ok(Step::Truncated);
         }
-        let filled = self.fill(buffer)?;
+        // What comes after the look is of the next one: asking for its end would only cost.
+        let waiting = usize::try_from(look.0 - self.position.offset_bytes).unwrap_or(usize::MAX);
+        let room = waiting.min(buffer.len());
+        let filled = self.fill(&mut buffer[..room])?;
         let touched = self.position.offset_bytes == 0 && self.position.seen_ns > 0 && self.position.seen_ns != look.1;
         if touched && std::mem::replace(&mut self.begun_ns, look.1) != look.1 {
             return Ok(Step::Begun);
