@@ -9,6 +9,8 @@ use super::{Error, FILE_LIMIT, Result};
 
 /// Enough for most of them, so that no memory is asked for.
 const USUAL_BYTES: usize = 8 * 1024;
+/// More than a record of numbers has.
+const RECORD_BYTES: usize = 1024;
 
 /// A file that is opened when it is first read, and kept. One that was gone is looked for again at the next read.
 #[derive(Debug)]
@@ -53,6 +55,21 @@ pub fn read_again<T>(
     parse(&String::from_utf8_lossy(bytes)).map_err(|what| Error::parse(path, what))
 }
 
+/// Reads an open file of one record, such as /proc/PID/stat, and parses it. The kernel hands out such a record whole, so its end
+/// is not asked for.
+pub fn read_record<T>(
+    file: &File,
+    path: &Path,
+    parse: impl FnOnce(&str) -> std::result::Result<T, String>,
+) -> Result<T> {
+    let mut record = [0u8; RECORD_BYTES];
+    let read = file.read_at(&mut record, 0).map_err(|error| Error::io(path, &error))?;
+    if read == RECORD_BYTES {
+        return read_again(file, path, parse);
+    }
+    parse(&String::from_utf8_lossy(&record[..read])).map_err(|what| Error::parse(path, what))
+}
+
 /// Reads until the end or until there is no room; how much.
 fn fill(file: &File, path: &Path, buffer: &mut [u8], from: u64) -> Result<usize> {
     let mut filled = 0;
@@ -83,6 +100,8 @@ mod tests {
         for bytes in [3, USUAL_BYTES, 3 * USUAL_BYTES, FILE_LIMIT as usize + 1] {
             fs::write(&path, "x".repeat(bytes)).unwrap();
             assert_eq!(kept.read_with(length).unwrap(), bytes.min(FILE_LIMIT as usize));
+            let record = read_record(&File::open(&path).unwrap(), &path, length);
+            assert_eq!(record.unwrap(), bytes.min(FILE_LIMIT as usize));
         }
         let fault = kept.read_with(|_| Err::<(), _>("no number".to_owned())).unwrap_err();
         assert_eq!(fault.to_string(), format!("{}: no number", path.display()));

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::kept::read_again;
+use super::kept::read_record;
 use super::{Error, Result, USUAL_BYTES, read_text, read_with};
 
 /// Most threads of one process that are looked at.
@@ -86,7 +86,9 @@ pub fn dir(proc: &Path, pid: u32) -> PathBuf {
 
 /// Reads /proc/PID/stat once.
 pub fn stat(proc: &Path, pid: u32) -> Result<Stat> {
-    read_with(&dir(proc, pid).join("stat"), parse_stat)
+    let path = dir(proc, pid).join("stat");
+    let file = File::open(&path).map_err(|e| Error::io(&path, &e))?;
+    read_record(&file, &path, parse_stat)
 }
 
 /// /proc/PID/stat and schedstat through kept descriptors.
@@ -108,13 +110,13 @@ impl KeptStat {
 
     /// Reads the stat again. Gone for ever once the process was reaped, also where its id was given to another.
     pub fn read(&self) -> Result<Stat> {
-        read_again(&self.stat.0, &self.stat.1, parse_stat)
+        read_record(&self.stat.0, &self.stat.1, parse_stat)
     }
 
     /// As the function of this name.
     pub fn run_delay_ns(&self) -> Option<u64> {
         let (file, path) = self.schedstat.as_ref()?;
-        read_again(file, path, parse_schedstat).ok()
+        read_record(file, path, parse_schedstat).ok()
     }
 }
 
