@@ -8,7 +8,6 @@ use why502_proto::v1;
 
 use super::Observer;
 use super::exits::Ended;
-use crate::kernel::cgroup::Group;
 use crate::kernel::diag::Address;
 use crate::sampler::process::Closeness;
 use crate::sampler::{Observed, Status, unix_now_us};
@@ -153,8 +152,9 @@ impl Observer {
                     .to_owned(),
             );
         }
-        let groups: HashSet<&Group> = self.homes.values().map(|home| &home.group).collect();
-        match groups.into_iter().find(|group| group.memory.as_ref().is_none_or(|place| !place.dir.is_dir())) {
+        let mut paths = HashSet::new();
+        let mut groups = self.homes.values().map(|home| &home.group).filter(|group| paths.insert(group.path.as_str()));
+        match groups.find(|group| group.memory.as_ref().is_none_or(|place| !place.dir.is_dir())) {
             Some(group) => Status::Degraded(format!(
                 "control group {} of a watched process is not visible here: share the host's cgroup namespace and mounts",
                 group.path

@@ -1,7 +1,7 @@
 //! Listening sockets of the watched services: where, how many wait in the accept queue, how many may, how many connections are
 //! established, and which process holds them. A look at the listeners costs about 0.05 ms whatever the number of connections;
 //! counting the established ones costs a walk of the kernel's table (some 10 ms for 100,000), so that is done every 5 s
-//! only, and each second while something is wrong.
+//! at most, more seldom where it is dear, and each second while something is wrong.
 //! Holders are found by the links in /proc/PID/fd of the processes given, searched only when a listener is new or lost its holder.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -14,13 +14,15 @@ use why502_proto::v1;
 use super::Status;
 use crate::config::Listen;
 use crate::kernel::diag::{Address, Diag, Listener};
-use crate::kernel::{Error, process};
+use crate::kernel::{Error, clock, process};
 
 /// Most listeners of one service that are told.
 pub const LISTENER_LIMIT: usize = 64;
 
 /// The established ones are counted again after so long: the walk costs the same however few there are.
 const ESTABLISHED_AGE: Duration = Duration::from_millis(4_500);
+/// And after so many times what the last count cost: they take a four hundredth of a CPU at most.
+const ESTABLISHED_SHARE: u32 = 400;
 
 /// The sockets of this network namespace.
 #[derive(Debug)]
@@ -34,7 +36,23 @@ pub struct Sockets {
     holders: BTreeMap<u64, BTreeSet<u32>>,
     foreign: HashSet<u64>,
     established: Option<HashMap<SocketAddr, u32>>,
-    counted: Option<(Instant, BTreeSet<u16>)>,
+    counted: Option<Counted>,
+}
+
+/// A count of established connections.
+#[derive(Debug)]
+struct Counted {
+    at: Instant,
+    /// Local ports of which they were counted.
+    ports: BTreeSet<u16>,
+    cost: Duration,
+}
+
+impl Counted {
+    /// It will do yet for these ports.
+    fn is_fresh(&self, ports: &BTreeSet<u16>) -> bool {
+        self.at.elapsed() < ESTABLISHED_AGE.max(self.cost * ESTABLISHED_SHARE) && self.ports == *ports
+    }
 }
 
 impl Sockets {
@@ -170,13 +188,14 @@ impl Sockets {
     /// Counts the connections established to some local ports, where the last count is of other ports or some seconds old, or
     /// at once where there is `haste`.
     pub fn count_established(&mut self, ports: BTreeSet<u16>, haste: bool) {
-        let fresh = |(at, of): &(Instant, BTreeSet<u16>)| at.elapsed() < ESTABLISHED_AGE && *of == ports;
-        if !haste && self.counted.as_ref().is_some_and(fresh) {
+        if !haste && self.counted.as_ref().is_some_and(|counted| counted.is_fresh(&ports)) {
             return;
         }
         let list: Vec<u16> = ports.iter().copied().collect();
+        let before = clock::cpu_time();
         self.established = self.diag.as_mut().and_then(|diag| diag.established(&list).ok());
-        self.counted = Some((Instant::now(), ports));
+        let cost = clock::cpu_time().saturating_sub(before);
+        self.counted = Some(Counted { at: Instant::now(), ports, cost });
     }
 
     /// A listener's readings.
