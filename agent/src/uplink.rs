@@ -188,7 +188,9 @@ impl Uplink {
     fn wake(&self, drain_until: Option<Instant>) -> Instant {
         let now = Instant::now();
         let mut wake = self.upkeep.wake().unwrap_or(now + ACK_LIMIT).min(now + ACK_LIMIT);
-        if let Connection::Connected { last_heard, .. } = &self.connection {
+        if let Connection::Connected { last_heard, .. } = &self.connection
+            && self.spool.sent() > 0
+        {
             wake = wake.min(*last_heard + ACK_LIMIT).max(now + Duration::from_millis(10));
         }
         if self.paused_until > now {
