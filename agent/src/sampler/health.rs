@@ -138,7 +138,8 @@ async fn repeat(mut check: Check, first: Duration, interval: Duration, out: mpsc
 
 /// Why a service says that it can't serve, where the body of its 503 tells that: as good as a line of its log.
 fn said(result: &HealthResult) -> Option<LogMatch> {
-    let kind = body_kind(result.body.as_bytes()).filter(|_| result.status == 503)?;
+    // The patterns of the words are large: a host whose services are well need not have them.
+    let kind = (result.status == 503).then(|| body_kind(result.body.as_bytes()))??;
     Some(LogMatch {
         service: result.service.clone(),
         file: result.url.clone(),
