@@ -100,6 +100,9 @@ const LINES: &[(&str, &str)] = &[
     // Why it answers 503.
     ("not_leader", "ERROR 503 not leader: this instance does not hold the lock"),
     ("not_leader", "WARN request refused: not the leader"),
+    ("not_leader", "ERROR could not acquire lock orders-writer, held by another instance"),
+    ("not_leader", "E1126 14:32:01 leaderelection.go:330] failed to renew lease shop/writer: timed out"),
+    ("error", "ERROR: could not obtain lock on row in relation \"orders\""),
     ("not_leader", r#"{"level":"warn","msg":"answering 503: lock is held by app-2"}"#),
     ("", "INFO not the leader, standing by"),
     ("task_timeout", "ERROR task rebuild-index timed out after 30s, answering 503"),

@@ -31,7 +31,7 @@ const RULES: &[(Kind, &str)] = &[
     ),
     (
         Kind::NotLeader,
-        r"(?i)\bnot (?:the |a |currently (?:the )?|cluster )?(?:leader|primary|master)\b|\bnotleader|no longer (?:the )?(?:leader|primary|master)|(?:does|do|did) ?n[o']?t (?:currently )?(?:hold|own|have) the (?:\w+ )?(?:lock|lease)|lost (?:the )?(?:leadership|leader lock|lock|lease)|lock (?:is )?(?:held by|not held)|\bnot (?:the )?(?:holder|owner) of the (?:lock|lease)",
+        r"(?i)\bnot (?:the |a |currently (?:the )?|cluster )?(?:leader|primary|master)\b|\bnotleader|no longer (?:the )?(?:leader|primary|master)|(?:does|do|did) ?n[o']?t (?:currently )?(?:hold|own|have) the (?:\w+ )?(?:lock|lease)|lost (?:the )?(?:leadership|leader lock|lock|lease)|lock (?:is )?(?:held by|not held)|\b(?:lock|lease|leadership)\b.{0,60}\bheld by (?:another|a different|some other)\b|(?:could not|couldn't|cannot|can't|failed to|unable to) (?:acquire|obtain|renew) (?:the |a )?(?:[\w-]+ )?(?:lock|lease|leadership)\b|\bnot (?:the )?(?:holder|owner) of the (?:lock|lease)",
     ),
     // What failed stands near the word for the cache; Redis and Memcached are also known by their ports.
     (
@@ -61,6 +61,8 @@ const NOT: &[(Kind, &str)] = &[
         Kind::UncaughtException,
         r"(?i)\b(?:no|0|without) (?:uncaught|unhandled)\b|UncaughtExceptionHandler (?:set|installed|registered)",
     ),
+    // A database's locks are no leadership.
+    (Kind::NotLeader, r"(?i)\block on (?:row|relation|tuple|table|transaction)\b"),
     (Kind::CacheFailure, r"(?i)cache (?:miss|hit)\b|\bno cache error"),
 ];
 
