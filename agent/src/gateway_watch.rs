@@ -234,7 +234,7 @@ impl Watch {
 
     /// Reads one buffer of the access log, then the error log to its end.
     fn read(&mut self, now: Instant, now_us: i64, read: &mut Read) -> bool {
-        let Self { gateway, access, error, counts, buffer, targets, .. } = self;
+        let Self { gateway, access, error, counts, buffer, targets, joiner, .. } = self;
         let mut sort = |told: Told<'_>, text: &[u8]| match told {
             Told::Served(served) => {
                 counts.add_served(&served, now_us);
@@ -247,6 +247,7 @@ impl Watch {
             Told::Line(Line::Record(record)) => {
                 counts.add(&record, now_us);
                 targets.served(&record, now);
+                joiner.served(&record);
             }
             Told::Line(Line::Notice(notice)) if failure::is_telling(&notice) => {
                 read.notices.push(failure::notice(&gateway.name, &notice, now_us));
@@ -288,6 +289,11 @@ impl Watch {
                 self.probes.extend(self.targets.requests(&self.gateway.name, &record, self.setting.pools(), now));
             }
             self.tell(&record, &line, false, now_us, out);
+        }
+        for record in self.joiner.retried() {
+            self.failed = Some(now);
+            let line = record.reason.clone().unwrap_or_default();
+            self.tell(&record, line.as_bytes(), false, now_us, out);
         }
         for record in self.joiner.expire(clock_us) {
             self.failed = Some(now);

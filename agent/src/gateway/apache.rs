@@ -52,7 +52,9 @@ impl Apache {
     fn by_error(&mut self, body: &[u8]) -> Option<Line> {
         let text = String::from_utf8_lossy(body);
         let parts = error::parts(&text, &self.zone)?;
-        let before = self.failing.iter().position(|(process, _)| process == parts.process);
+        // That the worker is left out for a while stands between the attempt and the line of the request.
+        let of_worker = parts.number == "AH00959";
+        let before = self.failing.iter().position(|(process, _)| process == parts.process && !of_worker);
         let before = before.and_then(|at| self.failing.remove(at)).map(|(_, attempt)| attempt);
         let line = parts.line(before.as_ref());
         if let (Line::Record(record), "AH01084" | "AH00957" | "AH02454" | "AH01102" | "AH10124" | "AH10404") =

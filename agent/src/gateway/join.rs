@@ -12,6 +12,7 @@ use super::{Record, Signal};
 
 mod loose;
 mod refine;
+mod served;
 
 /// Error records that are held at most; the oldest goes first.
 const MOST_HELD: usize = 4_096;
@@ -36,6 +37,7 @@ pub struct Joiner {
     first: u64,
     index: HashMap<Key, Vec<u64>>,
     passed: VecDeque<(Key, i64)>,
+    served: served::Served,
     lost: u64,
 }
 
@@ -74,6 +76,9 @@ impl Joiner {
             return;
         }
         let record = self.with_cause(record, now_us);
+        if self.served.error(&record) {
+            return;
+        }
         let keys = keys(&record);
         let passed =
             keys.iter().any(|key| self.passed.iter().any(|(other, at_us)| key == other && now_us - at_us <= SLACK_US));
@@ -112,6 +117,27 @@ impl Joiner {
         record
     }
 
+    /// Takes the access record of a request that was served. Where the access log names the last upstream alone, only the error
+    /// log tells of attempts before it: `retried` gives those out that were of such a request.
+    pub fn served(&mut self, record: &Record) {
+        let Some(id) = record.request_id.as_ref().filter(|_| self.served.is_of_use()) else { return };
+        let numbers = self.index.get(&Key::Request(id.clone())).cloned().unwrap_or_default();
+        for number in numbers {
+            let Some(held) = self.held_mut(number).filter(|held| !held.joined && !held.told) else { continue };
+            let error = held.record.clone();
+            let taken = self.served.failed_before(&error, record);
+            if let Some(held) = self.held_mut(number).filter(|_| taken) {
+                (held.joined, held.told) = (true, true);
+            }
+        }
+        self.served.keep(record);
+    }
+
+    /// Failures of upstreams that no client was harmed by, each once.
+    pub fn retried(&mut self) -> Vec<Record> {
+        self.served.take()
+    }
+
     /// Whether an error record waits that was neither taken nor given out.
     pub fn waits(&self) -> bool {
         self.held.iter().any(|held| !held.told)
@@ -137,7 +163,7 @@ impl Joiner {
 
     /// Error records that were dropped before they were told, for want of room.
     pub fn lost(&self) -> u64 {
-        self.lost
+        self.lost + self.served.lost
     }
 
     /// Numbers of the held records that tell of this request, in order.
@@ -236,152 +262,4 @@ fn tells_of(error: &Record, access: &Record, held: &Held, now_us: i64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gateway::{Attempt, Stamp};
-
-    const SECOND_US: i64 = 1_000_000;
-
-    fn attempt(upstream: &str, signal: Signal) -> Attempt {
-        Attempt { upstream: Some(upstream.to_owned()), signal, ..Attempt::default() }
-    }
-
-    fn record(at_s: i64, attempts: &[(&str, Signal)]) -> Record {
-        Record {
-            at: Some(Stamp { unix_us: at_s * SECOND_US, precision_us: 1_000_000 }),
-            status: Some(502),
-            signal: attempts.last().map_or(Signal::StatusOnly, |(_, signal)| *signal),
-            attempts: attempts.iter().map(|(upstream, signal)| attempt(upstream, *signal)).collect(),
-            method: Some("GET".to_owned()),
-            path: Some("/a?b".to_owned()),
-            client: Some("192.0.2.7".to_owned()),
-            ..Record::default()
-        }
-    }
-
-    fn error(at_s: i64, upstream: &str, signal: Signal) -> Record {
-        let mut record = record(at_s, &[(upstream, signal)]);
-        (record.status, record.from_error_log, record.connection) = (None, true, Some(94));
-        record.reason = Some(format!("reason of {upstream}"));
-        record
-    }
-
-    fn signals(record: &Record) -> Vec<Signal> {
-        record.attempts.iter().map(|attempt| attempt.signal).collect()
-    }
-
-    #[test]
-    fn each_attempt_takes_its_own_reason() {
-        let mut joiner = Joiner::new();
-        joiner.error(error(100, "a:1", Signal::ConnectRefused), 0);
-        joiner.error(error(100, "b:1", Signal::ConnectUnreachable), 0);
-        let access = record(101, &[("a:1", Signal::ConnectFailed), ("b:1", Signal::ConnectFailed)]);
-        let joined = joiner.access(access, 10);
-        assert_eq!(signals(&joined), [Signal::ConnectRefused, Signal::ConnectUnreachable]);
-        assert_eq!((joined.signal, joined.reason.as_deref()), (Signal::ConnectUnreachable, Some("reason of b:1")));
-        assert!(joiner.expire(10 * SECOND_US).is_empty() && joiner.lost() == 0);
-    }
-
-    #[test]
-    fn formats_without_upstreams_get_them_from_the_errors() {
-        let mut joiner = Joiner::new();
-        joiner.error(error(100, "a:1", Signal::ConnectRefused), 0);
-        joiner.error(error(100, "b:1", Signal::ClosedBeforeHeaders), 0);
-        let joined = joiner.access(record(100, &[]), 10);
-        assert_eq!(signals(&joined), [Signal::ConnectRefused, Signal::ClosedBeforeHeaders]);
-        assert_eq!((joined.signal, joined.attempts[1].status), (Signal::ClosedBeforeHeaders, Some(502)));
-        // What was taken is not taken again.
-        assert_eq!(joiner.access(record(100, &[]), 20).signal, Signal::StatusOnly);
-    }
-
-    #[test]
-    fn two_requests_of_one_client_keep_their_own() {
-        let mut joiner = Joiner::new();
-        joiner.error(error(100, "a:1", Signal::ConnectRefused), 0);
-        joiner.error(Record { connection: Some(95), ..error(100, "a:1", Signal::ReadTimeout) }, 0);
-        joiner.error(Record { connection: Some(95), ..error(100, "a:1", Signal::ConnectRefused) }, 0);
-        for wanted in [Signal::ConnectRefused, Signal::ReadTimeout, Signal::ConnectRefused, Signal::StatusOnly] {
-            let joined = joiner.access(record(100, &[]), 10);
-            assert_eq!((joined.signal, joined.attempts.len() <= 1), (wanted, true));
-        }
-    }
-
-    #[test]
-    fn a_name_that_did_not_resolve_is_no_attempt() {
-        let mut joiner = Joiner::new();
-        let mut dns = error(100, "", Signal::DnsFailure);
-        dns.attempts.clear();
-        joiner.error(dns, 0);
-        let joined = joiner.access(record(100, &[]), 10);
-        assert_eq!((joined.signal, joined.attempts.len()), (Signal::DnsFailure, 0));
-    }
-
-    #[test]
-    fn reasons_that_do_not_fit_are_not_taken() {
-        let fits = |access: Record, reason: Record| {
-            let mut joiner = Joiner::new();
-            let before = access.signal;
-            joiner.error(reason, 0);
-            joiner.access(access, 10).signal != before
-        };
-        let access = || record(100, &[("a:1", Signal::ConnectFailed)]);
-        assert!(fits(access(), error(100, "a:1", Signal::ConnectRefused)));
-        assert!(!fits(access(), error(100, "evil:1", Signal::ConnectRefused)), "another upstream");
-        assert!(!fits(access(), error(100, "a:1", Signal::ReadTimeout)), "another phase");
-        assert!(!fits(access(), error(90, "a:1", Signal::ConnectRefused)), "another time");
-        let other = |change: fn(&mut Record)| {
-            let mut reason = error(100, "a:1", Signal::ConnectRefused);
-            change(&mut reason);
-            fits(access(), reason)
-        };
-        assert!(!other(|reason| reason.client = Some("198.51.100.1".to_owned())));
-        assert!(!other(|reason| reason.path = Some("/other".to_owned())));
-        assert!(!other(|reason| reason.method = Some("POST".to_owned())));
-        assert!(
-            other(|reason| reason.at = reason.at.map(|at| Stamp { unix_us: at.unix_us + 5_400 * SECOND_US, ..at }))
-        );
-        let served = Record { status: Some(200), signal: Signal::Ok, ..record(100, &[]) };
-        assert!(!fits(served, error(100, "a:1", Signal::ConnectRefused)), "nothing failed");
-        let elsewhere = Record { connection: Some(7), ..access() };
-        assert!(!fits(elsewhere, error(100, "a:1", Signal::ConnectRefused)), "another connection");
-        let by_connection = Record { connection: Some(94), client: None, path: Some("/a".to_owned()), ..access() };
-        assert!(fits(by_connection, error(100, "a:1", Signal::ConnectRefused)));
-    }
-
-    #[test]
-    fn an_error_alone_is_given_out_once_and_still_joined() {
-        let mut joiner = Joiner::new();
-        joiner.error(error(100, "a:1", Signal::ReadTimeout), 0);
-        assert!(joiner.expire(PATIENCE_US - 1).is_empty());
-        assert_eq!(joiner.next_due_us(), Some(PATIENCE_US));
-        assert_eq!(joiner.expire(PATIENCE_US).len(), 1);
-        assert!(joiner.expire(2 * PATIENCE_US).is_empty());
-        let attempts = [("a:1", Signal::ReadTimeout), ("b:1", Signal::UpstreamErrorUnspecified)];
-        let late = Record { duration_us: Some(60_000_000), ..record(160, &attempts) };
-        let joined = joiner.access(late, 60 * SECOND_US);
-        assert_eq!(joined.signal, Signal::UpstreamErrorUnspecified);
-        assert_eq!(joined.attempts[0].signal, Signal::ReadTimeout);
-        assert!(joiner.expire(61 * SECOND_US).is_empty() && joiner.held.is_empty() && joiner.index.is_empty());
-    }
-
-    #[test]
-    fn an_error_after_its_access_record_is_not_counted_again() {
-        let mut joiner = Joiner::new();
-        joiner.access(record(100, &[("a:1", Signal::ConnectFailed)]), 0);
-        joiner.error(error(100, "a:1", Signal::ConnectRefused), SECOND_US);
-        assert!(joiner.expire(10 * SECOND_US).is_empty());
-    }
-
-    #[test]
-    fn what_is_held_is_bounded() {
-        let mut joiner = Joiner::new();
-        for number in 0..3 * MOST_HELD {
-            joiner.error(Record { path: Some(format!("/{number}")), ..error(100, "a:1", Signal::ReadTimeout) }, 0);
-        }
-        assert_eq!(joiner.held.len(), MOST_HELD);
-        assert_eq!(joiner.lost() as usize, 2 * MOST_HELD);
-        assert!(joiner.index.len() <= MOST_HELD + 1);
-        joiner.expire(HELD_US + 1);
-        assert!(joiner.held.is_empty() && joiner.index.is_empty());
-    }
-}
+mod tests;

@@ -18,7 +18,10 @@ fn local_error(record: &Record) -> bool {
 /// The record with the reasons that fit, and the numbers of the error records they came from.
 pub(super) fn refine(mut record: Record, errors: &[(u64, &Record)]) -> (Record, Vec<u64>) {
     let named = record.attempts.iter().any(|attempt| attempt.upstream.is_some());
-    let taken = if named { by_upstream(&mut record, errors) } else { from_errors(&mut record, errors) };
+    let mut taken = if named { by_upstream(&mut record, errors) } else { from_errors(&mut record, errors) };
+    if named {
+        add_earlier(&mut record, errors, &mut taken);
+    }
     if !taken.is_empty() {
         conclude(&mut record, errors, &taken);
     }
@@ -40,6 +43,19 @@ fn by_upstream(record: &mut Record, errors: &[(u64, &Record)]) -> Vec<u64> {
         }
     }
     taken
+}
+
+/// Some access logs name the last upstream alone: what failed before it stands in the error log with the request's own id.
+fn add_earlier(record: &mut Record, errors: &[(u64, &Record)], taken: &mut Vec<u64>) {
+    for (number, error) in errors.iter().filter(|(_, error)| error.request_id.is_some()) {
+        let Some(attempt) = error.attempts.first().filter(|_| error.request_id == record.request_id) else { continue };
+        let known = record.attempts.iter().any(|other| other.upstream == attempt.upstream);
+        if attempt.upstream.is_some() && !known && !taken.contains(number) {
+            let last = record.attempts.len().saturating_sub(1);
+            record.attempts.insert(last, attempt.clone());
+            taken.push(*number);
+        }
+    }
 }
 
 /// The access record names no upstream: the error records, which must be of this very request, tell the attempts.
@@ -91,7 +107,13 @@ fn add(attempts: &mut Vec<Attempt>, attempt: &Attempt) -> bool {
 
 /// Signal, origin and reason of the whole.
 fn conclude(record: &mut Record, errors: &[(u64, &Record)], taken: &[u64]) {
-    let last = errors.iter().rev().find(|(number, _)| taken.contains(number)).map(|(_, error)| *error);
+    let upstream = record.attempts.last().and_then(|attempt| attempt.upstream.clone());
+    let of_last = |error: &Record| {
+        upstream.is_none()
+            || error.attempts.first().is_none_or(|one| one.upstream.is_none() || one.upstream == upstream)
+    };
+    let last =
+        errors.iter().rev().find(|(number, error)| taken.contains(number) && of_last(error)).map(|(_, error)| *error);
     record.reason = last.and_then(|error| error.reason.clone()).or(record.reason.take());
     record.pool = record.pool.take().or_else(|| last.and_then(|error| error.pool.clone()));
     if matches!(record.signal, Signal::RetriedOk | Signal::ClientAbort) {
