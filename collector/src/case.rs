@@ -100,14 +100,14 @@ impl Cases {
                 self.no_live(fleet, &gateway, moment, failure, &attempt.upstream);
                 continue;
             }
-            let upstream = blame::resolve(fleet, &gateway, &failure.pool, &attempt.upstream);
-            self.add(&gateway, Some(upstream), Made::ByGateway, moment, failure, Some(attempt));
+            let upstream = blame::tried(fleet, &gateway, failure, attempt);
+            self.add(&gateway, upstream, Made::ByGateway, moment, failure, Some(attempt));
         }
         let by_application = matches!(failure.origin, Origin::App | Origin::InnerGateway) && failure.status >= 500;
         if by_application {
             if let Some(attempt) = failure.attempts.last() {
-                let upstream = blame::resolve(fleet, &gateway, &failure.pool, &attempt.upstream);
-                self.add(&gateway, Some(upstream), Made::ByApplication, moment, failure, Some(attempt));
+                let upstream = blame::tried(fleet, &gateway, failure, attempt);
+                self.add(&gateway, upstream, Made::ByApplication, moment, failure, Some(attempt));
             }
         } else if !counted {
             self.without_attempt(fleet, &gateway, moment, failure);

@@ -89,9 +89,7 @@ fn firewall_reject(scene: &Scene) -> Option<Support> {
     if tries.connected > 0 && !tries.rejected() && tries.timed_out == 0 {
         return None;
     }
-    let unreachable_by_neighbour =
-        scene.probes.iter().any(|(_, probe)| matches!(probe.neighbour.as_str(), "failed" | "incomplete"));
-    if unreachable_by_neighbour || no_route_found(scene) {
+    if lost_neighbour(scene) || no_route_found(scene) {
         return None;
     }
     let weight = match (scene.listening(), works_locally(scene), tries.rejected()) {
@@ -111,6 +109,11 @@ fn firewall_reject(scene: &Scene) -> Option<Support> {
         support = support.lacking("a connect from the gateway's host to see what it meets there");
     }
     Some(support)
+}
+
+/// Whether a probe found that the kernel asked in vain who has the address: then it is that which makes it unreachable.
+fn lost_neighbour(scene: &Scene) -> bool {
+    scene.probes.iter().any(|(_, probe)| matches!(probe.neighbour.as_str(), "failed" | "incomplete"))
 }
 
 fn firewall_drop(scene: &Scene) -> Option<Support> {
@@ -205,7 +208,8 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
         Signal::UpstreamErrorUnspecified,
     ];
     let tries = Tries::of(scene);
-    let refused = tries.refused > 0 || scene.share(&[Signal::ConnectRefused]) > 0.05;
+    let turned_down = scene.share(&[Signal::ConnectRefused, Signal::ConnectUnreachable]);
+    let refused = tries.refused > 0 || ((tries.unreachable > 0 || turned_down > 0.05) && !lost_neighbour(scene));
     if scene.by_application() || scene.share(LOSSY) < 0.3 || queue_full(scene) || refused || nothing_since(scene) {
         return None;
     }

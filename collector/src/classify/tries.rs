@@ -31,12 +31,13 @@ impl Tries {
         // A probe after the failures or the instance ended tells of the time after.
         let until_us = (scene.failures.last_us + 3_000_000).min(scene.aftermath_us);
         for (at_us, probe) in scene.probes.iter().filter(|(at_us, _)| *at_us <= until_us) {
-            for tried in &probe.connects {
+            for (tried, begun_us) in begun(&probe.connects) {
                 tries.newest_us = *at_us;
                 match tried.outcome.as_str() {
                     "connected" => {
                         tries.connected += 1;
-                        tries.amid += usize::from(*at_us < scene.failures.last_began_us);
+                        let answered_us = at_us.saturating_add_unsigned(begun_us + tried.took_us);
+                        tries.amid += usize::from(answered_us < scene.failures.last_began_us);
                     }
                     "connect_refused" => tries.refused += 1,
                     "connect_unreachable" => tries.unreachable += 1,
@@ -70,15 +71,19 @@ impl Tries {
     }
 }
 
+/// A probe's connects, each with how long after the probe it was begun, microseconds.
+fn begun(connects: &[ConnectTry]) -> impl Iterator<Item = (&ConnectTry, u64)> {
+    connects.iter().zip((0..).map(|number: u64| number * STAGGER_US))
+}
+
 /// Whether a SYN was lost after another had been answered: then neither a rule that was put in or taken out in between explains
 /// what the connects of one probe met.
 fn let_some_through(connects: &[ConnectTry]) -> bool {
-    let begun = || connects.iter().zip((0..).map(|number: u64| number * STAGGER_US));
     let answered_us = |(tried, begun_us): (&ConnectTry, u64)| {
         (tried.outcome == "connected").then(|| begun_us.saturating_add(tried.took_us))
     };
-    let first_answered_us = begun().filter_map(answered_us).min();
-    let last_lost_us = begun().filter_map(|(tried, begun_us)| Some(begun_us + last_lost_us(tried)?)).max();
+    let first_answered_us = begun(connects).filter_map(answered_us).min();
+    let last_lost_us = begun(connects).filter_map(|(tried, begun_us)| Some(begun_us + last_lost_us(tried)?)).max();
     matches!((first_answered_us, last_lost_us), (Some(answered_us), Some(lost_us)) if lost_us > answered_us)
 }
 

@@ -228,3 +228,25 @@ fn take(probe: &mut ProbeResult, took_us: &[u64]) {
     probe.connects.iter_mut().zip(took_us).for_each(|(tried, took_us)| tried.took_us = *took_us);
     probe.echo_answered = Some(true);
 }
+
+/// A probe that began before the rule was taken out connects after it; what the gateway began in between still failed.
+#[test]
+fn what_a_probe_met_counts_from_when_it_was_answered() {
+    let mut story = Story::new();
+    story.fails(Signal::ConnectTimeout, 504, SECOND as u64, 8);
+    story.probe(&["connect_timeout"; 4], |probe| take(probe, &[1_500_000; 4])).pass(2);
+    story.probe(&["connected"; 4], |probe| take(probe, &[1_030_000; 4])).pass(1);
+    story.fails(Signal::ConnectTimeout, 504, SECOND as u64 / 2, 2).pass(3);
+    story.is_not_surely(Cause::PacketLoss);
+}
+
+#[test]
+fn what_turns_connects_down_loses_none() {
+    let mut story = Story::new();
+    story.host.net = Some(NetCounters { segments_out: 1_000, retransmits: 30, ..Default::default() });
+    story.fails(Signal::ConnectUnreachable, 502, 0, 6).fails(Signal::ConnectTimeout, 502, SECOND as u64, 7);
+    let outcomes = ["connect_unreachable", "connect_unreachable", "connect_unreachable", "connect_timeout"];
+    story.probe(&outcomes, |probe| take(probe, &[100_000, 50_000, 1_020_000, 1_500_000])).pass(3);
+    story.probe(&["connected"; 4], |_| {}).pass(3);
+    story.is(Cause::FirewallReject);
+}
