@@ -285,13 +285,12 @@ impl Watch {
             if record.signal == Signal::StatusOnly && self.setting.saw_bare_failure(&self.gateway) {
                 self.configuration_told = false;
             }
-            if self.gateway.is_here() {
-                self.probes.extend(self.targets.requests(&self.gateway.name, &record, self.setting.pools(), now));
-            }
+            self.ask_probes(&record, now);
             self.tell(&record, &line, false, now_us, out);
         }
         for record in self.joiner.retried() {
             self.failed = Some(now);
+            self.ask_probes(&record, now);
             let line = record.reason.clone().unwrap_or_default();
             self.tell(&record, line.as_bytes(), false, now_us, out);
         }
@@ -299,6 +298,13 @@ impl Watch {
             self.failed = Some(now);
             let line = record.reason.clone().unwrap_or_default();
             self.tell(&record, line.as_bytes(), true, now_us, out);
+        }
+    }
+
+    /// Has the upstreams tried that failed.
+    fn ask_probes(&mut self, record: &Record, now: Instant) {
+        if self.gateway.is_here() {
+            self.probes.extend(self.targets.requests(&self.gateway.name, record, self.setting.pools(), now));
         }
     }
 
