@@ -14,6 +14,7 @@ mod cloudflared;
 mod document;
 mod envoy;
 mod gcp_lb;
+mod glance;
 mod go_duration;
 mod go_error;
 mod haproxy;

@@ -5,14 +5,16 @@ pub(super) mod access;
 mod conf;
 mod error;
 pub(super) mod format;
+mod glance;
 
 use std::collections::VecDeque;
 
 use super::stamp::Zone;
 use super::template::{Misfit, Template};
-use super::{Attempt, Line, Reader};
+use super::{Attempt, Line, Reader, Served};
 use super::{json, line};
 pub(super) use conf::configuration;
+use glance::Glance;
 
 /// Threads that may be in the middle of telling of a failure.
 const MOST_FAILING: usize = 64;
@@ -20,7 +22,9 @@ const MOST_FAILING: usize = 64;
 /// A reader of Apache's logs. `format` is a `LogFormat` setting.
 pub(super) fn reader(format: Option<&str>, zone: &Zone) -> Box<dyn Reader> {
     let shipped = [format::VHOST, format::COMMON].map(|setting| format::parse(setting).with_open_end());
-    Box::new(Apache { zone: zone.clone(), given: format.map(format::parse), shipped, failing: VecDeque::new() })
+    let given = format.map(format::parse);
+    let glance = Glance::new(given.as_ref().unwrap_or(&shipped[1]));
+    Box::new(Apache { zone: zone.clone(), given, shipped, glance, failing: VecDeque::new() })
 }
 
 #[derive(Debug)]
@@ -28,6 +32,8 @@ struct Apache {
     zone: Zone,
     given: Option<Template>,
     shipped: [Template; 2],
+    /// For lines in the format that was given, or in the common one where none was.
+    glance: Option<Glance>,
     /// Processes and threads whose last line told how an attempt failed: the next line of that thread is about the same and
     /// does not tell it again. The oldest goes first.
     failing: VecDeque<(String, Attempt)>,
@@ -103,6 +109,14 @@ impl Apache {
 }
 
 impl Reader for Apache {
+    fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
+        let first = line.get(..memchr::memchr(b' ', line)?)?;
+        // Else it may be a line of the error log, or one that names the virtual host first.
+        let is_common = first.first().is_some_and(u8::is_ascii_alphanumeric) && !first.contains(&b':');
+        let template = self.given.as_ref().or(is_common.then_some(&self.shipped[1]))?;
+        self.glance.as_mut()?.served(template, line, &self.zone)
+    }
+
     fn read(&mut self, line: &[u8]) -> Line {
         let body = match line::trim(line) {
             Ok(body) => body,

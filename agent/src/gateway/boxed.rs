@@ -34,7 +34,11 @@ impl Boxed {
 
 impl Reader for Boxed {
     fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
-        if line.first() == Some(&b'{') { None } else { self.reader.served(line) }
+        // Objects are read whole, and so is what would have to be trimmed first.
+        match line {
+            [b'{' | 0 | b'\xEF', ..] | [.., 0 | b'\r' | b'\n'] => None,
+            line => self.reader.served(line),
+        }
     }
 
     fn read(&mut self, line: &[u8]) -> Line {

@@ -5,6 +5,7 @@
 mod conf;
 mod event;
 mod format;
+mod glance;
 mod signal;
 
 use super::json;
@@ -12,10 +13,16 @@ use super::line;
 use super::mend;
 use super::stamp::{self, Zone};
 use super::template::{Fields, Misfit, Template};
-use super::{Attempt, Line, Reader, Record, Signal, Stamp};
+use super::{Attempt, Line, Reader, Record, Served, Signal, Stamp};
 pub(super) use conf::configuration;
 use format::Format;
+use glance::{Glance, after_stamp};
 use signal::Answer;
+
+/// Places of two of the formats shipped, of which the first is tried first and the second has the fewest quotes: a line that has
+/// no more can't be in another one.
+const ISTIO: usize = 0;
+const DEFAULT: usize = 2;
 
 /// Attempts told of one request at most.
 const MOST_ATTEMPTS: usize = 16;
@@ -23,7 +30,14 @@ const MOST_ATTEMPTS: usize = 16;
 /// A reader of Envoy's log. `format` is a format string or a JSON format written as JSON.
 pub(super) fn reader(format: Option<&str>, zone: &Zone) -> Box<dyn Reader> {
     let shipped = [format::ISTIO, format::OLD_ISTIO, format::DEFAULT].map(format::template);
-    Box::new(Envoy { zone: zone.clone(), given: format.map(format::parse), shipped })
+    let given = format.map(format::parse);
+    let glances = match &given {
+        Some(Format::Text(template)) => vec![(None, Glance::new(template))],
+        Some(Format::Json(_)) => Vec::new(),
+        None => [ISTIO, DEFAULT].map(|at| (Some(at), Glance::new(&shipped[at]))).into(),
+    };
+    let glances = glances.into_iter().filter_map(|(at, glance)| Some((at, glance?))).collect();
+    Box::new(Envoy { zone: zone.clone(), given, shipped, glances })
 }
 
 #[derive(Debug)]
@@ -31,6 +45,8 @@ struct Envoy {
     zone: Zone,
     given: Option<Format>,
     shipped: [Template; 3],
+    /// For lines in the format that was given, or in those of these shipped.
+    glances: Vec<(Option<usize>, Glance)>,
 }
 
 /// The values of one line by the names of `format`; `-` is kept, for it tells that there is nothing to tell.
@@ -121,19 +137,36 @@ impl Envoy {
     fn by_shipped(&self, body: &[u8]) -> Option<Line> {
         let quote = memchr::memchr(b'"', body)?;
         let (head, rest) = body.split_at(quote);
-        let reads: Vec<_> = self.shipped.iter().map(|template| template.read(rest)).collect();
-        let whole = reads.iter().flatten().find(|fields| !fields.cut);
-        let fields = whole.or_else(|| reads.iter().flatten().find(|fields| fields.has("flags")));
-        let Some(fields) = fields else {
-            let misfit = reads.iter().find_map(|read| read.as_ref().err().filter(|misfit| **misfit != Misfit::Form))?;
-            return Some(Line::Unparsed(misfit.says().to_owned()));
+        let fields = match self.shipped_fields(rest) {
+            Ok(fields) => fields,
+            Err(Misfit::Form) => return None,
+            Err(misfit) => return Some(Line::Unparsed(misfit.says().to_owned())),
         };
         let mut values = Values::default();
-        values.add(fields);
+        values.add(&fields);
         let head = head.trim_ascii_end();
         let head = head.strip_suffix(b"]").unwrap_or(head);
         let stamp = memchr::memrchr2(b'[', b' ', head).and_then(|at| head.get(at + 1..)).unwrap_or(head);
         self.record(&values, stamp::rfc3339(stamp, &self.zone).map(|(at, _)| at))
+    }
+
+    /// The first format that a line from the request on fits whole, else the first that a cut one fits as far as its flags.
+    fn shipped_fields<'a>(&'a self, rest: &'a [u8]) -> Result<Fields<'a>, Misfit> {
+        let quotes = memchr::memchr_iter(b'"', rest).count();
+        let enough = |template: &&Template| template.quotes() <= quotes;
+        let read = |template: &'a Template| template.read(rest);
+        if let Some(whole) = self.shipped.iter().filter(enough).filter_map(|one| read(one).ok()).find(|one| !one.cut) {
+            return Ok(whole);
+        }
+        let (mut misfit, mut cut) = (Misfit::Form, None);
+        for read in self.shipped.iter().map(read) {
+            match read {
+                Ok(fields) if fields.has("flags") => cut = cut.or(Some(fields)),
+                Err(other) if misfit == Misfit::Form => misfit = other,
+                Ok(_) | Err(_) => {}
+            }
+        }
+        cut.ok_or(misfit)
     }
 
     fn by_json(&self, body: &[u8]) -> Option<Line> {
@@ -222,6 +255,20 @@ impl Envoy {
 }
 
 impl Reader for Envoy {
+    fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
+        let Self { zone, given, shipped, glances } = self;
+        if let Some(Format::Text(template)) = given {
+            return glances.first_mut()?.1.served(template, line, None, zone);
+        }
+        let (at, rest) = after_stamp(line, zone)?;
+        let quotes = memchr::memchr_iter(b'"', rest).count();
+        let fits = |format: usize| shipped.get(format).is_some_and(|template| template.quotes() == quotes);
+        let (format, glance) = glances
+            .iter_mut()
+            .find_map(|(format, glance)| Some(((*format)?, glance)).filter(|(format, _)| fits(*format)))?;
+        glance.served(shipped.get(format)?, rest, Some(at), zone)
+    }
+
     fn read(&mut self, line: &[u8]) -> Line {
         let body = match line::trim(line) {
             Ok(body) => body,

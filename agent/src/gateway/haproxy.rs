@@ -6,17 +6,19 @@ mod access;
 mod conf;
 mod event;
 mod format;
+mod glance;
 mod state;
 
 use super::json::{self, Object};
 use super::line;
 use super::stamp::{self, Zone};
 use super::template::{Fields, Misfit, Template};
-use super::{Line, Notice, Reader, Record, Signal, Stamp};
+use super::{Line, Notice, Reader, Record, Served, Signal, Stamp};
 pub(super) use conf::configuration;
 
 use access::Variables;
 use format::Format;
+use glance::Glance;
 
 /// A reader of HAProxy's log. `format` is a `log-format` setting for access lines of another form than those shipped.
 pub(super) fn reader(format: Option<&str>, zone: &Zone) -> Box<dyn Reader> {
@@ -28,6 +30,8 @@ struct Haproxy {
     zone: Zone,
     given: Option<Format>,
     shipped: Vec<Template>,
+    /// For lines in the format that was given, or in the first of those shipped where none was.
+    glance: Option<Glance>,
 }
 
 impl Haproxy {
@@ -37,7 +41,23 @@ impl Haproxy {
             Format::Text(template) => Some(template.with_open_end()),
             Format::Json(_) => None,
         });
-        Self { zone, given: format.map(format::parse), shipped: shipped.collect() }
+        let (given, shipped) = (format.map(format::parse), shipped.collect::<Vec<_>>());
+        let glance = in_use(given.as_ref(), &shipped).and_then(Glance::new);
+        Self { zone, given, shipped, glance }
+    }
+
+    /// The line within a frame that can't be read with it.
+    fn surely_framed<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
+        let begins = line.first().is_some_and(|first| *first == b'<' || first.is_ascii_digit());
+        if !begins && stamp::skip_yearless(line).is_none() || after_client(line).is_some() {
+            return None;
+        }
+        let read_by_given = match &self.given {
+            Some(Format::Text(template)) => !matches!(template.read(line), Err(Misfit::Form)),
+            Some(Format::Json(_)) => true,
+            None => false,
+        };
+        line::unframe(line, &self.zone).map(|framed| framed.body).filter(|_| !read_by_given)
     }
 
     /// By the format that was given. None: the line has another form.
@@ -98,16 +118,33 @@ impl Haproxy {
 }
 
 impl Reader for Haproxy {
+    fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
+        self.glance.as_ref()?;
+        // Events begin with words, lines with the client's address.
+        let is_bare = line.first().is_some_and(u8::is_ascii_digit) && after_client(line).is_some();
+        let line = if is_bare { line } else { self.surely_framed(line)? };
+        let template = in_use(self.given.as_ref(), &self.shipped)?;
+        self.glance.as_mut()?.served(template, line, &self.zone)
+    }
+
     fn read(&mut self, line: &[u8]) -> Line {
         let body = match line::trim(line) {
             Ok(body) => body,
             Err(unparsed) => return unparsed,
         };
-        let framed = line::unframe(body, &self.zone);
-        let read = self.by_any(body, None);
-        let read = read.or_else(|| framed.and_then(|framed| self.by_any(framed.body, framed.at)));
+        let framed = || line::unframe(body, &self.zone).and_then(|framed| self.by_any(framed.body, framed.at));
+        let read = self.by_any(body, None).or_else(framed);
         let read = read.or_else(|| self.by_shipped(from_client(body)?));
         read.unwrap_or_else(|| Line::Unparsed("neither an access line nor an event of HAProxy".to_owned()))
+    }
+}
+
+/// The format that lines are expected in.
+fn in_use<'a>(given: Option<&'a Format>, shipped: &'a [Template]) -> Option<&'a Template> {
+    match given {
+        Some(Format::Text(template)) => Some(template),
+        Some(Format::Json(_)) => None,
+        None => shipped.first(),
     }
 }
 

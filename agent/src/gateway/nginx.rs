@@ -213,7 +213,7 @@ mod tests {
             let attempt = record.attempts.first().cloned().unwrap_or_default();
             assert_eq!(attempt.upstream.as_deref(), served.upstream, "{line}");
             if served.upstream.is_some() {
-                assert_eq!((attempt.status, attempt.response_us), (Some(served.status), served.response_us), "{line}");
+                assert_eq!((attempt.signal, attempt.response_us), (Signal::Ok, served.response_us), "{line}");
             }
             assert_eq!(served.request, Some(b"GET /a HTTP/1.1".as_slice()));
         }

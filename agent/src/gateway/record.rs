@@ -181,8 +181,6 @@ pub struct Attempt {
 pub struct Served<'a> {
     /// As in attempts. None: the gateway answered by itself, or the line does not tell.
     pub upstream: Option<&'a str>,
-    /// Status of the attempt.
-    pub status: u16,
     /// Time of the whole attempt, microseconds.
     pub response_us: Option<u64>,
     /// The end of the request.

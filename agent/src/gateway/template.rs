@@ -5,9 +5,11 @@
 //! with the shortest and with the longest such fields; if the gateway's own fields then differ, the line is ambiguous and
 //! is refused: a client must not be able to choose what a line says. Work is bounded by remembering dead ends.
 
+mod plain;
+
 use std::collections::HashSet;
 
-use memchr::memmem;
+pub(super) use plain::Spans;
 
 /// Steps allowed for one reading of one line; a line that needs more is refused.
 const STEPS: usize = 200_000;
@@ -47,6 +49,10 @@ pub(super) struct Template {
     names: Vec<String>,
     open_end: bool,
     guarded: bool,
+    /// Quotes in all literal texts.
+    quotes: usize,
+    /// Which fields a client can fill.
+    clients: Vec<bool>,
 }
 
 /// Why a line does not fit.
@@ -113,6 +119,7 @@ impl Template {
     /// Adds literal text; each run of blanks in it stands for one or more.
     pub(super) fn push_literal(&mut self, text: &str) {
         for byte in text.bytes() {
+            self.quotes += usize::from(byte == b'"');
             match (byte, self.parts.last_mut()) {
                 (b' ' | b'\t', Some(Part::Blank)) => {}
                 (b' ' | b'\t', _) => self.parts.push(Part::Blank),
@@ -125,8 +132,8 @@ impl Template {
     /// Adds a field.
     pub(super) fn push_field(&mut self, name: &str, shape: Shape) {
         // Only a field of a client's before one of the gateway's can shift the latter.
-        self.guarded |=
-            shape != Shape::Text && self.parts.iter().any(|part| matches!(part, Part::Field(_, Shape::Text)));
+        self.guarded |= shape != Shape::Text && self.clients.contains(&true);
+        self.clients.push(shape == Shape::Text);
         self.parts.push(Part::Field(self.names.len(), shape));
         self.names.push(name.to_owned());
     }
@@ -137,6 +144,11 @@ impl Template {
         self
     }
 
+    /// Quotes in all its literal texts: a line that fits has at least as many.
+    pub(super) fn quotes(&self) -> usize {
+        self.quotes
+    }
+
     /// The names of the fields in order.
     #[cfg(test)]
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
@@ -145,6 +157,15 @@ impl Template {
 
     /// Reads a line.
     pub(super) fn read<'l>(&'l self, line: &'l [u8]) -> Result<Fields<'l>, Misfit> {
+        let mut spans = Spans::default();
+        if self.plain(line, &mut spans) {
+            return Ok(self.fields(line, &spans.0, false));
+        }
+        self.read_fully(line)
+    }
+
+    /// Reads a line with all the ways that there may be to read it.
+    fn read_fully<'l>(&'l self, line: &'l [u8]) -> Result<Fields<'l>, Misfit> {
         let mut short = Walk::new(self, line, false);
         if !short.run()? {
             return short.cut.take().map(|spans| self.fields(line, &spans, true)).ok_or(Misfit::Form);
@@ -167,9 +188,7 @@ impl Template {
     }
 
     fn own_fields_differ(&self, one: &[Span], other: &[Span]) -> bool {
-        let own = |span: &&Span| {
-            !self.parts.iter().any(|part| matches!(part, Part::Field(field, Shape::Text) if *field == span.field))
-        };
+        let own = |span: &&Span| self.clients.get(span.field) == Some(&false);
         one.iter().filter(own).ne(other.iter().filter(own))
     }
 }
@@ -277,7 +296,7 @@ impl<'t> Walk<'t> {
             }
             Some(Part::Exact(exact)) => {
                 let hay = self.line.get(from..).unwrap_or_default();
-                overlapping(hay, exact).map(|found| from + found).filter(fits).collect()
+                places(hay, exact).map(|found| from + found).filter(fits).collect()
             }
             Some(Part::Blank) => {
                 let hay = self.line.get(from..=reach.min(self.line.len().saturating_sub(1))).unwrap_or_default();
@@ -289,14 +308,15 @@ impl<'t> Walk<'t> {
     }
 }
 
-/// All places where `needle` begins, also those inside one another.
-fn overlapping<'h>(hay: &'h [u8], needle: &'h [u8]) -> impl Iterator<Item = usize> + 'h {
-    let mut from = 0;
-    std::iter::from_fn(move || {
-        let found = from + memmem::find(hay.get(from..)?, needle)?;
-        from = found + 1;
-        Some(found)
-    })
+/// All places where `needle` begins, also those inside one another. It is short, so that no search is prepared for it.
+fn places<'h>(hay: &'h [u8], needle: &'h [u8]) -> impl Iterator<Item = usize> + 'h {
+    let first = needle.first().copied().unwrap_or_default();
+    memchr::memchr_iter(first, hay).filter(move |at| hay.get(*at..).is_some_and(|from| from.starts_with(needle)))
+}
+
+/// The first of them.
+pub(super) fn first_place(hay: &[u8], needle: &[u8]) -> Option<usize> {
+    places(hay, needle).next()
 }
 
 /// How many bytes at the start of `text` a field of this shape can take.
@@ -305,7 +325,7 @@ fn reach(text: &[u8], shape: Shape) -> usize {
         Shape::Number => {
             text.iter().take_while(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.')).count()
         }
-        Shape::Word => text.iter().take_while(|byte| !matches!(byte, b' ' | b'\t')).count(),
+        Shape::Word => memchr::memchr2(b' ', b'\t', text).unwrap_or(text.len()),
         Shape::Braces if text.first() == Some(&b'{') => {
             memchr::memchr(b'}', text).map_or(text.len(), |found| found + 1)
         }

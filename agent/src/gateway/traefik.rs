@@ -2,73 +2,38 @@
 //! debug in the words of Go's libraries. An access line shows the same status for an application's answer and the proxy's own.
 
 mod conf;
+mod format;
+mod glance;
 
 use super::json::{self, Object, Value};
 use super::json_lines::{later, stamp_of, status, told};
 use super::stamp::{self, Zone};
-use super::template::{Shape, Template};
-use super::{Attempt, Line, Notice, Origin, Reader, Record, Signal, Stamp};
+use super::template::{Fields, Misfit, Template};
+use super::{Attempt, Line, Notice, Origin, Reader, Record, Served, Signal, Stamp};
 use super::{apache, go_error, line, mend};
 pub(super) use conf::configuration;
+use format::{common, plain};
+use glance::Glance;
 
 /// A reader of Traefik's logs.
 pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {
-    Box::new(Traefik { zone: zone.clone(), common: [common(), plain()] })
+    let common = [common(), plain()];
+    Box::new(Traefik { zone: zone.clone(), glance: Glance::new(&common[0]), common })
 }
 
 #[derive(Debug)]
 struct Traefik {
     zone: Zone,
     common: [Template; 2],
-}
-
-/// `... "referer" "agent" 7 "router@file" "http://10.0.0.1:80" 3ms`. The request is not escaped, all else is.
-fn common() -> Template {
-    let mut template = beginning();
-    template.push_literal(" \"");
-    template.push_field("-", Shape::Escaped);
-    template.push_literal("\" \"");
-    template.push_field("-", Shape::Escaped);
-    template.push_literal("\" ");
-    template.push_field("count", Shape::Number);
-    template.push_literal(" \"");
-    template.push_field("router", Shape::Escaped);
-    template.push_literal("\" \"");
-    template.push_field("service", Shape::Escaped);
-    template.push_literal("\" ");
-    template.push_field("ms", Shape::Number);
-    template.push_literal("ms");
-    template
-}
-
-/// The generic common format, which names no service.
-fn plain() -> Template {
-    let mut template = beginning();
-    template.push_literal(" \"");
-    template.push_field("-", Shape::Escaped);
-    template.push_literal("\" \"");
-    template.push_field("-", Shape::Escaped);
-    template.push_literal("\"");
-    template
-}
-
-fn beginning() -> Template {
-    let mut template = Template::default();
-    template.push_field("h", Shape::Word);
-    template.push_literal(" - ");
-    template.push_field("u", Shape::Text);
-    template.push_literal(" [");
-    template.push_field("t", Shape::Date);
-    template.push_literal("] \"");
-    template.push_field("r", Shape::Text);
-    template.push_literal("\" ");
-    template.push_field("s", Shape::Number);
-    template.push_literal(" ");
-    template.push_field("b", Shape::Number);
-    template
+    /// For lines in the first of these.
+    glance: Option<Glance>,
 }
 
 impl Reader for Traefik {
+    fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
+        self.glance.as_mut()?.served(&self.common[0], line, &self.zone)
+    }
+
     fn read(&mut self, line: &[u8]) -> Line {
         let body = match line::trim(line) {
             Ok(body) => body,
@@ -109,13 +74,18 @@ impl Traefik {
     }
 
     fn by_common(&self, body: &[u8]) -> Option<Line> {
-        let reads: Vec<_> = self.common.iter().map(|template| template.read(body)).collect();
-        let Some(fields) = reads.iter().flatten().find(|fields| !fields.cut || fields.has("s")) else {
-            let ambiguous = reads
-                .iter()
-                .find_map(|read| read.as_ref().err().filter(|misfit| **misfit != super::template::Misfit::Form))?;
-            return Some(Line::Unparsed(ambiguous.says().to_owned()));
-        };
+        let mut misfit = Misfit::Form;
+        for template in &self.common {
+            match template.read(body) {
+                Ok(fields) if !fields.cut || fields.has("s") => return self.of_common(&fields),
+                Err(other) if misfit == Misfit::Form => misfit = other,
+                Ok(_) | Err(_) => {}
+            }
+        }
+        (misfit != Misfit::Form).then(|| Line::Unparsed(misfit.says().to_owned()))
+    }
+
+    fn of_common(&self, fields: &Fields) -> Option<Line> {
         let text = |name: &str| fields.get(name).map(|text| String::from_utf8_lossy(text).into_owned());
         let answer = Answer {
             status: text("s")?.parse().ok()?,
@@ -394,7 +364,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Line {
-        Traefik { zone: Zone::utc(), common: [common(), plain()] }.read(line.as_bytes())
+        reader(&Zone::utc()).read(line.as_bytes())
     }
 
     #[test]

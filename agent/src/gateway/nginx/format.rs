@@ -6,6 +6,7 @@
 
 use super::fields::{Fields, Var, unescape};
 use crate::gateway::FormatError;
+use crate::gateway::template::first_place;
 
 /// Most places that are tried for the ends of open values in one line.
 const MOST_STEPS: usize = 4_000;
@@ -202,12 +203,6 @@ fn end(piece: &Piece, rest: &[u8]) -> Option<usize> {
             Some(stop.and_then(|byte| memchr::memchr(*byte, &rest[..blank])).unwrap_or(blank))
         }
     }
-}
-
-/// Where a text stands first; what is looked for is short, so that no search is prepared for it.
-fn first_place(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    let first = *wanted.first()?;
-    memchr::memchr_iter(first, text).find(|at| text[*at..].starts_with(wanted))
 }
 
 /// The first quote that no backslash escapes.

@@ -54,7 +54,7 @@ impl Glance {
         let mut values: [&[u8]; MOST_VALUES] = [b""; MOST_VALUES];
         format.first_values(line, &mut values)?;
         let good = |at: usize| access::status_number(values[at]).filter(|status| *status < 400);
-        let status = good(self.status)?;
+        good(self.status)?;
         // A list of attempts, an escaped value, or none at all where the line ought to tell one: read whole.
         let one = |value: &[u8]| !value.is_empty() && !value.iter().any(|byte| matches!(byte, b' ' | b',' | b'\\'));
         let upstream = match self.upstream.map(|at| values[at]) {
@@ -62,21 +62,14 @@ impl Glance {
             Some(address) if one(address) => Some(std::str::from_utf8(address).ok()?),
             Some(_) => return None,
         };
-        let status = match self.upstream_status {
-            Some(at) if upstream.is_some() => good(at)?,
-            _ => status,
-        };
+        if let Some(at) = self.upstream_status.filter(|_| upstream.is_some()) {
+            good(at)?;
+        }
         let response_us = match self.response_time.map(|at| values[at]) {
             Some(time) if upstream.is_some() => Some(access::microseconds(time)?),
             _ => None,
         };
-        Some(Served {
-            upstream,
-            status,
-            response_us,
-            at: self.at(&values, zone)?,
-            request: self.request.map(|at| values[at]),
-        })
+        Some(Served { upstream, response_us, at: self.at(&values, zone)?, request: self.request.map(|at| values[at]) })
     }
 
     /// The line's time, where it tells one. None: it is to be read whole.

@@ -1,0 +1,55 @@
+//! The least work for a request that its service answered well, of a line in Traefik's common format: only the service, the time
+//! and the request are counted.
+
+use crate::gateway::glance::{host_of, is_nothing, is_served, later, number};
+use crate::gateway::stamp::{self, Zone};
+use crate::gateway::template::{Spans, Template};
+use crate::gateway::{LINE_LIMIT_BYTES, Served};
+
+/// Which fields of the format tell what is counted.
+#[derive(Debug)]
+pub(super) struct Glance {
+    status: usize,
+    service: usize,
+    request: usize,
+    begun: usize,
+    duration_ms: usize,
+    spans: Spans,
+}
+
+impl Glance {
+    /// None: the format does not allow it.
+    pub(super) fn new(template: &Template) -> Option<Self> {
+        Some(Self {
+            status: template.place("s")?,
+            service: template.place("service")?,
+            request: template.place("r")?,
+            begun: template.place("t")?,
+            duration_ms: template.place("ms")?,
+            spans: Spans::default(),
+        })
+    }
+
+    /// What is counted of a line. None: it is to be read whole.
+    pub(super) fn served<'a>(&mut self, template: &Template, line: &'a [u8], zone: &Zone) -> Option<Served<'a>> {
+        if line.len() > LINE_LIMIT_BYTES || !template.plain(line, &mut self.spans) {
+            return None;
+        }
+        let text = |place: usize| self.spans.text(line, place);
+        if !is_served(text(self.status)) {
+            return None;
+        }
+        let upstream = match text(self.service) {
+            service if is_nothing(service) => None,
+            service => Some(host_of(service)?),
+        };
+        let (begun, _) = stamp::clf(text(self.begun), zone)?;
+        let duration_us = number(text(self.duration_ms))?.checked_mul(1_000)?;
+        Some(Served {
+            upstream,
+            response_us: None,
+            at: Some(later(begun, duration_us)),
+            request: Some(text(self.request)),
+        })
+    }
+}
