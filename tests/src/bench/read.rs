@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::time::{ClockId, clock_gettime};
 use serde_json::Value;
-use why502_agent::gateway::{self, Kind, Line, Log, Reader, Record, Zone};
+use why502_agent::gateway::{self, Kind, Line, Log, Reader, Record, Signal, Zone};
 
 use super::{Options, host};
 use crate::lab::{Doing, Done};
@@ -22,25 +22,36 @@ const LINES: &str = include_str!("../../../agent/fixtures/loglines.jsonl");
 const SHARES: [usize; 2] = [10, 2_000];
 /// Mebibytes of nginx's log; the others' are a quarter of that.
 const USUAL_MIB: usize = 256;
+/// Lines that are not alike.
+const VARIETY: usize = 10_000;
 
 /// Reads a log of each kind, or of one.
 pub fn run(arguments: &[String]) -> Done<ExitCode> {
     let options = Options::parse(arguments, &["gateway", "mib"])?;
     let bytes = options.number("mib", USUAL_MIB)? << 20;
     let wanted = options.get("gateway");
+    let (samples, missing) = samples();
     println!("{:<16}{:>10}{:>14}{:>12}{:>12}", "reader", "failures", "lines/s", "MiB/s", "of ceiling");
-    for sample in samples().into_iter().filter(|sample| wanted.is_none_or(|kind| sample.kind.id() == kind)) {
+    for sample in samples.into_iter().filter(|sample| wanted.is_none_or(|kind| sample.kind.id() == kind)) {
         let is_nginx = sample.kind == Kind::Nginx;
         for share in SHARES {
             let log = sample.log(if is_nginx { bytes } else { bytes / 4 }, share);
             let ceiling = timed(log.len(), || memchr::memchr_iter(b'\n', &log).count());
             let mut reader = sample.reader()?;
             let speed = timed(log.len(), || read(&mut *reader, &log));
+            // A reader that is fast since it reads wrong is not fast.
+            let expected = (0..ceiling.lines).filter(|number| is_failing(*number, share)).count();
+            if speed.lines != expected {
+                return Err(format!("{}: {} of {expected} failures found", sample.kind.id(), speed.lines));
+            }
             speed.print(sample.kind.id(), share, &ceiling);
             if is_nginx {
                 beside(&log, share, &ceiling)?;
             }
         }
+    }
+    if wanted.is_none() {
+        println!("skipped, for want of an answered or a failing line: {}", missing.join(", "));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -62,8 +73,7 @@ impl Sample {
     fn log(&self, bytes: usize, share: usize) -> Vec<u8> {
         let mut log = Vec::with_capacity(bytes + 4_096);
         for number in 0.. {
-            // 7,919 is prime to 10,000: each residue comes once in 10,000 lines.
-            let lines = if number * 7_919 % 10_000 < share { &self.failing } else { &self.served };
+            let lines = if is_failing(number, share) { &self.failing } else { &self.served };
             let line = lines.get(number % lines.len().max(1)).map_or([].as_slice(), Vec::as_slice);
             log.extend_from_slice(line);
             log.push(b'\n');
@@ -75,19 +85,69 @@ impl Sample {
     }
 }
 
-/// What there is to read, by kind: nginx as on the reference hosts, the others in the format of which most lines were seen.
-fn samples() -> Vec<Sample> {
+/// Lines as busy gateways write them: an answered request and one that was not, with `{n}` for a number and `{k}` for one of four.
+const MADE: [(Kind, Option<&str>, &str, &str); 6] = [
+    (
+        Kind::Haproxy,
+        None,
+        r#"10.9.8.7:40112 [22/Nov/2026:06:43:09.058] fe_main shop/app{k} 0/0/1/12/13 200 5120 - - ---- 41/40/3/1/0 0/0 {Mozilla/5.0 (X11; Linux x86_64)|shop.example} "GET /items/{n}?page=2 HTTP/1.1""#,
+        r#"10.9.8.7:40112 [22/Nov/2026:06:43:09.058] fe_main shop/app{k} 0/0/-1/-1/3 503 216 - - SC-- 41/40/3/1/3 0/0 {Mozilla/5.0 (X11; Linux x86_64)|shop.example} "GET /items/{n}?page=2 HTTP/1.1""#,
+    ),
+    (
+        Kind::Envoy,
+        None,
+        r#"[2026-11-22T06:49:47.961Z] "GET /items/{n}?page=2 HTTP/1.1" 200 - 0 5120 13 12 "10.9.8.7" "Mozilla/5.0 (X11; Linux x86_64; rv:128.0)" "50587531-212c-4096-b3a3-{n}" "shop.example" "10.0.0.{k}:3000""#,
+        r#"[2026-11-22T06:49:47.961Z] "GET /items/{n}?page=2 HTTP/1.1" 503 UF 0 91 2 - "10.9.8.7" "Mozilla/5.0 (X11; Linux x86_64; rv:128.0)" "50587531-212c-4096-b3a3-{n}" "shop.example" "10.0.0.{k}:3000""#,
+    ),
+    (
+        Kind::Istio,
+        None,
+        r#"[2026-11-22T06:49:47.961Z] "GET /items/{n}?page=2 HTTP/1.1" 200 - via_upstream - "-" 0 5120 13 12 "10.9.8.7" "Mozilla/5.0 (X11; Linux x86_64; rv:128.0)" "50587531-212c-4096-b3a3-{n}" "shop.example" "10.0.0.{k}:3000" outbound|80||shop.svc 10.0.0.9:40112 10.0.0.9:80 10.9.8.7:40112 - default"#,
+        r#"[2026-11-22T06:49:47.961Z] "GET /items/{n}?page=2 HTTP/1.1" 503 UF upstream_reset_before_response_started{connection_failure} - "delayed_connect_error:_111" 0 91 2 - "10.9.8.7" "Mozilla/5.0 (X11; Linux x86_64; rv:128.0)" "50587531-212c-4096-b3a3-{n}" "shop.example" "10.0.0.{k}:3000" outbound|80||shop.svc - 10.0.0.9:80 10.9.8.7:40112 - default"#,
+    ),
+    (
+        Kind::Apache,
+        Some(
+            r#"%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %D worker=%{BALANCER_WORKER_NAME}e err="%{error-notes}n" %L"#,
+        ),
+        r#"10.9.8.7 - - [22/Nov/2026:06:57:57 +0000] "GET /items/{n}?page=2 HTTP/1.1" 200 5120 "https://shop.example/" "Mozilla/5.0 (X11; Linux x86_64; rv:128.0)" 12345 worker=http://10.0.0.{k}:3000 err="-" -"#,
+        r#"10.9.8.7 - - [22/Nov/2026:06:57:57 +0000] "GET /items/{n}?page=2 HTTP/1.1" 502 5120 "https://shop.example/" "Mozilla/5.0 (X11; Linux x86_64; rv:128.0)" 12345 worker=http://10.0.0.{k}:3000 err="Reason: <strong>Error reading from remote server</strong>" a1b2"#,
+    ),
+    (
+        Kind::Traefik,
+        None,
+        r#"10.9.8.7 - - [22/Nov/2026:06:57:57 +0000] "GET /items/{n}?page=2 HTTP/1.1" 200 5120 "https://shop.example/" "Mozilla/5.0 (X11; Linux x86_64; rv:128.0)" {n} "shop@file" "http://10.0.0.{k}:3000" 13ms"#,
+        r#"10.9.8.7 - - [22/Nov/2026:06:57:57 +0000] "GET /items/{n}?page=2 HTTP/1.1" 502 11 "https://shop.example/" "Mozilla/5.0 (X11; Linux x86_64; rv:128.0)" {n} "shop@file" "http://10.0.0.{k}:3000" 13ms"#,
+    ),
+    (
+        Kind::Caddy,
+        None,
+        r#"{"level":"info","ts":1795330776.898027,"logger":"http.log.access","msg":"handled request","request":{"remote_ip":"10.9.8.7","remote_port":"39003","client_ip":"10.9.8.7","proto":"HTTP/1.1","method":"GET","host":"shop.example","uri":"/items/{n}?page=2","headers":{"User-Agent":["Mozilla/5.0 (X11; Linux x86_64; rv:128.0)"],"Accept":["*/*"]}},"bytes_read":0,"user_id":"","duration":0.0127,"size":5120,"status":200,"resp_headers":{"Via":["1.1 Caddy"],"Content-Type":["text/html"]}}"#,
+        r#"{"level":"error","ts":1795330776.898027,"logger":"http.log.access","msg":"handled request","request":{"remote_ip":"10.9.8.7","remote_port":"39003","client_ip":"10.9.8.7","proto":"HTTP/1.1","method":"GET","host":"shop.example","uri":"/items/{n}?page=2","headers":{"User-Agent":["Mozilla/5.0 (X11; Linux x86_64; rv:128.0)"],"Accept":["*/*"]}},"bytes_read":0,"user_id":"","duration":0.0127,"size":0,"status":502,"resp_headers":{"Server":["Caddy"]}}"#,
+    ),
+];
+
+/// Whether a line of a log is one of the failing ones.
+fn is_failing(number: usize, share: usize) -> bool {
+    // 7,919 is prime to 10,000: each residue comes once in 10,000 lines.
+    number * 7_919 % 10_000 < share
+}
+
+/// What there is to read, by kind: the commonest as busy gateways write them, the others in the format of which most lines were
+/// seen; and the kinds of which no answered or no failing line was.
+fn samples() -> (Vec<Sample>, Vec<&'static str>) {
     let mut found: BTreeMap<(&str, Option<String>), Sample> = BTreeMap::new();
+    let is_made = |kind: Kind| kind == Kind::Nginx || MADE.iter().any(|(made, ..)| *made == kind);
     for line in LINES.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
         let name = line["gateway"].as_str().unwrap_or_default().replace('-', "_");
         let (Some(kind), Some("access")) = (Kind::from_id(&name), line["log"].as_str()) else { continue };
         let format = line["format"].as_str().map(str::to_owned);
-        let Some(raw) = line["raw"].as_str().filter(|_| kind != Kind::Nginx) else { continue };
+        let Some(raw) = line["raw"].as_str().filter(|_| !is_made(kind)) else { continue };
         let (served, failing) = (Vec::new(), Vec::new());
         let sample = found.entry((kind.id(), format.clone())).or_insert(Sample { kind, format, served, failing });
         sample.add(raw.as_bytes());
     }
-    let mut samples = vec![nginx()];
+    let mut samples: Vec<Sample> = std::iter::once(nginx()).chain(MADE.map(made)).collect();
     for sample in found.into_values().filter(|sample| !sample.served.is_empty() && !sample.failing.is_empty()) {
         let lines = |sample: &Sample| sample.served.len() + sample.failing.len();
         match samples.iter_mut().find(|other| other.kind == sample.kind) {
@@ -96,7 +156,18 @@ fn samples() -> Vec<Sample> {
             None => samples.push(sample),
         }
     }
-    samples
+    let is_missing = |kind: Kind| samples.iter().all(|sample| sample.kind != kind);
+    let missing = Kind::ALL.into_iter().filter(|(kind, _)| is_missing(*kind)).map(|(_, name)| name).collect();
+    (samples, missing)
+}
+
+fn made((kind, format, served, failing): (Kind, Option<&str>, &str, &str)) -> Sample {
+    let fill = |line: &str| {
+        let number =
+            |number: usize| line.replace("{n}", &number.to_string()).replace("{k}", &(2 + number % 4).to_string());
+        (0..VARIETY).map(|at| number(at).into_bytes()).collect()
+    };
+    Sample { kind, format: format.map(str::to_owned), served: fill(served), failing: fill(failing) }
 }
 
 impl Sample {
@@ -104,15 +175,14 @@ impl Sample {
         let Ok(mut reader) = self.reader() else { return };
         match reader.read(line) {
             Line::Record(record) if fails(&record) => self.failing.push(line.to_vec()),
-            Line::Record(_) => self.served.push(line.to_vec()),
-            Line::Notice(_) | Line::Unparsed(_) => {}
+            Line::Record(record) if record.signal == Signal::Ok => self.served.push(line.to_vec()),
+            Line::Record(_) | Line::Notice(_) | Line::Unparsed(_) => {}
         }
     }
 }
 
-/// Many lines that are not alike, of four upstreams.
+/// As on the reference hosts, of four upstreams.
 fn nginx() -> Sample {
-    const VARIETY: usize = 10_000;
     let served = |number: usize| {
         let line = host::log_line(number);
         let line = line.replace(" 127.0.0.1:2000 ", &format!(" 10.0.0.{}:3000 ", 2 + number % 4));
@@ -131,7 +201,9 @@ fn nginx() -> Sample {
 }
 
 fn fails(record: &Record) -> bool {
-    record.attempts.iter().any(|attempt| attempt.signal.is_failure()) || record.signal.is_failure()
+    // Some gateways' access lines have the status alone.
+    let is_error = record.signal == Signal::StatusOnly && record.status >= Some(500);
+    is_error || record.attempts.iter().any(|attempt| attempt.signal.is_failure()) || record.signal.is_failure()
 }
 
 /// As the agent does: at a glance where that is enough, else in full. Returns how many lines fail.
