@@ -15,6 +15,7 @@ pub(super) struct Glance {
     duration_us: Option<usize>,
     note: Option<usize>,
     worker: Option<usize>,
+    log_id: Option<usize>,
     spans: Spans,
 }
 
@@ -30,6 +31,7 @@ impl Glance {
             duration_us: place("D"),
             note: place("n:error-notes"),
             worker: place("e:balancer_worker_name"),
+            log_id: place("L"),
             spans: Spans::default(),
         })
         .filter(|glance| glance.duration_us.is_some() || !in_other_units)
@@ -43,6 +45,10 @@ impl Glance {
         let said =
             |place: Option<usize>| place.map(|place| self.spans.text(line, place)).filter(|text| !is_nothing(text));
         if !is_served(self.spans.text(line, self.status)) || said(self.note).is_some() {
+            return None;
+        }
+        // The error log tells something of the request too, such as a member that was tried before.
+        if said(self.log_id).is_some() {
             return None;
         }
         let upstream = match said(self.worker) {
