@@ -23,6 +23,7 @@ pub mod founding;
 pub mod gate;
 pub mod origin;
 pub mod registry;
+pub mod stay;
 mod tls;
 
 use authority::{Authority, OWN_DAYS};

@@ -21,8 +21,12 @@ use crate::identity::origin::{Origin, Pass};
 use crate::model::{CONNECTION_LOST, FELL_IDLE};
 use crate::wire::{self, Numbering, Unpacker};
 
+mod names;
+mod pace;
 mod streams;
 
+use names::Names;
+pub use pace::paced;
 use streams::Streams;
 
 /// Largest message of an agent, bytes.
@@ -71,7 +75,8 @@ impl v1::ingest_server::Ingest for Ingest {
         let (engine, streams, closing) = (self.engine.clone(), self.streams.clone(), self.closing.clone());
         tokio::spawn(async move {
             let inbound = request.into_inner();
-            let mut session = Session { engine, acks, closing, inbound, unpacker: Unpacker::default() };
+            let unpacker = Unpacker::default();
+            let mut session = Session { engine, acks, closing, inbound, unpacker, names: Names::default() };
             if let Err(refused) = session.run(&streams, &origin, &peer).await {
                 info!("agent at {peer}: stream ended: {:?}", refused.message());
                 let _ = tokio::time::timeout(UNREAD, session.acks.send(Err(refused))).await;
@@ -87,6 +92,7 @@ struct Session {
     closing: watch::Receiver<bool>,
     inbound: Streaming<v1::AgentMessage>,
     unpacker: Unpacker,
+    names: Names,
 }
 
 /// How a stream ended.
@@ -98,6 +104,8 @@ enum End {
     Replaced,
     Stopping,
     Refused(Status),
+    /// What the agent sent does not keep to the rules.
+    Fault(Status),
 }
 
 impl End {
@@ -110,13 +118,14 @@ impl End {
             Self::Replaced => "replaced by a newer stream",
             Self::Stopping => "collector stopping",
             Self::Refused(_) => "refused",
+            Self::Fault(_) => "cut off",
         }
     }
 
     fn status(self) -> Result<(), Status> {
         match self {
             Self::Closed | Self::Lost => Ok(()),
-            Self::Refused(status) => Err(status),
+            Self::Refused(status) | Self::Fault(status) => Err(status),
             Self::Replaced => Err(Status::aborted("a newer stream of this host replaced this one")),
             Self::Stopping => Err(Status::unavailable("the collector is stopping")),
             Self::Idle | Self::Unread => Err(Status::deadline_exceeded(self.words())),
@@ -135,6 +144,8 @@ impl Session {
         let numbering = wire::numbering(&hello);
         let hello = wire::hello(hello).map_err(|refused| Status::invalid_argument(refused.to_string()))?;
         let pass = origin.pass(&numbering.host).map_err(|why| streams.turn_away(&numbering.host, peer, why))?;
+        // Before the agent hears that it is over, the connection may go.
+        let _held = origin.stay.hold();
         let (id, replaced) = streams.enter(&numbering, peer);
         let end = match self.engine.take(hello).await {
             Ok(taken) => {
@@ -149,6 +160,9 @@ impl Session {
         if streams.leave(&numbering.host, id) {
             info!("stream of {:?} ended: {}", numbering.host, end.words());
             self.engine.tell(wire::stream_ended(&numbering.host, end.words())).await;
+        }
+        if let End::Fault(why) = &end {
+            streams.cut_off(&numbering.host, peer, why.message());
         }
         end.status()
     }
@@ -196,19 +210,20 @@ impl Session {
     ) -> Result<bool, End> {
         let message = match message {
             Err(_) => return Err(End::Idle),
-            Ok(Err(status)) if is_fault_of_agent(&status) => return Err(End::Refused(status)),
+            Ok(Err(status)) if is_fault_of_agent(&status) => return Err(End::Fault(status)),
             Ok(Err(_)) => return Err(End::Lost),
             Ok(Ok(None)) => return Ok(false),
             Ok(Ok(Some(message))) => message,
         };
-        let refused = |refused: wire::Refused| End::Refused(Status::invalid_argument(refused.to_string()));
+        let refused = |refused: wire::Refused| End::Fault(Status::invalid_argument(refused.to_string()));
         let report = match message.kind {
             Some(v1::agent_message::Kind::Report(report)) => report,
             Some(v1::agent_message::Kind::Packed(packed)) => self.unpacker.unpack(&packed).map_err(refused)?,
             Some(v1::agent_message::Kind::Hello(_)) | None => {
-                return Err(End::Refused(Status::invalid_argument("after the hello only reports may come")));
+                return Err(End::Fault(Status::invalid_argument("after the hello only reports may come")));
             }
         };
+        self.names.take(&report).map_err(End::Fault)?;
         let echo_us = report.at_unix_us;
         let report = wire::report(numbering, report).map_err(refused)?;
         waiting.push_back((echo_us, self.engine.submit(report).await));
@@ -273,8 +288,10 @@ fn idle_limit(interval_us: u64) -> Duration {
 /// Whether the agent sent something wrong, as against a connection that broke.
 fn is_fault_of_agent(status: &Status) -> bool {
     use tonic::Code;
-    matches!(status.code(), Code::OutOfRange | Code::InvalidArgument | Code::ResourceExhausted | Code::Unimplemented)
-        || (status.code() == Code::Internal && status.message().contains("decode"))
+    let faults =
+        [Code::OutOfRange, Code::InvalidArgument, Code::ResourceExhausted, Code::Unimplemented, Code::DeadlineExceeded];
+    let unreadable = || ["decode", "compress"].iter().any(|what| status.message().contains(what));
+    faults.contains(&status.code()) || (status.code() == Code::Internal && unreadable())
 }
 
 fn status(refusal: &Refusal) -> Status {

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tower::util::MapRequestLayer;
 use tracing::{info, warn};
 use why502_proto::v1;
 
@@ -45,15 +46,13 @@ use config::Config;
 use doors::{Door, Doors};
 use engine::Engine;
 use identity::Identity;
+use listen::Places;
 
-/// Connections of agents at once, where the descriptors allow it.
-const AGENTS_MAX: usize = 16_384;
-/// Connections of askers at once.
-const ASKERS_MAX: usize = 256;
 /// Largest message of whoever is not an agent that reports, bytes.
 const SMALL_MAX: usize = 64 << 10;
-/// Descriptors kept for files and for the askers.
-const RESERVE: usize = 512;
+/// What an agent may have under way on a stream before it is read, bytes; twice that on a connection. As large as a message,
+/// so that the memory of a connection that sends without sense stays near what one that makes sense costs.
+const STREAM_WINDOW: u32 = ingest::MESSAGE_MAX as u32;
 /// Tests of sinks that may wait for the one under way.
 const SINK_TESTS: usize = 4;
 /// Connections that may wait in the kernel to be accepted: a fleet comes back all at once.
@@ -143,14 +142,15 @@ impl Bound {
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let (engine, mut ended) = self.engine.spawn().map_err(ServeError::Spawn)?;
         let (close, closing) = watch::channel(false);
-        let agents = serve_agents(self.ingest, engine.clone(), self.doors.clone(), closing.clone());
+        let places = Places::at_hand();
+        let agents = serve_agents((self.ingest, places.agents), engine.clone(), self.doors.clone(), closing.clone());
         let (sink_tests, asked) = mpsc::channel(SINK_TESTS);
         let capsules = Capsules::new(self.store.capsules_dir(), self.store.capsules_limits(), engine.clone());
         let capsules = Arc::new(capsules);
         tokio::spawn(capsules.clone().keep(closing.clone()));
         let pages = web::routes(engine.clone(), self.doors.clone(), capsules.clone());
         let query = query::Query::new(engine.clone(), self.doors.clone(), capsules, sink_tests, closing.clone());
-        let askers = serve_askers(self.api, query, pages, self.doors.clone(), closing.clone());
+        let askers = serve_askers((self.api, places.askers), query, pages, self.doors.clone(), closing.clone());
         tokio::spawn(test_sinks(self.alerter.clone(), asked));
         let (alerter, handle) = (self.alerter, engine.clone());
         let alerts = tokio::spawn(async move { alerter.run(handle, closing).await });
@@ -209,7 +209,7 @@ fn listen_on(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeErro
 }
 
 async fn serve_agents(
-    listener: TcpListener,
+    (listener, places): (TcpListener, usize),
     engine: engine::Handle,
     doors: Arc<Doors>,
     closing: watch::Receiver<bool>,
@@ -218,19 +218,23 @@ async fn serve_agents(
     let service = v1::ingest_server::IngestServer::new(ingest).max_decoding_message_size(ingest::MESSAGE_MAX);
     let enrolment = identity::enrolment::Enrolment::new(doors.ingest.identity().cloned(), doors.notices.clone());
     let enrolment = v1::enrolment_server::EnrolmentServer::new(enrolment).max_decoding_message_size(SMALL_MAX);
+    let incoming = listen::accept(listener, places, doors.ingest.clone(), Some(doors.notices.clone()));
     Server::builder()
+        .layer(MapRequestLayer::new(ingest::paced))
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(2 * STREAM_WINDOW)
         .max_concurrent_streams(4)
         .max_connection_age(CONNECTION_AGE)
         .add_service(service)
         .add_service(enrolment)
-        .serve_with_incoming_shutdown(listen::accept(listener, agents_max(), doors.ingest.clone()), closed(closing))
+        .serve_with_incoming_shutdown(incoming, closed(closing))
         .await
 }
 
 async fn serve_askers(
-    listener: TcpListener,
+    (listener, places): (TcpListener, usize),
     query: query::Query,
     pages: axum::Router,
     doors: Arc<Doors>,
@@ -248,19 +252,10 @@ async fn serve_askers(
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .max_concurrent_streams(32)
         .add_routes(Routes::from(routes))
-        .serve_with_incoming_shutdown(listen::accept(listener, ASKERS_MAX, doors.api.clone()), closed(closing))
+        .serve_with_incoming_shutdown(listen::accept(listener, places, doors.api.clone(), None), closed(closing))
         .await
 }
 
 async fn closed(mut closing: watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
-}
-
-/// As many agents as the descriptors allow, after asking for as many as may be had.
-fn agents_max() -> usize {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return RESERVE };
-    let wanted = hard.min((AGENTS_MAX + RESERVE) as u64).max(soft);
-    let limit = if setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() { wanted } else { soft };
-    usize::try_from(limit).unwrap_or(AGENTS_MAX).saturating_sub(RESERVE).clamp(64, AGENTS_MAX)
 }

@@ -17,6 +17,7 @@ mod base;
 mod bounds;
 mod config;
 mod event;
+mod names;
 mod pack;
 mod probe;
 mod sample;
@@ -27,6 +28,7 @@ pub use alert::{alert, silence, silence_expired};
 pub use base::{base, only_ends};
 use bounds::Line;
 pub use bounds::NAME_MAX;
+pub use names::names;
 pub use pack::Unpacker;
 
 /// Longest host name, bytes (RFC 1035).

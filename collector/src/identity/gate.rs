@@ -40,6 +40,7 @@ fn judge(request: &Request) -> Result<(), (StatusCode, String)> {
         let why = format!("this needs the role {}, and who asks has {}", needed.id(), role.id());
         return Err((StatusCode::FORBIDDEN, why));
     }
+    origin.stay.settle();
     Ok(())
 }
 

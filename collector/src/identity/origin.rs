@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::certificate::Certificate;
+use super::stay::Stay;
 use super::{Identity, Role, now_s};
 
 /// Where a connection comes from.
@@ -18,6 +19,8 @@ pub struct Origin {
     pub identity: Option<Arc<Identity>>,
     /// None: plain text.
     pub secured: Option<Secured>,
+    /// How long the connection may stay.
+    pub stay: Arc<Stay>,
 }
 
 /// A connection under TLS.
@@ -56,6 +59,13 @@ impl Origin {
         let certificate = self.secured.as_ref().and_then(|secured| secured.certificate.as_ref());
         let host = certificate.and_then(|certificate| certificate.host()).unwrap_or_default().to_owned();
         self.pass(&host).map(|_| host)
+    }
+
+    /// The host that the certificate names, and the address, as far as they are known.
+    pub fn names(&self) -> (&str, String) {
+        let certificate = self.secured.as_ref().and_then(|secured| secured.certificate.as_ref());
+        let host = certificate.and_then(|certificate| certificate.host()).unwrap_or_default();
+        (host, self.address.map_or_else(|| "unknown".to_owned(), |address| address.to_string()))
     }
 
     /// The role of who asks, from the certificate or a token.

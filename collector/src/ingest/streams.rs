@@ -82,6 +82,12 @@ impl Streams {
         own
     }
 
+    /// Tells that a stream of a host was cut off for what it sent.
+    pub fn cut_off(&self, host: &str, peer: &str, why: &str) {
+        self.notices.tell(host, format!("was cut off: {why}"));
+        warn!("agent of {host:?} at {peer} is cut off: {why}");
+    }
+
     /// Tells that a stream of a host was not let in, and gives the status that says so.
     pub fn turn_away(&self, host: &str, peer: &str, why: String) -> Status {
         self.notices.tell(host, format!("is not let in: {why}"));
