@@ -6,6 +6,7 @@ mod aborts;
 mod blame;
 mod course;
 mod stretch;
+mod turn;
 
 use std::collections::BTreeMap;
 
@@ -13,12 +14,15 @@ use serde::{Deserialize, Serialize};
 
 pub use aborts::Aborts;
 pub use stretch::{Note, Stretch};
+use turn::Turn;
 
 use crate::fleet::Fleet;
 use crate::model::{Attempt, Failure, GatewayNotice, GatewayRef, Origin, Signal, UpstreamSample};
 
 /// Most cases open at once; failures of further ones are counted and passed over.
 const CASES_MAX: usize = 20_000;
+/// Of these, of one host's gateways: one that names upstreams without end must not take the others' places.
+const CASES_MAX_PER_HOST: usize = 4_096;
 /// More members than this are not tried one by one.
 const CANDIDATES_MAX: usize = 32;
 /// Answers after the last failure that make the next failure a new stretch.
@@ -69,12 +73,18 @@ pub struct Case {
     pub answers_since: u64,
     /// Something that bears on its verdict came in since it was last judged.
     pub dirty: bool,
+    /// It waits for its turn to be judged.
+    pub waits: bool,
 }
 
 /// All open cases.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Cases {
     open: BTreeMap<CaseKey, Case>,
+    /// How many there are, by the gateway's host.
+    by_host: BTreeMap<String, usize>,
+    /// Whose turn it is to be judged, by the gateway's host.
+    turns: BTreeMap<String, Turn>,
     /// Upstreams that a gateway took out, with since when.
     down: BTreeMap<(GatewayRef, String), i64>,
     /// Failures passed over because too many cases were open.
@@ -160,7 +170,7 @@ impl Cases {
         attempt: Option<&Attempt>,
     ) {
         let key = CaseKey { gateway: gateway.clone(), upstream, made };
-        if self.open.len() >= CASES_MAX && !self.open.contains_key(&key) {
+        if !self.open.contains_key(&key) && !self.makes_room(&gateway.host) {
             self.passed_over += 1;
             return;
         }
@@ -169,6 +179,17 @@ impl Cases {
             case.pool.clone_from(&failure.pool);
         }
         case.add(Note::new(moment, failure, attempt), failure);
+    }
+
+    /// Whether a case of a host's gateways may be opened; it counts as open then.
+    fn makes_room(&mut self, host: &str) -> bool {
+        if self.open.len() >= CASES_MAX {
+            return false;
+        }
+        let of_host = self.by_host.entry(host.to_owned()).or_default();
+        let room = *of_host < CASES_MAX_PER_HOST;
+        *of_host += usize::from(room);
+        room
     }
 
     /// Takes what a gateway said of an upstream.
@@ -242,6 +263,17 @@ impl Cases {
         self.open.values_mut()
     }
 
+    /// The cases that are to be judged now: those in which something changed, of each host's gateways so many at once.
+    pub fn due(&mut self, now_us: i64) -> Vec<CaseKey> {
+        for case in self.open.values_mut().filter(|case| case.dirty && !case.waits) {
+            case.waits = true;
+            self.turns.entry(case.key.gateway.host.clone()).or_default().wait(case.key.clone());
+        }
+        let mut due = Vec::new();
+        self.turns.retain(|_, turn| turn.take(now_us, &mut due));
+        due
+    }
+
     /// All open cases.
     pub fn iter(&self) -> impl Iterator<Item = &Case> {
         self.open.values()
@@ -249,7 +281,15 @@ impl Cases {
 
     /// Ends a case.
     pub fn close(&mut self, key: &CaseKey) {
-        self.open.remove(key);
+        let host = &key.gateway.host;
+        if self.open.remove(key).is_some()
+            && let Some(of_host) = self.by_host.get_mut(host)
+        {
+            *of_host -= 1;
+            if *of_host == 0 {
+                self.by_host.remove(host);
+            }
+        }
     }
 }
 
@@ -265,6 +305,7 @@ impl Case {
             singled_out: None,
             answers_since: 0,
             dirty: true,
+            waits: false,
         }
     }
 

@@ -116,8 +116,10 @@ impl Core {
 
     fn judge(&mut self) {
         let now_us = self.now_us;
-        for case in self.cases.iter_mut().filter(|case| case.dirty) {
-            case.dirty = false;
+        for key in self.cases.due(now_us) {
+            // It may have been closed while it waited.
+            let Some(case) = self.cases.get_mut(&key) else { continue };
+            (case.dirty, case.waits) = (false, false);
             if judge_one(&self.fleet, &mut self.incidents, case, now_us) == Outcome::Splits
                 && let Some(before) = case.split()
             {

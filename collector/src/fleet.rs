@@ -18,12 +18,18 @@ pub use locate::Place;
 use whereabouts::Whereabouts;
 
 use crate::model::{
-    CONNECTION_LOST, EventKind, FELL_IDLE, Failure, GatewayState, Hello, HostSample, HostState, Mark, Record,
-    RecordKind, Report, SamplerStatus, UpstreamSample,
+    CONNECTION_LOST, EventKind, FELL_IDLE, Failure, GatewayState, Hello, HostSample, HostState, InstanceState, Mark,
+    Record, RecordKind, Report, SamplerStatus, UpstreamSample,
 };
 
 /// Marks kept.
 const MARKS_MAX: usize = 256;
+/// Services, of which one host may have so many; likewise its gateways and samplers below. One that names more keeps the first.
+const INSTANCES_MAX: usize = 1_024;
+/// Gateways kept per host.
+const GATEWAYS_MAX: usize = 64;
+/// Samplers kept per host.
+const SAMPLERS_MAX: usize = 256;
 /// Upstreams kept per gateway; a gateway that names more keeps the first.
 const UPSTREAMS_MAX: usize = 4_096;
 /// Sources of lines kept per gateway.
@@ -165,23 +171,33 @@ impl Fleet {
         }
         state.last_heard_us = now_us;
         state.clock_ahead_us = report.clock_ahead_us;
-        state.samplers.extend(by_name(&report.samplers));
+        for status in &report.samplers {
+            if let Some(known) = entry_within(&mut state.samplers, &status.name, SAMPLERS_MAX) {
+                *known = status.clone();
+            }
+        }
         if let Some(sample) = &report.host_sample {
             state.sample = Some(Arc::new(sample.clone()));
         }
         for sample in &report.instances {
-            state.instances.entry(sample.service.clone()).or_default().sample = Some(Arc::new(sample.clone()));
+            if let Some(instance) = instance(state, &sample.service) {
+                instance.sample = Some(Arc::new(sample.clone()));
+            }
         }
         for config in &report.gateways {
-            state.gateways.entry(config.gateway.clone()).or_default().take_config(config);
+            if let Some(gateway) = gateway(state, &config.gateway) {
+                gateway.take_config(config);
+            }
         }
         for sample in &report.upstreams {
-            count_answers(state.gateways.entry(sample.gateway.clone()).or_default(), sample);
+            if let Some(gateway) = gateway(state, &sample.gateway) {
+                count_answers(gateway, sample);
+            }
         }
         for source in &report.sources {
-            let sources = &mut state.gateways.entry(source.gateway.clone()).or_default().sources;
-            if sources.len() < SOURCES_MAX || sources.contains_key(&source.source) {
-                sources.insert(source.source.clone(), Arc::new(source.clone()));
+            let sources = gateway(state, &source.gateway).map(|gateway| &mut gateway.sources);
+            if let Some(known) = sources.and_then(|known| entry_within(known, &source.source, SOURCES_MAX)) {
+                *known = Arc::new(source.clone());
             }
         }
         for event in &report.events {
@@ -189,6 +205,22 @@ impl Fleet {
         }
         entry.history.report(report, now_us);
     }
+}
+
+/// What is kept under a name. None: it would be one more than is kept.
+fn entry_within<'a, T: Default>(kept: &'a mut BTreeMap<String, T>, name: &str, most: usize) -> Option<&'a mut T> {
+    if kept.len() >= most && !kept.contains_key(name) {
+        return None;
+    }
+    Some(kept.entry(name.to_owned()).or_default())
+}
+
+fn instance<'a>(state: &'a mut HostState, service: &str) -> Option<&'a mut InstanceState> {
+    entry_within(&mut state.instances, service, INSTANCES_MAX)
+}
+
+fn gateway<'a>(state: &'a mut HostState, name: &str) -> Option<&'a mut GatewayState> {
+    entry_within(&mut state.gateways, name, GATEWAYS_MAX)
 }
 
 fn by_name(samplers: &[SamplerStatus]) -> BTreeMap<String, SamplerStatus> {
@@ -203,10 +235,7 @@ fn count_answers(gateway: &mut GatewayState, sample: &UpstreamSample) {
         }
         return;
     }
-    if gateway.upstreams.len() >= UPSTREAMS_MAX && !gateway.upstreams.contains_key(&sample.upstream) {
-        return;
-    }
-    let totals = gateway.upstreams.entry(sample.upstream.clone()).or_default();
+    let Some(totals) = entry_within(&mut gateway.upstreams, &sample.upstream, UPSTREAMS_MAX) else { return };
     totals.answered += sample.answered;
     totals.answered_5xx += sample.answered_5xx;
     totals.slowest_us.note(sample.to_us, sample.response_max_us);
@@ -216,18 +245,18 @@ fn count_answers(gateway: &mut GatewayState, sample: &UpstreamSample) {
 fn fold_event(state: &mut HostState, at_us: i64, kind: &EventKind) {
     match kind {
         EventKind::ProcessStarted(start) => {
-            let instance = state.instances.entry(start.service.clone()).or_default();
+            let Some(instance) = instance(state, &start.service) else { return };
             instance.last_start_us = instance.last_start_us.max(Some(start.started_us));
         }
         EventKind::ProcessExited(exit) => {
-            let instance = state.instances.entry(exit.service.clone()).or_default();
+            let Some(instance) = instance(state, &exit.service) else { return };
             instance.last_exit = Some((at_us, exit.how()));
             if exit.took_down() && instance.role.is_some() {
                 instance.role = Some((false, at_us));
             }
         }
         EventKind::Health(health) => {
-            let instance = state.instances.entry(health.service.clone()).or_default();
+            let Some(instance) = instance(state, &health.service) else { return };
             instance.health = Some((at_us, health.clone()));
             if let Some(took_us) = health.first_byte_us.filter(|_| (200..400).contains(&health.status)) {
                 instance.health_times_us.push_back(took_us);
@@ -237,7 +266,7 @@ fn fold_event(state: &mut HostState, at_us: i64, kind: &EventKind) {
             }
         }
         EventKind::ListenChanged(change) if change.listening => {
-            let instance = state.instances.entry(change.service.clone()).or_default();
+            let Some(instance) = instance(state, &change.service) else { return };
             let took_us = instance.last_start_us.map(|start_us| at_us - start_us);
             let took_us = took_us.filter(|us| (0..START_MOST_US).contains(us)).map(i64::unsigned_abs);
             instance.start_times_us.extend(took_us);
@@ -246,10 +275,11 @@ fn fold_event(state: &mut HostState, at_us: i64, kind: &EventKind) {
             }
         }
         EventKind::RoleChanged(change) => {
-            state.instances.entry(change.service.clone()).or_default().role = Some((change.leader, at_us));
+            let Some(instance) = instance(state, &change.service) else { return };
+            instance.role = Some((change.leader, at_us));
         }
         EventKind::Probe(probe) => {
-            let gateway = state.gateways.entry(probe.gateway.clone()).or_default();
+            let Some(gateway) = gateway(state, &probe.gateway) else { return };
             let Some(totals) = gateway.upstreams.get_mut(&probe.upstream) else { return };
             totals.idle_close_us = probe.idle_close_us.or(totals.idle_close_us);
             let header_bytes = probe.http.as_ref().map_or(0, |http| http.header_bytes);
@@ -265,12 +295,9 @@ fn count_failures(state: &mut HostState, at_us: i64, failure: &Failure) {
     if failure.unconfirmed {
         return;
     }
-    let gateway = state.gateways.entry(failure.gateway.clone()).or_default();
+    let Some(gateway) = gateway(state, &failure.gateway) else { return };
     for attempt in failure.attempts.iter().filter(|attempt| attempt.signal.is_failure()) {
-        if gateway.upstreams.len() >= UPSTREAMS_MAX && !gateway.upstreams.contains_key(&attempt.upstream) {
-            continue;
-        }
-        let totals = gateway.upstreams.entry(attempt.upstream.clone()).or_default();
+        let Some(totals) = entry_within(&mut gateway.upstreams, &attempt.upstream, UPSTREAMS_MAX) else { continue };
         let failed = 1 + u64::from(failure.repeats);
         totals.failed += failed;
         totals.last_failed_us = totals.last_failed_us.max(at_us);

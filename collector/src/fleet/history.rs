@@ -18,6 +18,10 @@ const EVENTS_MAX: usize = 2_048;
 const REQUESTS_MAX: usize = 1_024;
 /// Changes of leadership kept per service.
 const ROLES_MAX: usize = 64;
+/// Services of which anything is kept, as of the host's state.
+const SERVICES_MAX: usize = 1_024;
+/// Pairs of gateway and upstream of which anything is kept.
+const UPSTREAMS_MAX: usize = 4_096;
 /// Samples kept per subject.
 const SAMPLES_MAX: usize = 720;
 
@@ -152,17 +156,21 @@ impl History {
         }
         for sample in &report.instances {
             if sample.process_count > 0 {
-                self.ever_ran.entry(sample.service.clone()).or_insert(sample.at_us);
+                within(&mut self.ever_ran, &sample.service, SERVICES_MAX, || sample.at_us);
             }
             for listener in &sample.listeners {
                 self.ever_listened.insert(listener.address.clone(), sample.service.clone());
             }
-            let samples = self.instance_samples.entry(sample.service.clone()).or_default();
-            push(samples, Arc::new(sample.clone()), SAMPLES_MAX);
+            let samples = within(&mut self.instance_samples, &sample.service, SERVICES_MAX, VecDeque::new);
+            if let Some(samples) = samples {
+                push(samples, Arc::new(sample.clone()), SAMPLES_MAX);
+            }
         }
         for sample in report.upstreams.iter().filter(|sample| !sample.upstream.is_empty()) {
             let key = (sample.gateway.clone(), sample.upstream.clone());
-            push(self.upstream_samples.entry(key).or_default(), sample.clone(), SAMPLES_MAX);
+            if let Some(samples) = within(&mut self.upstream_samples, &key, UPSTREAMS_MAX, VecDeque::new) {
+                push(samples, sample.clone(), SAMPLES_MAX);
+            }
         }
         self.forget(now_us - AGE_MAX_US);
     }
@@ -185,14 +193,18 @@ impl History {
                 if let Some(roles) = self.roles.get_mut(&exit.service) {
                     push(roles, (event.at_us, false), ROLES_MAX);
                 }
-                self.last_ends.insert(exit.service.clone(), (event.at_us, exit.clone()));
+                let end = (event.at_us, exit.clone());
+                if let Some(last) = within(&mut self.last_ends, &exit.service, SERVICES_MAX, || end.clone()) {
+                    *last = end;
+                }
             }
             EventKind::RoleChanged(change) => {
-                let roles = self.roles.entry(change.service.clone()).or_default();
-                push(roles, (event.at_us, change.leader), ROLES_MAX);
+                if let Some(roles) = within(&mut self.roles, &change.service, SERVICES_MAX, VecDeque::new) {
+                    push(roles, (event.at_us, change.leader), ROLES_MAX);
+                }
             }
             EventKind::ProcessStarted(start) => {
-                self.ever_ran.entry(start.service.clone()).or_insert(start.started_us);
+                within(&mut self.ever_ran, &start.service, SERVICES_MAX, || start.started_us);
             }
             EventKind::ListenChanged(change) if change.listening => {
                 self.ever_listened.insert(change.address.clone(), change.service.clone());
@@ -207,14 +219,15 @@ impl History {
         }
         drop_while(&mut self.failed_requests, |request| request.at_us < before_us);
         drop_while(&mut self.host_samples, |sample| sample.at_us < before_us);
-        for samples in self.instance_samples.values_mut() {
+        self.instance_samples.retain(|_, samples| {
             drop_while(samples, |sample| sample.at_us < before_us);
-        }
+            !samples.is_empty()
+        });
         self.upstream_samples.retain(|_, samples| {
             drop_while(samples, |sample| sample.to_us < before_us);
             !samples.is_empty()
         });
-        if self.ever_listened.len() > EVENTS_MAX {
+        while self.ever_listened.len() > EVENTS_MAX {
             self.ever_listened.pop_first();
         }
     }
@@ -303,6 +316,19 @@ impl History {
     pub fn agent_started_us(&self) -> i64 {
         self.agent_started_us
     }
+}
+
+/// What is kept under a key, begun where there was none. None: it would be one more than is kept.
+fn within<'a, K: Ord + Clone, T>(
+    kept: &'a mut BTreeMap<K, T>,
+    key: &K,
+    most: usize,
+    begin: impl FnOnce() -> T,
+) -> Option<&'a mut T> {
+    if kept.len() >= most && !kept.contains_key(key) {
+        return None;
+    }
+    Some(kept.entry(key.clone()).or_insert_with(begin))
 }
 
 fn push<T>(items: &mut VecDeque<T>, item: T, most: usize) {
