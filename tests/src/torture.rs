@@ -1,14 +1,17 @@
 //! Losing nothing, tried hard: journals and spools cut and flipped, disks that fill, fail and forget, collectors and agents
-//! that are killed, logs that rotate, reports that come twice and out of order. Each trial prints its figures and fails with what was wrong.
+//! that are killed, logs that rotate, reports that come twice and out of order; and a collector that is attacked. Each trial prints its figures and fails with what was wrong.
 
 mod agent;
+mod attack;
 mod damage;
 mod disk;
 mod kill;
 mod lossy;
 mod replayed;
 mod rotate;
+mod soak;
 mod spool;
+mod storm;
 
 use std::path::PathBuf;
 
@@ -44,11 +47,13 @@ pub struct Trial {
     pub about: &'static str,
     /// Does it.
     pub run: fn(Size) -> Outcome,
+    /// Its short form takes a minute: it is done only where it is named.
+    pub lasts: bool,
 }
 
 /// Every trial.
 pub fn all() -> Vec<Trial> {
-    let trial = |name, about, run| Trial { name, about, run };
+    let trial = |name, about, run| Trial { name, about, run, lasts: false };
     vec![
         trial("journal-cut", "cut at every byte: it opens with the exact records before the cut", damage::cut),
         trial("journal-flip", "every bit flipped: at most the record it is in is lost, and told", damage::flip),
@@ -70,6 +75,16 @@ pub fn all() -> Vec<Trial> {
         ),
         trial("agent-kill", "kill -9 of the agent while it tails: no failing line lost, none told twice", agent::kill),
         trial("rotate", "logs rotated in four ways at 10,000 lines/s: no line lost, none read twice", rotate::run),
+        trial("half-open", "connections that go no further: all closed, honest hosts go on", attack::half_open::run),
+        trial("slow-bytes", "messages without end, too large, bombs: cut off and named", attack::slow::run),
+        trial("flood", "pings, settings, resets without end: cut off and named", attack::flood::run),
+        trial("descriptors", "descriptors run out: no spinning, and it goes on by itself", attack::descriptors::run),
+        trial("names", "names without end from one host: bounded, cut off and named", attack::names::run),
+        trial("storm", "kill -9 of the collector under a fleet: all hosts are back within 60 s", storm::run),
+        Trial {
+            lasts: true,
+            ..trial("soak", "a fleet that breaks for long: memory, descriptors, threads stay", soak::run)
+        },
         trial("kill", "kill -9 of the collector: nothing acknowledged is lost, nothing taken twice", kill::run),
     ]
 }

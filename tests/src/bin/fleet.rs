@@ -8,7 +8,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use why502::view::parse_duration;
 use why502_tests::fleet::{self, Collector, Wanted};
 
@@ -30,7 +29,7 @@ struct Arguments {
 
 fn run(arguments: &[String]) -> Result<(), String> {
     let Arguments { wanted, collector, api } = parse(arguments)?;
-    more_descriptors()?;
+    fleet::more_descriptors()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| format!("start: {error}"))?;
     match collector {
@@ -100,7 +99,8 @@ fn folder_bytes(dir: &Path) -> u64 {
 fn parse(arguments: &[String]) -> Result<Arguments, String> {
     let minute = Duration::from_secs(60);
     let interval = Duration::from_secs(1);
-    let mut wanted = Wanted { hosts: 100, interval, lasting: minute, failures_per_second: 1.0 };
+    let mut wanted =
+        Wanted { hosts: 100, interval, lasting: minute, failures_per_second: 1.0, opening: fleet::OPENING };
     let (mut collector, mut api) = (None, "http://127.0.0.1:5021".to_owned());
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -124,11 +124,4 @@ fn parse(arguments: &[String]) -> Result<Arguments, String> {
         return Err("at least 2 hosts and an interval above 0 are needed".to_owned());
     }
     Ok(Arguments { wanted, collector, api })
-}
-
-/// As many descriptors as may be had: each host is a connection.
-fn more_descriptors() -> Result<(), String> {
-    let told = |error: nix::errno::Errno| format!("descriptors: {error}");
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(told)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(told)
 }

@@ -9,9 +9,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::Endpoint;
 use why502_proto::v1;
 
+use super::entrance::Way;
 use super::figures::Figures;
 use super::messages::{Host, now_us};
 use super::{POOL, Wanted};
@@ -40,7 +40,7 @@ pub struct Agent {
 
 impl Agent {
     /// Lets a host report from now on.
-    pub fn spawn(host: Host, wanted: &Wanted, ingest: &str, opening: Arc<Semaphore>, figures: Arc<Figures>) -> Self {
+    pub fn spawn(host: Host, wanted: &Wanted, way: Way, opening: Arc<Semaphore>, figures: Arc<Figures>) -> Self {
         let (happenings, happen) = mpsc::channel(16);
         let life = Life {
             host: host.clone(),
@@ -53,7 +53,7 @@ impl Agent {
             unacked: VecDeque::new(),
             figures,
         };
-        tokio::spawn(life.live(ingest.to_owned(), opening, happen));
+        tokio::spawn(life.live(way, opening, happen));
         Self { host, happenings }
     }
 }
@@ -76,7 +76,7 @@ struct Stream {
 }
 
 impl Life {
-    async fn live(mut self, ingest: String, opening: Arc<Semaphore>, mut happen: mpsc::Receiver<Happening>) {
+    async fn live(mut self, way: Way, opening: Arc<Semaphore>, mut happen: mpsc::Receiver<Happening>) {
         // Hosts report at different moments of the interval.
         let phase = self.interval.mul_f64((self.host.number * 7919 % 1000) as f64 / 1000.0);
         let mut timer = tokio::time::interval_at(tokio::time::Instant::now() + phase, self.interval);
@@ -85,7 +85,7 @@ impl Life {
         loop {
             let opened = {
                 let _turn = opening.acquire().await;
-                self.open(&ingest).await
+                self.open(&way).await
             };
             if let Some(mut stream) = opened {
                 tries = 0;
@@ -104,9 +104,8 @@ impl Life {
         }
     }
 
-    async fn open(&mut self, ingest: &str) -> Option<Stream> {
-        let endpoint = Endpoint::from_shared(ingest.to_owned()).ok()?.connect_timeout(CONNECT).tcp_nodelay(true);
-        let channel = tokio::time::timeout(CONNECT, endpoint.connect()).await.ok()?.ok()?;
+    async fn open(&mut self, way: &Way) -> Option<Stream> {
+        let channel = tokio::time::timeout(CONNECT, way.connect()).await.ok()?.ok()?;
         let (out, messages) = mpsc::channel(UNACKED_MAX + 2);
         let next_seq = self.unacked.front().map_or(self.next_seq, |(_, report)| report.seq);
         let hello = self.host.hello(self.epoch, next_seq, self.interval);

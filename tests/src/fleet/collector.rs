@@ -7,10 +7,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+use why502::identity::authority::Authority;
+
+use super::entrance::Entrance;
 use crate::programs;
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(60);
+
+/// Where a collector with its store below `dir` keeps its CA.
+fn identity_dir(dir: &Path) -> PathBuf {
+    dir.join("store/identity")
+}
 
 /// A running collector.
 pub struct Collector {
@@ -26,8 +35,28 @@ pub struct Collector {
 impl Collector {
     /// Starts one with its store in `dir` and waits until it serves; `ports` are free ones, or those of the one before.
     pub fn start(dir: &Path, ports: (u16, u16)) -> Result<Self, String> {
-        let (config, began) = (Self::configure(dir, ports)?, Instant::now());
+        Self::start_by(Command::new(programs::why502()), dir, ports)
+    }
+
+    /// Starts one that agents reach over TLS, with a CA of its own, and with so many descriptors at the most.
+    pub fn start_guarded(dir: &Path, descriptors: Option<u64>) -> Result<Self, String> {
+        Self::give_authority(dir)?;
         let mut program = Command::new(programs::why502());
+        if let Some(descriptors) = descriptors {
+            program = Command::new("prlimit");
+            program.arg(format!("--nofile={descriptors}:{descriptors}")).arg(programs::why502());
+        }
+        Self::start_by(program, dir, (0, 0))
+    }
+
+    fn give_authority(dir: &Path) -> Result<(), String> {
+        let identity = identity_dir(dir);
+        fs::create_dir_all(&identity).map_err(|error| format!("{}: {error}", identity.display()))?;
+        Authority::create(&identity)
+    }
+
+    fn start_by(mut program: Command, dir: &Path, ports: (u16, u16)) -> Result<Self, String> {
+        let (config, began) = (Self::configure(dir, ports)?, Instant::now());
         program.arg("serve").arg("--config").arg(config).stderr(Stdio::piped()).stdout(Stdio::null());
         let mut child = program.spawn().map_err(|error| format!("start {}: {error}", programs::why502().display()))?;
         let Some(stderr) = child.stderr.take() else { return Err("it has no standard error".to_owned()) };
@@ -40,6 +69,8 @@ impl Collector {
             }
         };
         let (ingest, api) = (said("ingest listening on ")?, said("api listening on ")?);
+        // On its own machine questions are answered in plain text beside TLS.
+        let api = api.replacen("https://", "http://", 1);
         let started_in = began.elapsed();
         let log = dir.join("collector.log");
         // Its later lines must go somewhere, or it would stop at a full pipe.
@@ -60,6 +91,26 @@ impl Collector {
         Ok(path)
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How agents come in, its store being in `dir`.
+    pub fn entrance(&self, dir: &Path) -> Result<Entrance, String> {
+        Entrance::at(&self.ingest, &identity_dir(dir))
+    }
+
+    /// Descriptors that it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
+    }
+
+    /// Its threads.
+    pub fn threads(&self) -> u64 {
+        self.status("Threads:").unwrap_or(0)
+    }
+
     /// The ports of its addresses.
     pub fn ports(&self) -> (u16, u16) {
         let port = |url: &str| url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0);
@@ -69,6 +120,17 @@ impl Collector {
     /// Resident memory, bytes.
     pub fn resident_bytes(&self) -> u64 {
         self.status("VmRSS:").unwrap_or(0) * 1024
+    }
+
+    /// The most that was resident since it was forgotten, bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        self.status("VmHWM:").unwrap_or(0) * 1024
+    }
+
+    /// Forgets how much was resident at the most.
+    pub fn forget_peak(&self) -> Result<(), String> {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        fs::write(&path, "5").map_err(|error| format!("{path}: {error}"))
     }
 
     fn status(&self, field: &str) -> Option<u64> {
@@ -88,15 +150,27 @@ impl Collector {
 
     /// Asks for a document over HTTP; gives how long the answer took and how large it was, bytes.
     pub fn ask(&self, path: &str) -> Result<(Duration, usize), String> {
-        let told = |error: std::io::Error| format!("GET {path}: {error}");
         let began = Instant::now();
+        let answer = self.get(path)?;
+        Ok((began.elapsed(), answer.len()))
+    }
+
+    /// A document, as it is told over HTTP.
+    pub fn document(&self, path: &str) -> Result<Value, String> {
+        let answer = self.get(path)?;
+        let body = answer.windows(4).position(|four| four == b"\r\n\r\n").and_then(|at| answer.get(at + 4..));
+        serde_json::from_slice(body.unwrap_or_default()).map_err(|error| format!("GET {path}: {error}"))
+    }
+
+    fn get(&self, path: &str) -> Result<Vec<u8>, String> {
+        let told = |error: std::io::Error| format!("GET {path}: {error}");
         let mut stream = TcpStream::connect(self.api.trim_start_matches("http://")).map_err(told)?;
         stream.set_read_timeout(Some(ANSWER)).map_err(told)?;
         write!(stream, "GET {path} HTTP/1.1\r\nhost: why502\r\nconnection: close\r\n\r\n").map_err(told)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).map_err(told)?;
         match answer.starts_with(b"HTTP/1.1 200") {
-            true => Ok((began.elapsed(), answer.len())),
+            true => Ok(answer),
             false => Err(format!(
                 "GET {path}: {}",
                 String::from_utf8_lossy(answer.get(..200.min(answer.len())).unwrap_or_default())

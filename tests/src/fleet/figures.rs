@@ -69,10 +69,19 @@ impl Figures {
 
     /// Waits until so many hosts are connected, or tells how many are when time is up.
     pub async fn wait_connected(&self, hosts: usize, limit: Duration) -> Result<(), i64> {
+        self.wait(limit, |connected| usize::try_from(connected).is_ok_and(|connected| connected >= hosts)).await
+    }
+
+    /// Waits until no host is connected, or tells how many are when time is up.
+    pub async fn wait_lost(&self, limit: Duration) -> Result<(), i64> {
+        self.wait(limit, |connected| connected == 0).await
+    }
+
+    async fn wait(&self, limit: Duration, enough: impl Fn(i64) -> bool) -> Result<(), i64> {
         let end = Instant::now() + limit;
         loop {
             let connected = self.connected.load(Relaxed);
-            if usize::try_from(connected).is_ok_and(|connected| connected >= hosts) {
+            if enough(connected) {
                 return Ok(());
             }
             if Instant::now() > end {
@@ -80,6 +89,28 @@ impl Figures {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Reports that were sent and are not acknowledged.
+    pub fn waiting(&self) -> u64 {
+        self.sent.load(Relaxed) - self.acknowledged.load(Relaxed)
+    }
+
+    /// Reports that were acknowledged.
+    pub fn acknowledgements(&self) -> u64 {
+        self.acknowledged.load(Relaxed)
+    }
+
+    /// Streams that were lost or could not be had.
+    pub fn reconnects(&self) -> u64 {
+        self.reconnects.load(Relaxed)
+    }
+
+    /// How soon 99 of 100 reports were acknowledged since this was asked for last.
+    pub fn p99(&self) -> Duration {
+        let timed = std::mem::take(&mut *self.latencies_us.lock().unwrap_or_else(PoisonError::into_inner));
+        let [_, _, p99, _] = spread(&mut timed.into_iter().map(u64::from).collect::<Vec<_>>());
+        Duration::from_micros(p99)
     }
 
     /// Forgets what was timed so far: from now on it counts.
