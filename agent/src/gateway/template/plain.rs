@@ -63,7 +63,8 @@ impl Template {
         let least = usize::from(matches!(shape, Shape::Number | Shape::Word));
         let end = match (shape, self.parts.get(at + 1)) {
             (Shape::Braces | Shape::Escaped, _) => return Some(reach),
-            (_, None) | (Shape::Number | Shape::Word, Some(Part::Blank)) => reach,
+            (_, None) => reach,
+            (_, next) if ends_at_reach(shape, next) => reach,
             (_, Some(Part::Exact(exact))) => least + first_place(rest.get(least..)?, exact)?,
             (Shape::Own | Shape::Text, Some(Part::Blank)) => memchr::memchr2(b' ', b'\t', rest)?,
             (_, Some(Part::Blank | Part::Field(..))) => return None,
@@ -75,7 +76,8 @@ impl Template {
     /// line has just the quotes that the format has, so a field that took one would leave too few for what follows.
     fn ends_nowhere_else(&self, at: usize, rest: &[u8], shape: Shape, end: usize, counted: bool) -> bool {
         match (shape, self.parts.get(at + 1)) {
-            (Shape::Braces | Shape::Escaped, _) | (_, None) | (Shape::Number | Shape::Word, Some(Part::Blank)) => true,
+            (Shape::Braces | Shape::Escaped, _) | (_, None) => true,
+            (shape, next) if ends_at_reach(shape, next) => true,
             (_, Some(Part::Exact(exact))) if counted && exact.first() == Some(&b'"') => true,
             (_, Some(Part::Exact(exact))) => {
                 let reach = if counted { reach(rest, shape).min(quote_from(rest, end)) } else { reach(rest, shape) };
