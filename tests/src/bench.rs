@@ -10,6 +10,7 @@ pub mod limit;
 pub mod meter;
 pub mod peers;
 pub mod read;
+pub mod values;
 pub mod wire;
 
 use std::time::Duration;

@@ -3,11 +3,11 @@
 //! `bench agent [--host A|B] [--interval SECONDS] [--seconds N] [--peers yes|no]`: the agent on reference hosts, beside its
 //! peers. `bench limit`: the agent on a host beyond what it is made for. The programs under test come from `WHY502_AGENT_BIN`
 //! and `WHY502_BIN`, else from beside this program. `bench read [--gateway KIND] [--mib N]`: the readers of gateways' logs, as
-//! they are built into this program.
+//! they are built into this program. `bench values [--hosts N] [--reports N]`: the collector beside VictoriaMetrics.
 
 use std::process::ExitCode;
 
-use why502_tests::bench::{agent, crowd, limit, read};
+use why502_tests::bench::{agent, crowd, limit, read, values};
 use why502_tests::lab::{Done, enter};
 
 fn main() -> ExitCode {
@@ -24,7 +24,7 @@ fn run(arguments: &[String]) -> Done<ExitCode> {
     if let Some(done) = enter::internal(arguments) {
         return done;
     }
-    let (first, rest) = arguments.split_first().ok_or("say what: agent, limit or read")?;
+    let (first, rest) = arguments.split_first().ok_or("say what: agent, limit, read or values")?;
     match first.as_str() {
         "--crowd" => crowd::serve(rest),
         "--agent-on" => agent::on_host(rest),
@@ -32,6 +32,7 @@ fn run(arguments: &[String]) -> Done<ExitCode> {
         "agent" => agent::run(rest),
         "limit" => limit::run(rest),
         "read" => read::run(rest),
-        other => Err(format!("unknown subcommand {other}: there are agent, limit and read")),
+        "values" => values::run(rest),
+        other => Err(format!("unknown subcommand {other}: there are agent, limit, read and values")),
     }
 }
