@@ -21,8 +21,10 @@ pub const LISTENER_LIMIT: usize = 64;
 
 /// The established ones are counted again after so long: the walk costs the same however few there are.
 const ESTABLISHED_AGE: Duration = Duration::from_millis(4_500);
-/// And after so many times what the last count cost: they take a four hundredth of a CPU at most.
-const ESTABLISHED_SHARE: u32 = 400;
+/// And after so many times what the last count cost, so that they take a thousandth of a CPU,
+const ESTABLISHED_SHARE: u32 = 1_000;
+/// but after so long in any case.
+const ESTABLISHED_MOST_AGE: Duration = Duration::from_secs(29);
 
 /// The sockets of this network namespace.
 #[derive(Debug)]
@@ -51,7 +53,8 @@ struct Counted {
 impl Counted {
     /// It will do yet for these ports.
     fn is_fresh(&self, ports: &BTreeSet<u16>) -> bool {
-        self.at.elapsed() < ESTABLISHED_AGE.max(self.cost * ESTABLISHED_SHARE) && self.ports == *ports
+        let age = (self.cost * ESTABLISHED_SHARE).clamp(ESTABLISHED_AGE, ESTABLISHED_MOST_AGE);
+        self.at.elapsed() < age && self.ports == *ports
     }
 }
 
