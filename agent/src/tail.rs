@@ -26,7 +26,7 @@ use source::{Source, Step};
 /// The most of one line that is kept, bytes.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
 /// A good size for the buffer given to `poll`, bytes; it must be larger than a line.
-pub const BUFFER_BYTES: usize = 256 * 1024;
+pub const BUFFER_BYTES: usize = 128 * 1024;
 /// For how long after its last growth a file that was renamed away is looked at.
 const LINGER: Duration = Duration::from_secs(10);
 /// The most files that linger.
