@@ -15,7 +15,8 @@ pub(super) struct Glance {
     duration_us: Option<usize>,
     note: Option<usize>,
     worker: Option<usize>,
-    log_id: Option<usize>,
+    /// By these the error log's lines of a request are found, so one that is told of there is read whole.
+    ids: Vec<usize>,
     spans: Spans,
 }
 
@@ -31,7 +32,7 @@ impl Glance {
             duration_us: place("D"),
             note: place("n:error-notes"),
             worker: place("e:balancer_worker_name"),
-            log_id: place("L"),
+            ids: ["L", "e:unique_id", "i:x-request-id"].into_iter().filter_map(place).collect(),
             spans: Spans::default(),
         })
         .filter(|glance| glance.duration_us.is_some() || !in_other_units)
@@ -44,11 +45,8 @@ impl Glance {
         }
         let said =
             |place: Option<usize>| place.map(|place| self.spans.text(line, place)).filter(|text| !is_nothing(text));
-        if !is_served(self.spans.text(line, self.status)) || said(self.note).is_some() {
-            return None;
-        }
-        // The error log tells something of the request too, such as a member that was tried before.
-        if said(self.log_id).is_some() {
+        let has_id = self.ids.iter().any(|id| said(Some(*id)).is_some());
+        if !is_served(self.spans.text(line, self.status)) || said(self.note).is_some() || has_id {
             return None;
         }
         let upstream = match said(self.worker) {
@@ -64,5 +62,25 @@ impl Glance {
             at: Some(later(begun, duration_us)),
             request: Some(self.spans.text(line, self.request)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::apache::format;
+
+    #[test]
+    fn a_request_that_the_error_log_tells_of_is_read_whole() {
+        let template = format::parse(r#"%h %t "%r" %s %b worker=%{BALANCER_WORKER_NAME}e %L"#);
+        let mut glance = Glance::new(&template).unwrap();
+        let line = |id: &str| {
+            format!(r#"192.0.2.7 [22/Nov/2026:06:57:57 +0000] "GET / HTTP/1.1" 200 5 worker=http://10.0.0.2:80/a {id}"#)
+        };
+        let mut upstream = |id: &str| {
+            glance.served(&template, line(id).as_bytes(), &Zone::utc()).map(|served| served.upstream.map(str::to_owned))
+        };
+        assert_eq!(upstream("-"), Some(Some("10.0.0.2:80".to_owned())));
+        assert_eq!(upstream("RCBE9f18fU"), None);
     }
 }
