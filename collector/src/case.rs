@@ -110,18 +110,36 @@ impl Cases {
                 self.no_live(fleet, &gateway, moment, failure, &attempt.upstream);
                 continue;
             }
-            let upstream = blame::tried(fleet, &gateway, failure, attempt);
+            let upstream = self.tried(fleet, &gateway, failure, attempt);
             self.add(&gateway, upstream, Made::ByGateway, moment, failure, Some(attempt));
         }
         let by_application = matches!(failure.origin, Origin::App | Origin::InnerGateway) && failure.status >= 500;
         if by_application {
             if let Some(attempt) = failure.attempts.last() {
-                let upstream = blame::tried(fleet, &gateway, failure, attempt);
+                let upstream = self.tried(fleet, &gateway, failure, attempt);
                 self.add(&gateway, upstream, Made::ByApplication, moment, failure, Some(attempt));
             }
         } else if !counted {
             self.without_attempt(fleet, &gateway, moment, failure);
         }
+    }
+
+    /// The upstream of an attempt. Where the record names none, as of those before the last in Envoy's: the only one there is,
+    /// or the only one that is known to fail.
+    fn tried(&self, fleet: &Fleet, gateway: &GatewayRef, failure: &Failure, attempt: &Attempt) -> Option<String> {
+        if !attempt.upstream.is_empty() {
+            return Some(blame::resolve(fleet, gateway, &failure.pool, &attempt.upstream));
+        }
+        let mut members = blame::members(fleet, gateway, &failure.pool, "");
+        members.dedup();
+        if members.len() > 1 {
+            let fails = |member: &String| {
+                let upstream = Some(member.clone());
+                self.open.contains_key(&CaseKey { gateway: gateway.clone(), upstream, made: Made::ByGateway })
+            };
+            members.retain(fails);
+        }
+        if members.len() == 1 { members.pop() } else { None }
     }
 
     fn without_attempt(&mut self, fleet: &Fleet, gateway: &GatewayRef, moment: Moment, failure: &Failure) {

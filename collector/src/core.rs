@@ -137,6 +137,7 @@ fn judge_one(fleet: &Fleet, incidents: &mut Incidents, case: &mut Case, now_us: 
             (verdict, place)
         }
         None => {
+            case.singled_out = None;
             let scene = Scene::new(fleet, case, now_us);
             (classify(&scene), scene.place.clone())
         }

@@ -7,6 +7,8 @@ use crate::model::{ConnectTry, Evidence};
 const STAGGER_US: u64 = 150_000;
 /// When a SYN that found no answer is sent again, microseconds (RFC 6298: a second after the first).
 const RESENT_US: u64 = 1_000_000;
+/// What lies closer together may have been the other way round: a busy host begins its connects late, microseconds.
+const SURELY_AFTER_US: u64 = 200_000;
 /// A connect that took less was answered to its first SYN, and one that took this more than another to a later one, microseconds.
 const LATE_US: u64 = 900_000;
 
@@ -84,7 +86,7 @@ fn let_some_through(connects: &[ConnectTry]) -> bool {
     };
     let first_answered_us = begun(connects).filter_map(answered_us).min();
     let last_lost_us = begun(connects).filter_map(|(tried, begun_us)| Some(begun_us + last_lost_us(tried)?)).max();
-    matches!((first_answered_us, last_lost_us), (Some(answered_us), Some(lost_us)) if lost_us > answered_us)
+    matches!((first_answered_us, last_lost_us), (Some(answered_us), Some(lost_us)) if lost_us > answered_us + SURELY_AFTER_US)
 }
 
 /// When the last SYN of a connect was sent that surely found no answer, from its beginning on. None: its first was answered.

@@ -335,6 +335,26 @@ fn where_nobodys_host_shows_trouble_none_is_singled_out() {
     assert_eq!(incident.upstream, None);
 }
 
+/// Envoy's record of a request that another member served in the end: of the attempts before it tells nothing but their number.
+fn served_by_the_other() -> EventKind {
+    let EventKind::Failure(mut failed) = failure(Signal::RetriedOk, 200, 2_000_000, "GET", "/") else { unreachable!() };
+    failed.origin = Origin::App;
+    let attempt = |upstream: &str, signal| Attempt { upstream: upstream.into(), signal, ..failed.attempts[0].clone() };
+    failed.attempts = vec![attempt("", Signal::UpstreamErrorUnspecified), attempt("10.0.0.3:3000", Signal::Ok)];
+    EventKind::Failure(failed)
+}
+
+#[test]
+fn an_attempt_without_a_name_is_of_the_member_that_is_known_to_fail() {
+    let mut story = Story::behind("envoy", pool_of_two());
+    story.fails(Signal::ConnectTimeout, 503, 2 * SECOND as u64, 3);
+    story.lb(served_by_the_other()).lb(served_by_the_other()).pass(3);
+    assert_eq!((story.core.incidents().count(), story.incident().count), (1, 5));
+    let mut nobody = Story::behind("envoy", pool_of_two());
+    nobody.lb(served_by_the_other()).pass(3);
+    assert_eq!(nobody.incident().upstream, None);
+}
+
 /// A host says whether its service leads.
 fn role(story: &mut Story, host: &str, at_us: i64, leader: bool) {
     let change = RoleChanged { service: "api".into(), leader, says: "GET /health: leader".into() };
