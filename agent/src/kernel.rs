@@ -16,6 +16,7 @@ pub mod host;
 pub mod kept;
 pub mod kmsg;
 pub mod link;
+pub mod machine;
 pub mod mount;
 pub mod net;
 pub mod netlink;

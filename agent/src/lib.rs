@@ -260,8 +260,15 @@ fn hello(config: &Config) -> v1::Hello {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         interval_us: u64::try_from(config.interval.as_micros()).unwrap_or(u64::MAX),
         services: services.collect(),
+        machine: Some(machine()),
         ..Default::default()
     }
+}
+
+fn machine() -> v1::Machine {
+    let kernel::machine::Machine { kernel, system, is_virtual, model, container } =
+        kernel::machine::read(Path::new("/"));
+    v1::Machine { kernel, system, is_virtual, model, container }
 }
 
 fn listen_text(listen: &Listen) -> String {

@@ -157,6 +157,7 @@ impl Fleet {
         state.stopped = false;
         state.last_heard_us = now_us;
         state.samplers = by_name(&hello.samplers);
+        state.machine = hello.machine.clone().map(Arc::new);
         state.services = hello.services.iter().map(|service| (service.name.clone(), service.clone())).collect();
         state.instances.retain(|name, _| state.services.is_empty() || state.services.contains_key(name));
     }

@@ -296,6 +296,7 @@ impl Converter {
             interval_us: hello.interval_us.min(bounds::INTERVAL_MAX_US),
             samplers: line.list(hello.samplers, bounds::SAMPLERS_MAX, config::sampler),
             services: line.list(hello.services, bounds::SERVICES_MAX, config::service),
+            machine: hello.machine.map(|machine| config::machine(&mut line, machine)),
         }
     }
 

@@ -69,6 +69,8 @@ fn a_bundle_tells_no_secret() {
     // The records are not packed in a way that would hide a secret from this look.
     let raw = files.iter().find(|(path, _)| path.extension().is_some_and(|kind| kind == "seg")).unwrap();
     assert!(raw.1.contains("cannot reach") && holding("holds-secrets") > 0, "{:?}", raw.0);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    assert!(holding(kernel.trim()) > 2, "the kernel {kernel} is told as text, as a document and by a record");
     assert!(holding("cannot reach") >= 3 && holding("/pay?token=") >= 3 && holding("nginx.conf:") > 0);
     for (path, held) in &files {
         assert!(!held.contains(PLANTED), "{} tells a secret: {held}", path.display());

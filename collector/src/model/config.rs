@@ -15,6 +15,21 @@ pub struct ServiceConfig {
     pub health_path: String,
 }
 
+/// What kind of machine a host is. What is empty or absent was not told.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Machine {
+    /// The kernel's release.
+    pub kernel: String,
+    /// The distribution as it names itself.
+    pub system: String,
+    /// Whether a hypervisor runs it.
+    pub is_virtual: Option<bool>,
+    /// As its firmware calls it.
+    pub model: String,
+    /// What the agent is contained in.
+    pub container: String,
+}
+
 /// A gateway's own configuration, as far as it was understood.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct GatewayConfig {

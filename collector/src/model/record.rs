@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Alert, Event, GatewayConfig, HostSample, InstanceSample, LogSource, ServiceConfig, Silence, UpstreamSample,
+    Alert, Event, GatewayConfig, HostSample, InstanceSample, LogSource, Machine, ServiceConfig, Silence, UpstreamSample,
 };
 
 /// One record: what came in and when the collector took it.
@@ -65,6 +65,8 @@ pub struct Hello {
     pub samplers: Vec<SamplerStatus>,
     /// Its services.
     pub services: Vec<ServiceConfig>,
+    /// What kind of machine it is. None: its agent does not tell.
+    pub machine: Option<Machine>,
 }
 
 /// Whether a sampler or watcher sees what it should.

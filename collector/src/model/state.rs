@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GatewayConfig, HealthResult, HostSample, InstanceSample, LogSource, SamplerState, SamplerStatus, ServiceConfig,
+    GatewayConfig, HealthResult, HostSample, InstanceSample, LogSource, Machine, SamplerState, SamplerStatus,
+    ServiceConfig,
 };
 
 /// A host as last seen.
@@ -36,6 +37,8 @@ pub struct HostState {
     pub boot_heard_us: i64,
     /// What its agent can and can't see.
     pub samplers: BTreeMap<String, SamplerStatus>,
+    /// What kind of machine it is, where its agent tells.
+    pub machine: Option<Arc<Machine>>,
     /// Services that its agent was told of.
     pub services: BTreeMap<String, ServiceConfig>,
     /// Its newest readings.

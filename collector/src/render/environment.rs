@@ -50,6 +50,14 @@ fn host(out: &mut String, doc: &HostEnvironmentDoc) {
     ];
     line(out, 0, &format!("host {}", of.host), &facts);
     let facts = [
+        named("kernel ", &doc.kernel),
+        named("", &doc.system),
+        doc.is_virtual.map(|is| if is { "a virtual machine" } else { "no virtual machine" }.to_owned()),
+        named("", &doc.model),
+        named("the agent is in ", &doc.container),
+    ];
+    line(out, 2, "machine", &facts);
+    let facts = [
         doc.default_route.map(|there| if there { "a default route" } else { "no default route" }.to_owned()),
         doc.local_ports.map(|ports| format!("{ports} local ports")),
         doc.conntrack_count.map(|count| format!("{count} connections tracked")),

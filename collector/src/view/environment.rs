@@ -5,7 +5,7 @@ use super::document::*;
 use super::fleet::{self, Addresses, Instance, gateway_docs, host_doc};
 use super::scope::Scope;
 use super::{View, stamp};
-use crate::model::{HealthCheck, HostState, Pool, PoolMember, TlsSettings};
+use crate::model::{HealthCheck, HostState, Machine, Pool, PoolMember, TlsSettings};
 
 /// Pools of one gateway that an answer tells of.
 const POOLS_MAX: usize = 32;
@@ -50,7 +50,16 @@ pub fn document(view: &View, target: &str) -> EnvironmentDoc {
 }
 
 fn host_environment(host: &HostState) -> HostEnvironmentDoc {
-    let known = HostEnvironmentDoc { host: host_doc(host), ..HostEnvironmentDoc::default() };
+    let Machine { kernel, system, is_virtual, model, container } = host.machine.as_deref().cloned().unwrap_or_default();
+    let known = HostEnvironmentDoc {
+        host: host_doc(host),
+        kernel,
+        system,
+        is_virtual,
+        model,
+        container,
+        ..HostEnvironmentDoc::default()
+    };
     let Some(sample) = host.sample.as_deref() else { return known };
     let interfaces = sample.interfaces.iter().map(|one| InterfaceDoc {
         name: one.name.clone(),

@@ -3,7 +3,7 @@
 
 use why502_proto::v1;
 
-use super::config::{gateway_told, sampler_told, service_told};
+use super::config::{gateway_told, machine_told, sampler_told, service_told};
 use super::{Incoming, incoming};
 use crate::model;
 
@@ -56,6 +56,7 @@ fn hello(host: &model::HostState, epoch: u64, at_us: i64) -> v1::Hello {
         interval_us: host.interval_us,
         samplers: host.samplers.values().map(sampler_told).collect(),
         services: host.services.values().map(service_told).collect(),
+        machine: host.machine.as_deref().map(machine_told),
     }
 }
 

@@ -26,6 +26,17 @@ pub fn service(line: &mut Line<'_>, service: v1::ServiceConfig) -> model::Servic
     }
 }
 
+/// What kind of machine a host is.
+pub fn machine(line: &mut Line<'_>, machine: v1::Machine) -> model::Machine {
+    model::Machine {
+        kernel: line.name(machine.kernel),
+        system: line.name(machine.system),
+        is_virtual: machine.is_virtual,
+        model: line.name(machine.model),
+        container: line.name(machine.container),
+    }
+}
+
 /// A gateway as configured.
 pub fn gateway(line: &mut Line<'_>, gateway: v1::GatewayConfig) -> model::GatewayConfig {
     model::GatewayConfig {
@@ -105,6 +116,12 @@ pub fn sampler_told(status: &model::SamplerStatus) -> v1::SamplerStatus {
 pub fn service_told(service: &model::ServiceConfig) -> v1::ServiceConfig {
     let model::ServiceConfig { name, listen, declared, health_path } = service.clone();
     v1::ServiceConfig { name, listen, declared, health_path }
+}
+
+/// What kind of machine a host is, as its agent tells of it.
+pub fn machine_told(machine: &model::Machine) -> v1::Machine {
+    let model::Machine { kernel, system, is_virtual, model, container } = machine.clone();
+    v1::Machine { kernel, system, is_virtual, model, container }
 }
 
 /// A gateway's configuration as its agent tells of it, by whose clock it was read at `at_unix_us`.

@@ -2277,6 +2277,28 @@ pub struct Hello {
     /// The services that the agent was told of, with where gateways reach them.
     #[prost(message, repeated, tag = "9")]
     pub services: ::prost::alloc::vec::Vec<ServiceConfig>,
+    /// What kind of machine the host is. Absent from agents that do not tell.
+    #[prost(message, optional, tag = "10")]
+    pub machine: ::core::option::Option<Machine>,
+}
+/// What kind of machine a host is. What is empty or absent was not told.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Machine {
+    /// The kernel's release, such as "6.1.0-28-amd64".
+    #[prost(string, tag = "1")]
+    pub kernel: ::prost::alloc::string::String,
+    /// The distribution as it names itself in os-release(5).
+    #[prost(string, tag = "2")]
+    pub system: ::prost::alloc::string::String,
+    /// Whether a hypervisor runs it.
+    #[prost(bool, optional, tag = "3")]
+    pub is_virtual: ::core::option::Option<bool>,
+    /// As its firmware calls it, vendor and product.
+    #[prost(string, tag = "4")]
+    pub model: ::prost::alloc::string::String,
+    /// What the agent is contained in, such as "docker" or "lxc".
+    #[prost(string, tag = "5")]
+    pub container: ::prost::alloc::string::String,
 }
 /// Whether one sampler or watcher sees what it should.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -63,6 +63,7 @@ impl Host {
             interval_us: u64::try_from(interval.as_micros()).unwrap_or(u64::MAX),
             samplers: ["process", "socket", "exit", "oom", "kernel_log", "host", "health"].map(sampler).to_vec(),
             services: if self.is_gateway() { Vec::new() } else { vec![service] },
+            machine: Some(machine()),
         }
     }
 
@@ -216,6 +217,17 @@ impl Host {
 
     fn wave(&self, tick: u64) -> f64 {
         ((tick + self.number as u64 * 7) % 60) as f64 / 60.0
+    }
+}
+
+/// The machine that each of them is.
+fn machine() -> v1::Machine {
+    v1::Machine {
+        kernel: "6.1.0-28-amd64".to_owned(),
+        system: "Debian GNU/Linux 12 (bookworm)".to_owned(),
+        is_virtual: Some(true),
+        model: "QEMU Standard PC (Q35 + ICH9, 2009)".to_owned(),
+        container: String::new(),
     }
 }
 

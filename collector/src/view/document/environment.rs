@@ -27,6 +27,16 @@ document! {
     HostEnvironmentDoc {
         /// The host.
         host: HostDoc,
+        /// The kernel's release. Empty where the agent does not tell, as below.
+        kernel: String,
+        /// The distribution as it names itself.
+        system: String,
+        /// Whether a hypervisor runs it. Absent where the processor does not tell.
+        is_virtual: Option<bool>,
+        /// The machine as its firmware calls it.
+        model: String,
+        /// What the agent is contained in.
+        container: String,
         /// CPUs online.
         cpus: Option<u32>,
         /// Share of all CPUs that a hypervisor took.
