@@ -9,6 +9,7 @@ pub mod half_open;
 pub mod names;
 pub mod slow;
 
+use std::cell::Cell;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -137,32 +138,34 @@ impl Siege {
     }
 }
 
-/// How soon the honest are answered while something goes on; a newcomer that is not let in is an error.
+/// How soon the honest are answered while something goes on, and until the newcomer of that time is in; one that is never
+/// let in is an error.
 async fn look<T>(fleet: &Fleet, newcomer: &Way, meanwhile: impl Future<Output = T>) -> Result<(T, Latencies), String> {
     // What was timed before does not count.
     fleet.figures.p99();
-    let mut took = Vec::new();
-    let done = {
-        let coming = come_in_again_and_again(newcomer, &mut took);
-        tokio::select! {
-            done = meanwhile => done,
-            Err(why) = coming => return Err(why),
-        }
+    let over = Cell::new(false);
+    let going_on = async {
+        let done = meanwhile.await;
+        over.set(true);
+        Ok(done)
     };
+    let (done, mut took) = tokio::try_join!(going_on, come_in_until(&over, newcomer))?;
     took.sort_unstable();
     let let_in = took.get(took.len().saturating_sub(1) * 99 / 100).copied().unwrap_or_default();
     Ok((done, Latencies { acknowledged: fleet.figures.p99(), let_in }))
 }
 
-async fn come_in_again_and_again(way: &Way, took: &mut Vec<Duration>) -> Result<(), String> {
-    let host = Host::new(NEWCOMER);
-    loop {
+/// Comes in again and again, at least once; how long each took.
+async fn come_in_until(over: &Cell<bool>, way: &Way) -> Result<Vec<Duration>, String> {
+    let (host, mut took) = (Host::new(NEWCOMER), Vec::new());
+    while took.is_empty() || !over.get() {
         let began = Instant::now();
         let in_time = tokio::time::timeout(DEADLINE, come_in(way, &host)).await;
         in_time.map_err(|_| "an honest host is never let in".to_owned())?;
         took.push(began.elapsed());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    Ok(took)
 }
 
 /// Tries until it is let in, as agents do.

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use why502_proto::v1;
 use why502_proto::v1::agent_message::Kind;
 
-use super::{ATTACKER, DEADLINE, Siege, greet, h2};
+use super::{ATTACKER, DEADLINE, RETRY, Siege, greet, h2};
 use crate::fleet::{Host, Way};
 use crate::torture::{Outcome, Size};
 
@@ -106,7 +106,13 @@ async fn by_hand(way: &Way, number: usize, bytes: Vec<u8>) -> Result<h2::Wire, S
 async fn said_hello(way: &Way, number: usize) -> Result<h2::Wire, String> {
     let hello = Kind::Hello(Host::new(number).hello(1, 1, Duration::from_secs(1)));
     let hello = h2::message(&v1::AgentMessage { kind: Some(hello) });
-    let stream = way.open().await.map_err(|error| error.to_string())?;
+    // Where a thousand come at once some are turned away, and try again.
+    let stream = loop {
+        match way.open().await {
+            Ok(stream) => break stream,
+            Err(_) => tokio::time::sleep(RETRY).await,
+        }
+    };
     let mut wire = h2::Wire::begin(stream).await.map_err(|error| error.to_string())?;
     wire.write(&[h2::open(1), h2::data(1, &hello)].concat()).await;
     Ok(wire)
