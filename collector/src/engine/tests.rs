@@ -149,23 +149,29 @@ async fn a_checkpoint_that_is_broken_or_of_another_journal_is_passed_over() {
     assert_eq!(read, 0);
     let path = Checkpoint::path(dir.path());
     let good = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    // On a busy machine a tick may be among the reports.
+    let (again, all) = started(dir.path());
+    assert!(again == whole && all >= 20, "{all} records");
     for at in [0, 12, 20, good.len() / 2, good.len() - 1] {
         let mut bad = good.clone();
         bad[at] ^= 1;
         std::fs::write(&path, bad).unwrap();
-        assert_eq!(started(dir.path()), (whole.clone(), 20), "byte {at} flipped");
+        assert_eq!(started(dir.path()), (whole.clone(), all), "byte {at} flipped");
     }
     for len in [0, 10, 17, good.len() / 2] {
         std::fs::write(&path, &good[..len]).unwrap();
-        assert_eq!(started(dir.path()), (whole.clone(), 20), "cut to {len} bytes");
+        assert_eq!(started(dir.path()), (whole.clone(), all), "cut to {len} bytes");
     }
     let other = tempfile::tempdir().unwrap();
     let (engine, end) = spawn(other.path());
     engine.take(hello()).await.unwrap();
     engine.stop().await;
     end.await.unwrap().unwrap();
+    std::fs::remove_file(Checkpoint::path(other.path())).unwrap();
+    let without = started(other.path());
     std::fs::write(Checkpoint::path(other.path()), good).unwrap();
-    assert_eq!(started(other.path()).1, 1);
+    assert!(without.1 > 0 && started(other.path()) == without);
 }
 
 #[tokio::test]
