@@ -1,6 +1,7 @@
-//! TLS handshakes under way: at most so many at once and so many from one address, none for longer than a stated time. Where
-//! there are too many, the oldest of the address that has the most gives way, not the newest: an honest one is done in
-//! milliseconds and one that is held open on purpose is the one that has waited.
+//! TLS handshakes under way: at most so many at once, few that linger from one address, none for longer than a stated time.
+//! Where there are too many, the oldest of the address that has the most gives way: one that is held open on purpose is the one
+//! that has waited. A fleet that comes back at once has too many as well, and they are all young: then nobody is ended who is
+//! about to be done, and whoever comes too many is turned away and tries again.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -25,8 +26,10 @@ use crate::identity::stay::Stay;
 /// Handshakes under way at once. This and the two below are at most a quarter of the places each, so that those who may come
 /// in always find one.
 const PENDING_MAX: usize = 256;
-/// Of these, from one address.
-const PENDING_MAX_PER_ADDRESS: usize = 8;
+/// Of these, from one address and lingering.
+const LINGERING_MAX_PER_ADDRESS: usize = 8;
+/// One that takes longer lingers; on a busy collector an honest one may take so long.
+const LINGERS: Duration = Duration::from_millis(250);
 /// Connections with a certificate from which nothing was let in yet, such as a hello; further ones wait.
 const UNPROVEN_MAX: usize = 512;
 /// And those without one: of a host that enrols, and of anybody.
@@ -39,11 +42,29 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// The handshakes under way.
 pub struct Handshakes {
     door: Door,
-    pending: VecDeque<(IpAddr, AbortHandle)>,
+    pending: VecDeque<(Pending, AbortHandle)>,
     pending_max: usize,
     unproven: Arc<Semaphore>,
     anonymous: Arc<Semaphore>,
     tell: Option<Arc<Notices>>,
+}
+
+/// One under way.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    address: IpAddr,
+    since: Instant,
+}
+
+/// What becomes of one more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// It may begin.
+    There,
+    /// It may begin instead of this one.
+    InsteadOf(usize),
+    /// It may not.
+    Nowhere,
 }
 
 impl Handshakes {
@@ -69,10 +90,13 @@ impl Handshakes {
         accepted: mpsc::Sender<io::Result<Guarded>>,
     ) {
         let Some(identity) = self.door.identity().cloned() else { return };
-        self.make_room(address.ip());
+        let came = Instant::now();
+        if !self.make_room(address.ip(), came) {
+            debug!("too many handshakes: {address} is turned away");
+            return;
+        }
         let plain_too = matches!(self.door, Door::Either(_));
         let (unproven, anonymous, tell) = (self.unproven.clone(), self.anonymous.clone(), self.tell.clone());
-        let came = Instant::now();
         let task = tokio::spawn(async move {
             let shaken = tokio::time::timeout(LIMIT, async {
                 let (wire, secured) = shake(stream, &identity, plain_too).await?;
@@ -90,29 +114,42 @@ impl Handshakes {
                 Err(error) => debug!("handshake with {address}: {error}"),
             }
         });
-        self.pending.push_back((address.ip(), task.abort_handle()));
+        self.pending.push_back((Pending { address: address.ip(), since: came }, task.abort_handle()));
     }
 
-    /// Ends one where one more would be too many.
-    fn make_room(&mut self, address: IpAddr) {
+    /// Ends one where one more would be too many. False: that one more may not begin.
+    fn make_room(&mut self, address: IpAddr, now: Instant) -> bool {
         self.pending.retain(|(_, task)| !task.is_finished());
-        if let Some((_, task)) = self.too_many(address).and_then(|at| self.pending.remove(at)) {
+        let pending: Vec<Pending> = self.pending.iter().map(|(one, _)| *one).collect();
+        let room = room(&pending, self.pending_max, address, now);
+        if let Room::InsteadOf(at) = room
+            && let Some((_, task)) = self.pending.remove(at)
+        {
             task.abort();
         }
+        room != Room::Nowhere
     }
+}
 
-    /// Which one has to go before one of this address may begin.
-    fn too_many(&self, address: IpAddr) -> Option<usize> {
-        let mut of_address: HashMap<IpAddr, usize> = HashMap::new();
-        self.pending.iter().for_each(|(one, _)| *of_address.entry(*one).or_default() += 1);
-        let crowded = if of_address.get(&address).is_some_and(|count| *count >= PENDING_MAX_PER_ADDRESS) {
-            address
-        } else if self.pending.len() >= self.pending_max {
-            *of_address.iter().max_by_key(|(_, count)| **count)?.0
-        } else {
-            return None;
-        };
-        self.pending.iter().position(|(one, _)| *one == crowded)
+/// Whether one of an address may begin beside those under way, oldest first.
+fn room(pending: &[Pending], pending_max: usize, address: IpAddr, now: Instant) -> Room {
+    let lingers = |one: &Pending| now.duration_since(one.since) > LINGERS;
+    let oldest_of = |address| pending.iter().position(|one| one.address == address);
+    if pending.iter().filter(|one| one.address == address && lingers(one)).count() >= LINGERING_MAX_PER_ADDRESS {
+        return oldest_of(address).map_or(Room::There, Room::InsteadOf);
+    }
+    if pending.len() < pending_max {
+        return Room::There;
+    }
+    let mut of_address: HashMap<IpAddr, usize> = HashMap::new();
+    pending.iter().for_each(|one| *of_address.entry(one.address).or_default() += 1);
+    let own = of_address.get(&address).copied().unwrap_or_default();
+    let most = of_address.iter().max_by_key(|(_, count)| **count);
+    let crowded = most.and_then(|(crowded, count)| Some((oldest_of(*crowded)?, *count)));
+    match crowded {
+        // Whoever has many gives way to one who has few, at once.
+        Some((at, count)) if count > own + 1 => Room::InsteadOf(at),
+        _ => pending.iter().position(lingers).map_or(Room::Nowhere, Room::InsteadOf),
     }
 }
 
@@ -136,4 +173,45 @@ async fn shake(stream: TcpStream, identity: &Arc<Identity>, plain_too: bool) -> 
         None => None,
     };
     Ok((Wire::Tls(Box::new(stream)), Some(Secured { certificate })))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const MAX: usize = 20;
+
+    fn address(number: usize) -> IpAddr {
+        Ipv4Addr::from(u32::try_from(number).unwrap()).into()
+    }
+
+    /// Whether there is room for one of `number` beside one each of the addresses, all of that age.
+    fn room_beside(addresses: impl Iterator<Item = usize>, age_ms: u64, number: usize) -> Room {
+        let since = Instant::now();
+        let pending: Vec<Pending> = addresses.map(|one| Pending { address: address(one), since }).collect();
+        room(&pending, MAX, address(number), since + Duration::from_millis(age_ms))
+    }
+
+    #[test]
+    fn a_fleet_that_comes_back_at_once_ends_nobody_of_it() {
+        assert_eq!(room_beside(0..MAX - 1, 10, 99), Room::There);
+        assert_eq!(room_beside(0..MAX, 10, 99), Room::Nowhere);
+        // Behind one address, too.
+        assert_eq!(room_beside((0..MAX - 1).map(|_| 7), 10, 7), Room::There);
+        assert_eq!(room_beside((0..MAX).map(|_| 7), 10, 7), Room::Nowhere);
+    }
+
+    #[test]
+    fn who_lingers_gives_way() {
+        assert_eq!(room_beside(0..MAX, 300, 99), Room::InsteadOf(0));
+        assert_eq!(room_beside((0..LINGERING_MAX_PER_ADDRESS).map(|_| 7), 300, 7), Room::InsteadOf(0));
+        assert_eq!(room_beside((0..LINGERING_MAX_PER_ADDRESS).map(|_| 7), 300, 8), Room::There);
+    }
+
+    #[test]
+    fn who_has_many_gives_way_to_who_has_few() {
+        assert_eq!(room_beside([1, 2].into_iter().chain((2..MAX).map(|_| 7)), 10, 99), Room::InsteadOf(2));
+    }
 }
