@@ -116,7 +116,7 @@ impl Cases {
         let by_application = matches!(failure.origin, Origin::App | Origin::InnerGateway) && failure.status >= 500;
         if by_application {
             if let Some(attempt) = failure.attempts.last() {
-                let upstream = self.tried(fleet, &gateway, failure, attempt);
+                let upstream = blame::of_attempt(fleet, &gateway, failure, attempt);
                 self.add(&gateway, upstream, Made::ByApplication, moment, failure, Some(attempt));
             }
         } else if !counted {
@@ -124,22 +124,20 @@ impl Cases {
         }
     }
 
-    /// The upstream of an attempt. Where the record names none, as of those before the last in Envoy's: the only one there is,
-    /// or the only one that is known to fail.
+    /// The upstream that a failed attempt was made at. Where the record names none, as of those before the last in Envoy's: the
+    /// only one there is, or the only one that is known to fail.
     fn tried(&self, fleet: &Fleet, gateway: &GatewayRef, failure: &Failure, attempt: &Attempt) -> Option<String> {
-        if !attempt.upstream.is_empty() {
-            return Some(blame::resolve(fleet, gateway, &failure.pool, &attempt.upstream));
-        }
-        let mut members = blame::members(fleet, gateway, &failure.pool, "");
-        members.dedup();
-        if members.len() > 1 {
-            let fails = |member: &String| {
-                let upstream = Some(member.clone());
-                self.open.contains_key(&CaseKey { gateway: gateway.clone(), upstream, made: Made::ByGateway })
-            };
-            members.retain(fails);
-        }
-        if members.len() == 1 { members.pop() } else { None }
+        blame::of_attempt(fleet, gateway, failure, attempt).or_else(|| {
+            let members = blame::members(fleet, gateway, &failure.pool, &failure.pool);
+            let mut failing = members.into_iter().filter(|member| self.fails(gateway, member));
+            failing.next().filter(|_| failing.next().is_none())
+        })
+    }
+
+    /// Whether a member is known to fail.
+    fn fails(&self, gateway: &GatewayRef, member: &str) -> bool {
+        let (gateway, upstream) = (gateway.clone(), Some(member.to_owned()));
+        self.open.contains_key(&CaseKey { gateway, upstream, made: Made::ByGateway })
     }
 
     fn without_attempt(&mut self, fleet: &Fleet, gateway: &GatewayRef, moment: Moment, failure: &Failure) {
@@ -158,8 +156,7 @@ impl Cases {
         let members = blame::members(fleet, gateway, &failure.pool, named);
         let mut blamed: Vec<String> = Vec::new();
         for member in &members {
-            let key = CaseKey { gateway: gateway.clone(), upstream: Some(member.clone()), made: Made::ByGateway };
-            if self.open.contains_key(&key) || self.down.contains_key(&(gateway.clone(), member.clone())) {
+            if self.fails(gateway, member) || self.down.contains_key(&(gateway.clone(), member.clone())) {
                 blamed.push(member.clone());
             }
         }

@@ -2,7 +2,7 @@
 //! configuration tells.
 
 use crate::fleet::Fleet;
-use crate::model::{Address, GatewayRef, Pool};
+use crate::model::{Address, Attempt, Failure, GatewayRef, Pool};
 
 /// The address of an upstream as a record names it.
 pub fn resolve(fleet: &Fleet, gateway: &GatewayRef, pool: &str, named: &str) -> String {
@@ -18,6 +18,14 @@ pub fn resolve(fleet: &Fleet, gateway: &GatewayRef, pool: &str, named: &str) -> 
     match member.or_else(|| if pool.is_empty() { pools.iter().find_map(by_name) } else { None }) {
         Some(address) => canonical(&address),
         None => named.to_owned(),
+    }
+}
+
+/// The upstream of an attempt, where its record names one or there is only one.
+pub fn of_attempt(fleet: &Fleet, gateway: &GatewayRef, failure: &Failure, attempt: &Attempt) -> Option<String> {
+    match attempt.upstream.as_str() {
+        "" => only_member(fleet, gateway, &failure.pool),
+        named => Some(resolve(fleet, gateway, &failure.pool, named)),
     }
 }
 
