@@ -107,12 +107,16 @@ async fn said_hello(way: &Way, number: usize) -> Result<h2::Wire, String> {
     let hello = Kind::Hello(Host::new(number).hello(1, 1, Duration::from_secs(1)));
     let hello = h2::message(&v1::AgentMessage { kind: Some(hello) });
     // Where a thousand come at once some are turned away, and try again.
-    let stream = loop {
-        match way.open().await {
-            Ok(stream) => break stream,
-            Err(_) => tokio::time::sleep(RETRY).await,
+    let opened = async {
+        loop {
+            match way.open().await {
+                Ok(stream) => break stream,
+                Err(_) => tokio::time::sleep(RETRY).await,
+            }
         }
     };
+    let stream =
+        tokio::time::timeout(DEADLINE, opened).await.map_err(|_| format!("attacker {number} is never let in"))?;
     let mut wire = h2::Wire::begin(stream).await.map_err(|error| error.to_string())?;
     wire.write(&[h2::open(1), h2::data(1, &hello)].concat()).await;
     Ok(wire)
