@@ -2,6 +2,7 @@
 
 use super::dependency::named_in;
 use super::inner::{inner_gateway, leads_to_gateway};
+use super::network::loses_packets;
 use super::overload;
 use super::scene::Scene;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
@@ -154,7 +155,9 @@ fn gateway_timeout(scene: &Scene) -> Option<Support> {
     let healthy = scene.health.iter().any(|(at_us, health)| *at_us >= scene.failures.began_us && health.status > 0);
     let waiting = scene.samples.iter().flat_map(|sample| &sample.listeners).any(|listener| listener.queue > 0);
     let overloaded = overload::RULES.iter().filter_map(|rule| rule(scene)).any(|support| support.weight >= LIKELY);
-    let weight = match (answered > 0, overloaded) {
+    // What is overloaded or lost on the way is late as well.
+    let explained = overloaded || loses_packets(scene);
+    let weight = match (answered > 0, explained) {
         (true, false) => PROVEN,
         (true, true) => POSSIBLE,
         (false, false) if healthy && !waiting => POSSIBLE * 1.5,

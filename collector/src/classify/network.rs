@@ -231,6 +231,11 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
     Some(support)
 }
 
+/// Whether packets are lost on the way, which keeps requests waiting that an instance would have answered.
+pub(super) fn loses_packets(scene: &Scene) -> bool {
+    packet_loss(scene).is_some_and(|support| support.weight >= LIKELY)
+}
+
 /// Whether nothing has come through since the instance's host fell silent: what loses all is no loss.
 fn nothing_since(scene: &Scene) -> bool {
     let Some((since_us, until_us)) = scene.silence() else { return false };
@@ -240,7 +245,7 @@ fn nothing_since(scene: &Scene) -> bool {
 }
 
 /// The larger share of segments sent again of both hosts while it failed.
-pub(super) fn retransmit_share(scene: &Scene) -> f64 {
+fn retransmit_share(scene: &Scene) -> f64 {
     let share = |entry: &HostEntry| {
         let samples = entry.history.host_samples(scene.failures.began_us, scene.failures.last_us + 5_000_000);
         let (again, all) = samples

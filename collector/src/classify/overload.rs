@@ -3,7 +3,7 @@
 mod device;
 
 use super::chain::EndKind;
-use super::network::{QUEUE_NEAR, overflows, queue_full, queue_peak, retransmit_share};
+use super::network::{QUEUE_NEAR, loses_packets, overflows, queue_full, queue_peak};
 use super::scene::Scene;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, hung};
 use crate::model::{Cause, HostSample, InstanceSample, Signal};
@@ -345,7 +345,7 @@ fn worker_pool_exhausted(scene: &Scene) -> Option<Support> {
     // Workers are slow for want of something else: the pool is not the cause.
     let idle = idle && !short_of_something(scene);
     // What is lost on the way keeps workers waiting as well.
-    let lossy = retransmit_share(scene) > 0.1;
+    let lossy = loses_packets(scene);
     let weight = match (&log, &waiting, answered > 0, idle) {
         (Some(_), _, _, _) => PROVEN,
         (None, Some(_), true, _) if scene.others_fast() == Some(true) => COMPATIBLE,

@@ -250,3 +250,14 @@ fn what_turns_connects_down_loses_none() {
     story.probe(&["connected"; 4], |_| {}).pass(3);
     story.is(Cause::FirewallReject);
 }
+
+/// An instance that is too slow takes connections all the same; where these find no answer now and then, it is the way.
+#[test]
+fn what_is_lost_on_the_way_is_no_slow_instance() {
+    let mut story = Story::new();
+    story.fails(Signal::BodyTimeout, 504, 3 * SECOND as u64, 2).fails(Signal::ReadTimeout, 504, 3 * SECOND as u64, 1);
+    story.fails(Signal::ConnectTimeout, 504, SECOND as u64, 1);
+    let outcomes = ["connected", "connected", "connect_timeout", "connected"];
+    story.probe(&outcomes, |probe| take(probe, &[300, 300, 1_500_000, 300])).pass(3);
+    story.is_not_surely(Cause::GatewayTimeout);
+}
