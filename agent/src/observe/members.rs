@@ -109,7 +109,31 @@ impl Observer {
                 owners.insert(entry.pid, service);
             }
         }
+        self.find_successors(&tested, &mut owners);
         self.adopt(owners);
+    }
+
+    /// Where the service of a socket has no process left, one that was started just like its last is its next, though it does not
+    /// listen yet, or listens elsewhere.
+    fn find_successors(&self, tested: &[u32], owners: &mut HashMap<u32, usize>) {
+        let told = || self.services.iter().enumerate().filter(|(_, service)| service.is_told_by_sockets());
+        let ended = |i: usize| !owners.values().any(|owner| *owner == i);
+        let awaited: Vec<_> =
+            told().filter(|(i, _)| ended(*i)).filter_map(|(i, one)| Some((i, one.command.as_ref()?))).collect();
+        if awaited.is_empty() {
+            return;
+        }
+        let unowned = tested.iter().filter(|pid| **pid != self.me && !owners.contains_key(pid));
+        let found: Vec<(u32, usize)> = unowned
+            .filter_map(|pid| {
+                let command = fingerprint::command(&self.roots.proc, *pid)?;
+                // What two services have in common tells neither.
+                let shared = told().filter(|(_, one)| one.command.as_ref() == Some(&command)).count() > 1;
+                let (service, _) = awaited.iter().find(|(_, wanted)| **wanted == command)?;
+                (!shared).then_some((*pid, *service))
+            })
+            .collect();
+        owners.extend(found);
     }
 
     /// Adds descendants, and begins to watch what is not watched yet.
@@ -215,7 +239,10 @@ impl Observer {
         // Its name and parent as they are after exec; one that ended already is told as it was.
         let _ended = member.read(&self.roots.proc);
         let made = fingerprint::take(&self.roots.proc, pid);
-        let service = member.service;
+        let (service, leader) = (member.service, member.leader);
+        if let Some(service) = self.services.get_mut(service).filter(|one| leader && one.is_told_by_sockets()) {
+            service.command = Some((made.exe.clone(), made.cmdline.clone()));
+        }
         let started = v1::ProcessStarted {
             service: self.services.get(service).map(|s| s.name.clone()).unwrap_or_default(),
             pid,
@@ -225,7 +252,7 @@ impl Observer {
             exe: made.exe,
             fingerprint: made.digest,
             cmdline: made.cmdline,
-            leader: member.leader,
+            leader,
             already_running,
             version_hint: made.hint,
         };

@@ -31,6 +31,8 @@ pub struct Service {
     pub waiting_since: Option<Instant>,
     /// When a process of it was seen last.
     pub seen: Instant,
+    /// The executable and the arguments of its leader, where no rule tells a process of it before it listens.
+    pub command: Option<(String, String)>,
 }
 
 /// What names a found service.
@@ -53,6 +55,7 @@ impl Service {
             listening: BTreeMap::new(),
             waiting_since: None,
             seen: Instant::now(),
+            command: None,
         }
     }
 
@@ -76,7 +79,13 @@ impl Service {
             listening: BTreeMap::new(),
             waiting_since: None,
             seen: Instant::now(),
+            command: None,
         }
+    }
+
+    /// Its processes are told by the sockets that they hold.
+    pub fn is_told_by_sockets(&self) -> bool {
+        self.by_listener || self.found.is_some()
     }
 
     /// Connections have been waiting for longer than a moment.

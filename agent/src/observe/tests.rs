@@ -178,6 +178,24 @@ fn a_killed_process_and_its_successor() {
 }
 
 #[test]
+fn what_is_started_alike_in_place_of_one_that_ended_is_told_though_it_listens_elsewhere() {
+    let marker = marker("elsewhere");
+    let mut server = Server::start(&marker, "127.0.0.1:0", "");
+    let watched = Configured { listen: vec![Listen::Address(server.address)], ..service("") };
+    story(config(vec![watched]), |mut seen| async move {
+        assert_eq!(event!(&mut seen, ProcessStarted).pid, server.child.id());
+        server.signal(Signal::SIGKILL);
+        event!(&mut seen, ProcessExited);
+        server.child.wait().unwrap();
+        let _another_program = Server::start("another", "127.0.0.1:0", "");
+        let again = Server::start(&marker, "127.0.0.1:0", "");
+        let second = event!(&mut seen, ProcessStarted);
+        assert_eq!((second.service.as_str(), second.pid), ("api", again.child.id()));
+        sample(&mut seen, "it runs", |s| s.process_count == 1).await;
+    });
+}
+
+#[test]
 fn an_exit_code_is_told_of_one_that_nobody_reaps() {
     let marker = marker("code");
     let mut server = Server::start(&marker, "127.0.0.1:0", "");

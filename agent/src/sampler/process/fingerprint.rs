@@ -32,6 +32,13 @@ pub struct Fingerprint {
     pub cmdline: String,
 }
 
+/// What was started: the executable's path, and the arguments, masked. None: they can't be read, or name nothing.
+pub fn command(proc: &Path, pid: u32) -> Option<(String, String)> {
+    let exe = process::link(proc, pid, "exe").ok()?.display().to_string();
+    let args = process::args(proc, pid).ok().filter(|args| !args.is_empty())?;
+    Some((exe, mask::arguments(args.iter().map(String::as_str), CMDLINE_BYTES)))
+}
+
 /// Takes the fingerprint of a process. Parts that can't be read are left out of it.
 pub fn take(proc: &Path, pid: u32) -> Fingerprint {
     let args = process::args(proc, pid).unwrap_or_default();
