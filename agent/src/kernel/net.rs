@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Result;
 use super::kept::Kept;
 
-/// TCP counters since boot.
+/// Counters of TCP and ICMP since boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// TcpExt ListenOverflows.
@@ -29,11 +29,17 @@ pub struct Counters {
     pub abort_on_close: u64,
     /// Tcp AttemptFails.
     pub attempt_fails: u64,
+    /// Icmp OutDestUnreachs.
+    pub unreachables_out: u64,
+    /// Icmp InDestUnreachs.
+    pub unreachables_in: u64,
 }
 
 /// Parses /proc/net/netstat and /proc/net/snmp. A counter that this kernel does not have is 0.
 pub fn parse_counters(netstat: &str, snmp: &str) -> std::result::Result<Counters, String> {
     let (ext, tcp) = (Table::find(netstat, "TcpExt:")?, Table::find(snmp, "Tcp:")?);
+    let icmp = Table::find(snmp, "Icmp:").ok();
+    let unreachables = |name| icmp.as_ref().map_or(0, |icmp| icmp.get(name));
     Ok(Counters {
         listen_overflows: ext.get("ListenOverflows"),
         listen_drops: ext.get("ListenDrops"),
@@ -45,6 +51,8 @@ pub fn parse_counters(netstat: &str, snmp: &str) -> std::result::Result<Counters
         timeouts: ext.get("TCPTimeouts"),
         abort_on_close: ext.get("TCPAbortOnClose"),
         attempt_fails: tcp.get("AttemptFails"),
+        unreachables_out: unreachables("OutDestUnreachs"),
+        unreachables_in: unreachables("InDestUnreachs"),
     })
 }
 
@@ -94,7 +102,7 @@ impl Files {
         }
     }
 
-    /// Reads the TCP counters.
+    /// Reads the counters of TCP and ICMP.
     pub fn counters(&mut self) -> Result<Counters> {
         let Self { netstat, snmp, .. } = self;
         // The text of the first is needed no longer than the second is parsed.
@@ -178,10 +186,11 @@ mod tests {
         assert!(counters.segments_out > 0);
         let made = parse_counters(
             "TcpExt: A ListenOverflows ListenDrops\nTcpExt: 1 7 8\nIpExt: x\nIpExt: 1\n",
-            "Tcp: OutSegs OutRsts\nTcp: 5 6\n",
+            "Icmp: InDestUnreachs OutDestUnreachs\nIcmp: 3 4\nTcp: OutSegs OutRsts\nTcp: 5 6\n",
         );
-        let expected =
+        let tcp =
             Counters { listen_overflows: 7, listen_drops: 8, segments_out: 5, resets_out: 6, ..Counters::default() };
+        let expected = Counters { unreachables_in: 3, unreachables_out: 4, ..tcp };
         assert_eq!(made, Ok(expected));
         assert!(parse_counters("", "").is_err());
     }

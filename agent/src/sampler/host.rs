@@ -160,6 +160,8 @@ fn net_differences(now: &Counters, before: &Counters) -> v1::NetCounters {
         timeouts: difference(|c| c.timeouts),
         abort_on_close: difference(|c| c.abort_on_close),
         attempt_fails: difference(|c| c.attempt_fails),
+        unreachables_out: difference(|c| c.unreachables_out),
+        unreachables_in: difference(|c| c.unreachables_in),
     }
 }
 

@@ -162,9 +162,12 @@ impl Stretch {
 
     /// Share of the failures that have one of these signals, 0 to 1.
     pub fn share(&self, wanted: &[Signal]) -> f64 {
-        let all: u64 = self.signals.values().sum();
-        let some: u64 = self.signals.iter().filter(|(signal, _)| wanted.contains(signal)).map(|(_, count)| count).sum();
-        if all == 0 { 0.0 } else { some as f64 / all as f64 }
+        self.count_of(|signal| wanted.contains(&signal)) as f64 / self.count_of(|_| true).max(1) as f64
+    }
+
+    /// How many have a signal that fits.
+    pub fn count_of(&self, fits: impl Fn(Signal) -> bool) -> u64 {
+        self.signals.iter().filter(|(signal, _)| fits(**signal)).map(|(_, count)| count).sum()
     }
 
     /// Whether any failure has one of these signals.

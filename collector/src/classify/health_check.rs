@@ -141,7 +141,8 @@ fn health_endpoint_slow(scene: &Scene) -> Option<Support> {
         return None;
     }
     // Where it answers nothing at all, or everything slowly, the endpoint is not what is wrong.
-    let whole = hung::stuck_state(scene).is_some() || overload::short_of_something(scene);
+    let whole =
+        hung::stuck_state(scene).is_some() || hung::kept_all_waiting(scene) || overload::short_of_something(scene);
     let weight = match (whole, risen) {
         (true, _) => COMPATIBLE,
         (false, true) => PROVEN,

@@ -76,8 +76,9 @@ fn firewall_reject(scene: &Scene) -> Option<Support> {
     let no_connect = turned_down + scene.share_before_end(UNANSWERED);
     let tries = Tries::of(scene);
     // Some gateways wait on in spite of an ICMP message: then only a connect of one's own meets the refusal.
+    let turned_back = turned_back(scene);
     if scene.by_application()
-        || (turned_down < 0.1 && !tries.rejected())
+        || (turned_down < 0.1 && !tries.rejected() && turned_back.is_none())
         || no_connect < 0.3
         || scene.listening().no()
         || !scene.chain.is_empty()
@@ -95,6 +96,7 @@ fn firewall_reject(scene: &Scene) -> Option<Support> {
     let weight = match (scene.listening(), works_locally(scene), tries.rejected()) {
         // A full queue may be set to refuse what it can't hold (tcp_abort_on_overflow).
         _ if queue_full(scene) => COMPATIBLE,
+        (Tri::Yes, Tri::Yes, false) if turned_back.is_some() => LIKELY * 2.0,
         // A host that has fallen silent vouches for nothing: it may have gone down since.
         (Tri::Yes, ..) if scene.host_reports().no() => POSSIBLE,
         (Tri::Yes, Tri::Yes, true) => PROVEN,
@@ -104,11 +106,35 @@ fn firewall_reject(scene: &Scene) -> Option<Support> {
         _ => COMPATIBLE / 2.0,
     };
     let mut support = Support::new(Cause::FirewallReject, weight, scene.failures.first_us);
-    support = support.with(locally_evidence(scene)).with(tries.evidence(scene));
+    support = support.with(locally_evidence(scene)).with(tries.evidence(scene)).with(turned_back);
     if !tries.any() {
         support = support.lacking("a connect from the gateway's host to see what it meets there");
     }
     Some(support)
+}
+
+/// "Destination unreachable" that the instance's host has sent to others, and the gateway's host has got from others, since
+/// requests failed and not before: rejections, whose rate the kernel limits so much that a few connects may meet none of them
+/// (icmp_ratelimit, icmp(7)).
+fn turned_back(scene: &Scene) -> Option<Evidence> {
+    // What a host tells itself counts as sent and as received: the difference is what went to others, or came from them.
+    let surplus = |entry: &HostEntry, from_us, to_us, sent: bool| {
+        let samples = entry.history.host_samples(from_us, to_us).filter_map(|sample| sample.net.as_ref());
+        let sums = samples
+            .map(|net| (net.unreachables_out, net.unreachables_in))
+            .reduce(|all, one| (all.0.saturating_add(one.0), all.1.saturating_add(one.1)));
+        sums.map(|(out, back)| if sent { out.saturating_sub(back) } else { back.saturating_sub(out) })
+    };
+    let (began_us, until_us) = (scene.failures.began_us, scene.failures.last_us + 5_000_000);
+    let rose = |entry: &HostEntry, sent| {
+        let before = surplus(entry, began_us - 60_000_000, began_us, sent);
+        surplus(entry, began_us, until_us, sent).filter(|now| *now > 0 && before == Some(0))
+    };
+    let sent = rose(scene.host?, true)?;
+    rose(scene.gateway_host()?, false)?;
+    let says =
+        format!("{} has sent \"destination unreachable\" {sent} times since, and never before", scene.host_name());
+    Some(scene.from_host(began_us, "kernel", says))
 }
 
 /// Whether a probe found that the kernel asked in vain who has the address: then it is that which makes it unreachable.
@@ -133,7 +159,12 @@ fn firewall_drop(scene: &Scene) -> Option<Support> {
     }
     // Refusals among the timeouts at one address are a REJECT whose ICMP messages are limited in rate.
     let refused = tries.rejected() || scene.share(&[Signal::ConnectRefused]) > 0.05;
-    if refused || queue_full(scene) || (tries.any() && tries.timed_out == 0) || tries.mixed {
+    if refused
+        || turned_back(scene).is_some()
+        || queue_full(scene)
+        || (tries.any() && tries.timed_out == 0)
+        || tries.mixed
+    {
         return None;
     }
     let host_in_reach = in_reach(scene);

@@ -143,7 +143,9 @@ fn premature_close(scene: &Scene) -> Option<Support> {
     let slow = share(&cut, |note| note.response_us.is_some_and(|took_us| took_us > AT_ONCE_US));
     let alive = scene.process_alive().yes();
     let weight = match (probe_cut.is_some() || fresh_share > 0.5, idle.can_race()) {
-        _ if !alive => COMPATIBLE,
+        _ if !alive || header_seen(scene).is_some() => COMPATIBLE,
+        // The same is written of a header that the gateway would not take, and nobody has looked at one.
+        (true, _) if untold(scene) && probe_http(scene).is_none() => LIKELY,
         (true, _) => PROVEN,
         (false, Some(false)) => PROVEN,
         _ if slow > 0.5 => LIKELY,
@@ -179,25 +181,44 @@ fn share(notes: &[&Note], fits: impl Fn(&Note) -> bool) -> f64 {
     notes.iter().filter(|note| fits(note)).count() as f64 / notes.len().max(1) as f64
 }
 
-fn header_too_big(scene: &Scene) -> Option<Support> {
-    let told = scene.share(&[Signal::HeaderTooBig]);
+/// Whether the gateway's record of most failures does not tell a connection that was closed from an answer that it would not
+/// take: an access log's line of nginx or of an AWS load balancer.
+fn untold(scene: &Scene) -> bool {
+    let kind = scene.case.key.gateway.kind.as_str();
+    let access_alone = matches!(kind, "nginx" | "ingress_nginx" | "aws_alb" | "aws_clb");
+    access_alone && scene.share(&[Signal::NoResponseHeaders]) >= 0.5
+}
+
+/// A header that a probe got and that is larger than the gateway takes.
+fn header_seen(scene: &Scene) -> Option<Evidence> {
     let limit = scene.pool.map_or(0, |pool| pool.header_limit_bytes);
-    let repeated = probe_http(scene);
-    let seen = repeated.filter(|(_, http)| limit > 0 && http.header_bytes > limit);
-    let weight = match (told >= 0.3, scene.share(&[Signal::ResponseInvalid]) >= 0.3, seen) {
+    let (at_us, http) = probe_http(scene).filter(|(_, http)| limit > 0 && http.header_bytes > limit)?;
+    let says =
+        format!("the header of {} has {} bytes, the gateway's limit is {limit}", http.request, http.header_bytes);
+    Some(scene.from_gateway(at_us, "probe", says))
+}
+
+fn header_too_big(scene: &Scene) -> Option<Support> {
+    /// What a gateway says where it does not tell what was wrong with an answer.
+    const VAGUE: &[Signal] = &[Signal::ResponseInvalid, Signal::StatusOnly, Signal::UpstreamErrorUnspecified];
+    let vague = scene.share(VAGUE) >= 0.3 || untold(scene);
+    let seen = header_seen(scene);
+    let weight = match (scene.share(&[Signal::HeaderTooBig]) >= 0.3, vague, &seen) {
         (true, ..) => PROVEN,
+        _ if scene.by_application() => return None,
         (false, true, Some(_)) => PROVEN,
         // Nobody looked at such an answer: too big or malformed, the gateway says the same.
-        (false, true, None) if repeated.is_none() => POSSIBLE,
-        (false, true, None) => COMPATIBLE,
+        (false, true, None) if scene.share(&[Signal::ResponseInvalid]) >= 0.3 => {
+            if probe_http(scene).is_none() {
+                POSSIBLE
+            } else {
+                COMPATIBLE
+            }
+        }
+        (false, true, None) if untold(scene) && probe_http(scene).is_none() => COMPATIBLE,
         _ => return None,
     };
-    let evidence = seen.map(|(at_us, http)| {
-        let says =
-            format!("the header of {} has {} bytes, the gateway's limit is {limit}", http.request, http.header_bytes);
-        scene.from_gateway(at_us, "probe", says)
-    });
-    Some(Support::new(Cause::HeaderTooBig, weight, scene.failures.first_us).with(evidence))
+    Some(Support::new(Cause::HeaderTooBig, weight, scene.failures.first_us).with(seen))
 }
 
 fn header_invalid(scene: &Scene) -> Option<Support> {

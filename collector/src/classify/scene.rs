@@ -25,6 +25,8 @@ pub const REACH_BACK_US: i64 = 120_000_000;
 pub const SAME_MOMENT_US: i64 = 1_500_000;
 /// Evidence this long after the newest failure still speaks of it.
 const REACH_ON_US: i64 = 15_000_000;
+/// A check that failed so long before the first failure met what the requests met, microseconds.
+const CHECKED_BEFORE_US: i64 = 15_000_000;
 
 /// A three-valued fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,23 +203,26 @@ impl<'a> Scene<'a> {
     }
 
     /// Share of the failures with one of these signals, 0 to 1. That the gateway had taken the upstream out is a
-    /// consequence: the failures of its own kind count, and where there are none, what its check met.
+    /// consequence: the failures of its own kind count, and so does each check that failed, which was an attempt as well.
     pub fn share(&self, signals: &[Signal]) -> f64 {
-        const TAKEN_OUT: &[Signal] = &[Signal::NoLiveUpstream];
-        let out = self.failures.share(TAKEN_OUT);
-        if out == 0.0 {
+        const TAKEN_OUT: Signal = Signal::NoLiveUpstream;
+        if !self.failures.has(&[TAKEN_OUT]) {
             return self.failures.share(signals);
         }
-        if out < 1.0 {
-            let others: Vec<Signal> = signals.iter().copied().filter(|signal| !TAKEN_OUT.contains(signal)).collect();
-            return self.failures.share(&others) / (1.0 - out);
+        let own = self.failures.count_of(|signal| signal != TAKEN_OUT) as f64;
+        if own == 0.0 {
+            let met = self.check_met().is_some_and(|met| signals.contains(&met));
+            return if met || signals.contains(&TAKEN_OUT) { 1.0 } else { 0.0 };
         }
-        let met = self.check_met();
-        if signals.contains(&Signal::NoLiveUpstream) || met.is_some_and(|met| signals.contains(&met)) {
-            1.0
-        } else {
-            0.0
-        }
+        let wanted = |signal: Signal| signal != TAKEN_OUT && signals.contains(&signal);
+        let checks = || self.failed_checks().filter(|(at_us, _)| self.beside_failures(*at_us));
+        let met = checks().filter(|(_, met)| wanted(*met)).count() as f64;
+        (self.failures.count_of(wanted) as f64 + met) / (own + checks().count() as f64)
+    }
+
+    /// Whether a check that failed then tells of what the failures tell of.
+    fn beside_failures(&self, at_us: i64) -> bool {
+        at_us >= self.failures.began_us - CHECKED_BEFORE_US && at_us < self.aftermath_us
     }
 
     /// The same of the failures from before the instance's end, where it ended while it failed for another reason: what
@@ -233,13 +238,17 @@ impl<'a> Scene<'a> {
 
     /// What the gateway's own check met when it took the upstream out, where that is a signal of the way or the process.
     pub fn check_met(&self) -> Option<Signal> {
-        let downs = self
-            .notices
-            .iter()
-            .rev()
-            .filter(|(at_us, notice)| notice.signal == Signal::HealthCheckDown && *at_us <= self.failures.last_us);
-        let met = downs.map(|(_, notice)| Signal::from_id(&notice.check_signal));
-        met.into_iter().find(|signal| signal.is_failure())
+        self.failed_checks().next_back().map(|(_, met)| met)
+    }
+
+    /// The gateway's checks that failed up to the newest failure, and what they met.
+    fn failed_checks(&self) -> impl DoubleEndedIterator<Item = (i64, Signal)> {
+        let down = |(at_us, notice): &&(i64, &GatewayNotice)| {
+            notice.signal == Signal::HealthCheckDown && *at_us <= self.failures.last_us
+        };
+        let met =
+            self.notices.iter().filter(down).map(|(at_us, notice)| (*at_us, Signal::from_id(&notice.check_signal)));
+        met.filter(|(_, signal)| signal.is_failure())
     }
 
     /// The gateway's own host, as far as its agent is there: a cloud's balancer is elsewhere, only its log is here.

@@ -130,6 +130,10 @@ pub struct NetCounters {
     pub abort_on_close: u64,
     /// Connection attempts that failed.
     pub attempt_fails: u64,
+    /// ICMP messages "destination unreachable" sent (IPv4).
+    pub unreachables_out: u64,
+    /// ICMP messages "destination unreachable" received (IPv4).
+    pub unreachables_in: u64,
 }
 
 /// A service on this host: all processes that match it, taken together.

@@ -80,6 +80,8 @@ fn net(line: &Line<'_>, net: v1::NetCounters) -> model::NetCounters {
         timeouts: line.count(net.timeouts),
         abort_on_close: line.count(net.abort_on_close),
         attempt_fails: line.count(net.attempt_fails),
+        unreachables_out: line.count(net.unreachables_out),
+        unreachables_in: line.count(net.unreachables_in),
     }
 }
 

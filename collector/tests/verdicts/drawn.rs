@@ -261,3 +261,97 @@ fn what_is_lost_on_the_way_is_no_slow_instance() {
     story.probe(&outcomes, |probe| take(probe, &[300, 300, 1_500_000, 300])).pass(3);
     story.is_not_surely(Cause::GatewayTimeout);
 }
+
+/// A REJECT answers with ICMP messages, at most one a second for each peer: the few connects of a probe may meet none of them.
+#[test]
+fn a_rejection_is_told_by_what_both_hosts_count_though_no_connect_meets_it() {
+    let unreachables =
+        |out: u64, back: u64| Some(NetCounters { unreachables_out: out, unreachables_in: back, ..Default::default() });
+    let times_out = |sent: u64, got: u64| {
+        let mut story = Story::new();
+        // Something on the instance's host talks to a closed port of the same host all the while.
+        (story.host.net, story.gateway_host.net) = (unreachables(5, 5), unreachables(0, 0));
+        story.pass(10);
+        (story.host.net, story.gateway_host.net) = (unreachables(5 + sent, 5), unreachables(0, got));
+        story.answered = 0;
+        for _ in 0..8 {
+            story.fails(Signal::ConnectTimeout, 503, SECOND as u64, 3);
+            story.probe(&["connect_timeout"; 4], |probe| probe.echo_answered = Some(true)).pass(1);
+        }
+        story
+    };
+    times_out(1, 1).is(Cause::FirewallReject);
+    times_out(0, 0).is(Cause::FirewallDrop);
+    times_out(0, 1).is(Cause::FirewallDrop);
+}
+
+/// One request was under way when the gateway took the upstream out; the checks say since then what keeps it out.
+#[test]
+fn checks_that_fail_are_attempts_as_well() {
+    let mut story = Story::new();
+    story.answered = 0;
+    story.fails(Signal::ClosedBeforeHeaders, 502, 4 * SECOND as u64, 1);
+    for _ in 0..8 {
+        let notice = GatewayNotice {
+            gateway: "edge".into(),
+            upstream: UPSTREAM.into(),
+            signal: Signal::HealthCheckDown,
+            check_signal: "connect_unreachable".into(),
+            ..Default::default()
+        };
+        story.lb(EventKind::Notice(notice)).fails(Signal::NoLiveUpstream, 503, 0, 5);
+        story.probe(&["connect_unreachable"; 4], |probe| {
+            let error = "EHOSTUNREACH".into();
+            probe.route = Some(RouteLookup { found: false, error, ..Default::default() });
+        });
+        story.pass(1);
+    }
+    story.is(Cause::NoRoute);
+}
+
+/// An access log of nginx tells no closed connection from a header that it would not take.
+#[test]
+fn a_header_that_a_probe_finds_too_big_is_no_closed_connection() {
+    let pool = Pool { header_limit_bytes: 4096, ..Story::pool() };
+    let fails = |header_bytes: Option<u64>| {
+        let mut story = Story::with_pool(pool.clone());
+        story.answered = 0;
+        story.fails(Signal::NoResponseHeaders, 502, 2_000, 9);
+        if let Some(header_bytes) = header_bytes {
+            let http = HttpTry {
+                request: "GET /".into(),
+                status: 200,
+                signal: "ok".into(),
+                header_bytes,
+                ..Default::default()
+            };
+            story.probe(&["connected"; 4], |probe| probe.http = Some(http));
+        }
+        story.pass(3);
+        story
+    };
+    fails(Some(20_000)).is(Cause::HeaderTooBig);
+    fails(Some(300)).is_not_surely(Cause::HeaderTooBig);
+    fails(None).is_not_surely(Cause::HeaderTooBig);
+}
+
+/// The check's endpoint hangs because all does.
+#[test]
+fn what_answers_nothing_has_no_slow_health_endpoint() {
+    let mut story = Story::new();
+    story.pass(20);
+    story.answered = 0;
+    story.fails(Signal::ReadTimeout, 504, 2 * SECOND as u64, 12).pass(2);
+    let health = HealthResult { status: 0, first_byte_us: None, timeout_us: 2_000_000, ..story.health.clone() };
+    story.health = HealthResult { signal: "read_timeout".into(), ..health };
+    let notice = GatewayNotice {
+        gateway: "edge".into(),
+        upstream: UPSTREAM.into(),
+        signal: Signal::HealthCheckDown,
+        check_signal: "read_timeout".into(),
+        check_us: Some(1_000_000),
+        ..Default::default()
+    };
+    story.lb(EventKind::Notice(notice)).pass(1).fails(Signal::NoLiveUpstream, 503, 0, 80).pass(8);
+    story.is(Cause::ProcessHung);
+}

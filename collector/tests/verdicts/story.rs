@@ -15,6 +15,8 @@ pub struct Story {
     /// What app-1's next samples show; None: its agent is silent.
     pub instance: Option<InstanceSample>,
     pub host: HostSample,
+    /// What lb-1's next samples show of it.
+    pub gateway_host: HostSample,
     /// Requests answered each second.
     pub answered: u64,
     /// Whether the health check of app-1's agent succeeds.
@@ -62,6 +64,7 @@ impl Story {
                 }],
                 ..Default::default()
             },
+            gateway_host: HostSample::default(),
             answered: 20,
             health: HealthResult {
                 service: "api".into(),
@@ -139,7 +142,7 @@ impl Story {
                 ..Default::default()
             };
             let events = std::mem::take(&mut self.lb_events);
-            let host_sample = Some(HostSample { at_us: self.now_us, ..Default::default() });
+            let host_sample = Some(HostSample { at_us: self.now_us, ..self.gateway_host.clone() });
             self.report("lb-1", Report { host_sample, upstreams: vec![sample], events, ..Default::default() });
             self.core.apply(&Record { received_us: self.now_us, kind: RecordKind::Tick });
         }

@@ -2010,6 +2010,12 @@ pub struct NetCounters {
     /// Connection attempts that failed.
     #[prost(uint64, tag = "10")]
     pub attempt_fails: u64,
+    /// ICMP messages "destination unreachable" sent (IPv4): what a rule that rejects answers with, at a limited rate.
+    #[prost(uint64, tag = "11")]
+    pub unreachables_out: u64,
+    /// ICMP messages "destination unreachable" received (IPv4).
+    #[prost(uint64, tag = "12")]
+    pub unreachables_in: u64,
 }
 /// A service on this host: all processes that match it, taken together.
 #[derive(Clone, PartialEq, ::prost::Message)]
