@@ -10,7 +10,7 @@ use crate::case::{Case, CaseKey, Cases, candidates};
 use crate::classify::{Scene, classify};
 use crate::fleet::{Fleet, Place};
 use crate::incident::{Incidents, Outcome};
-use crate::model::{EventKind, Family, HostState, Incident, Record, RecordKind, Report, Verdict};
+use crate::model::{Cause, EventKind, Family, HostState, Incident, Record, RecordKind, Report, Verdict};
 
 /// A case that gets no further failures is judged anew for so long, since evidence may come late, microseconds.
 const JUDGED_FOR_US: i64 = 90_000_000;
@@ -158,7 +158,7 @@ fn single_out(fleet: &Fleet, case: &Case, now_us: i64) -> Option<(String, Verdic
         let seen_there = matches!(
             verdict.cause.family(),
             Family::InstanceDown | Family::Network | Family::Overload | Family::Restarting
-        );
+        ) || matches!(verdict.cause, Cause::HeaderTooBig | Cause::TlsHandshakeFailed);
         (seen_there && verdict.confidence >= SINGLED_OUT_FROM).then(|| (member, verdict, scene.place.clone()))
     });
     let mut explained = explained.take(2);

@@ -73,11 +73,14 @@ impl Targets {
 
     /// The probes that a confirmed failure calls for now.
     pub fn requests(&mut self, gateway: &str, record: &Record, pools: &[Pool], now: Instant) -> Vec<ProbeRequest> {
-        let failed = record.attempts.iter().filter(|attempt| attempt.signal.is_failure());
-        let mut requests: Vec<ProbeRequest> = failed.flat_map(|attempt| of_attempt(attempt, pools)).collect();
-        if record.attempts.is_empty() && record.signal == Signal::NoLiveUpstream {
+        let failed = || record.attempts.iter().filter(|attempt| attempt.signal.is_failure());
+        let mut requests: Vec<ProbeRequest> = failed().flat_map(|attempt| of_attempt(attempt, pools)).collect();
+        let untried = (record.attempts.is_empty() && record.signal == Signal::NoLiveUpstream).then_some(record.signal);
+        // As Envoy's records of attempts before the last: it was one of the pool.
+        let unnamed = failed().find(|attempt| attempt.upstream.is_none()).map(|attempt| attempt.signal);
+        if let Some(signal) = untried.or(unnamed) {
             let pool = record.pool.as_deref().and_then(|name| pools.iter().find(|pool| pool.name == name));
-            requests.extend(pool.into_iter().flat_map(|pool| of_pool(pool, pools, record.signal)));
+            requests.extend(pool.into_iter().flat_map(|pool| of_pool(pool, pools, signal)));
         }
         requests.retain(|request| self.is_due(&request.upstream, now));
         let is_get = record.method.as_deref() == Some("GET");
@@ -262,6 +265,9 @@ mod tests {
         let mut unnamed = record("", Signal::NoLiveUpstream);
         (unnamed.attempts, unnamed.pool) = (Vec::new(), Some("api".into()));
         assert_eq!(upstreams(&ask(&unnamed)), all);
+        let mut retried = record("", Signal::UpstreamErrorUnspecified);
+        (retried.attempts[0].upstream, retried.pool) = (None, Some("api".into()));
+        assert_eq!(upstreams(&ask(&retried)), all);
         assert_eq!(upstreams(&ask(&record("unix:/run/app.sock", Signal::SocketMissing))), ["unix:/run/app.sock"]);
         assert_eq!(ask(&record("somewhere", Signal::ConnectRefused)), []);
         assert_eq!(ask(&record("10.0.0.2:3000", Signal::AppStatus)), [], "it answers");

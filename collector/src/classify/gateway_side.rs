@@ -33,7 +33,11 @@ fn wrong_upstream(scene: &Scene) -> Option<Support> {
         Signal::NoLiveUpstream,
         Signal::UpstreamErrorUnspecified,
     ];
-    if scene.by_application() || scene.share(NOBODY) < 0.9 || scene.ever_answered() || scene.place.service.is_some() {
+    let named = scene.case.key.upstream.is_some();
+    if !named || scene.by_application() || scene.ever_answered() || scene.place.service.is_some() {
+        return None;
+    }
+    if scene.share(NOBODY) < 0.9 {
         return None;
     }
     let from_us = scene.failures.began_us;

@@ -148,6 +148,7 @@ fn firewall_drop(scene: &Scene) -> Option<Support> {
     let unanswered = scene.share(UNANSWERED);
     let tries = Tries::of(scene);
     if scene.by_application()
+        || scene.case.key.upstream.is_none()
         || unanswered + 0.5 * told_little < 0.3
         || scene.listening().no()
         || scene.host_reports().no()

@@ -1,6 +1,6 @@
 //! What stories drawn by chance taught: stops that take their time, hosts that are heard of seldom, ways that were mended.
 
-use super::story::{SECOND, Story, UPSTREAM};
+use super::story::{SECOND, Story, UPSTREAM, failure};
 use why502::model::*;
 
 /// The instance gives its listener up and goes on with what it has.
@@ -354,4 +354,35 @@ fn what_answers_nothing_has_no_slow_health_endpoint() {
     };
     story.lb(EventKind::Notice(notice)).pass(1).fails(Signal::NoLiveUpstream, 503, 0, 80).pass(8);
     story.is(Cause::ProcessHung);
+}
+
+/// Envoy's record of a request that was tried again names the last upstream alone.
+#[test]
+fn a_member_that_probes_tell_from_the_others_is_singled_out_for_attempts_without_a_name() {
+    let other = PoolMember { address: "10.0.0.3:3000".into(), ..Default::default() };
+    let mut pool = Pool { header_limit_bytes: 4096, ..Story::pool() };
+    pool.members.push(other.clone());
+    let retried = |header_bytes| {
+        let mut story = Story::behind("envoy", pool.clone());
+        story.answered = 0;
+        for _ in 0..8 {
+            let mut event = failure(Signal::UpstreamErrorUnspecified, 200, 3_000, "GET", "/");
+            if let EventKind::Failure(failure) = &mut event {
+                (failure.origin, failure.signal, failure.pool) = (Origin::App, Signal::RetriedOk, "api".into());
+                failure.attempts[0].upstream = String::new();
+                failure.attempts.push(Attempt { upstream: other.address.clone(), status: 200, ..Default::default() });
+            }
+            story.lb(event).pass(1);
+        }
+        let request = "GET /".into();
+        let http = HttpTry { request, status: 200, signal: "ok".into(), header_bytes, ..Default::default() };
+        story.probe(&["connected"; 4], |probe| probe.http = Some(http)).pass(2);
+        story.incident()
+    };
+    let told = retried(20_000);
+    assert_eq!((told.upstream.as_deref(), told.verdict.cause), (Some(UPSTREAM), Cause::HeaderTooBig), "{told:#?}");
+    let untold = retried(300);
+    assert_eq!((untold.upstream, untold.verdict.cause), (None, Cause::Unknown));
+    let alternatives: Vec<Cause> = untold.verdict.alternatives.iter().map(|(cause, _)| *cause).collect();
+    assert_eq!(alternatives, [], "nothing is known of an upstream without a name");
 }
