@@ -69,7 +69,8 @@ fn world(dice: &mut Dice) -> Plan {
     // nginx' own record tells nearly as much without it.
     plan.gateway.error_log = kind != Kind::Nginx || dice.below(3) > 0;
     // So that a failure comes with a success, a log that tells no upstream, or a member that is asked no more.
-    plan.gateway.retries = dice.below(4) == 0;
+    // Caddy writes nothing of an attempt that it made again: there is nothing to tell.
+    plan.gateway.retries = dice.below(4) == 0 && kind != Kind::Caddy;
     plan.gateway.plain_log = kind == Kind::Nginx && plan.gateway.error_log && dice.below(4) == 0;
     plan.gateway.check = (kind != Kind::Nginx && dice.below(3) == 0).then(Check::default);
     plan.traffic.method = ["GET", "GET", "POST"][dice.below(3) as usize];
