@@ -164,7 +164,7 @@ fn firewall_drop(scene: &Scene) -> Option<Support> {
         || turned_back(scene).is_some()
         || queue_full(scene)
         || (tries.any() && tries.timed_out == 0)
-        || tries.mixed
+        || tries.lets_some_through(scene)
     {
         return None;
     }
@@ -245,7 +245,7 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
     if scene.by_application() || scene.share(LOSSY) < 0.3 || queue_full(scene) || refused || nothing_since(scene) {
         return None;
     }
-    let mixed = tries.mixed || (tries.amid > 0 && tries.timed_out > 0 && scene.answered_meanwhile() > 0);
+    let mixed = tries.lets_some_through(scene);
     let resent = retransmit_share(scene);
     let weight = match (mixed, resent) {
         // A full accept queue loses some as well, and nobody looks at it.

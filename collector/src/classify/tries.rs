@@ -9,6 +9,11 @@ const STAGGER_US: u64 = 150_000;
 const RESENT_US: u64 = 1_000_000;
 /// What lies closer together may have been the other way round: a busy host begins its connects late, microseconds.
 const SURELY_AFTER_US: u64 = 200_000;
+/// An agent gives no connect longer than five seconds: where one took this long the agent itself did not run, and nothing tells when
+/// its SYNs were answered, microseconds.
+const STALLED_US: u64 = 6_000_000;
+/// Of the failed attempts so many begin after one that connected amid them, as a share.
+const AMID_SHARE: f64 = 0.2;
 /// A connect that took less was answered to its first SYN, and one that took this more than another to a later one, microseconds.
 const LATE_US: u64 = 900_000;
 
@@ -20,8 +25,8 @@ pub(super) struct Tries {
     pub(super) timed_out: usize,
     /// Of the connects of one probe some came through in between: what fails first and works later was mended.
     pub(super) mixed: bool,
-    /// Of those that connected, how many did before another attempt of the gateway's began that failed: not a way that had been
-    /// mended.
+    /// Of those that connected, how many did while many of the gateway's attempts were still to fail: not a way that had been
+    /// mended, after which a busy host fails a few more.
     pub(super) amid: usize,
     pub(super) newest_us: i64,
 }
@@ -39,7 +44,7 @@ impl Tries {
                     "connected" => {
                         tries.connected += 1;
                         let answered_us = at_us.saturating_add_unsigned(begun_us + tried.took_us);
-                        tries.amid += usize::from(answered_us < scene.failures.last_began_us);
+                        tries.amid += usize::from(went_on_failing(scene, answered_us));
                     }
                     "connect_refused" => tries.refused += 1,
                     "connect_unreachable" => tries.unreachable += 1,
@@ -50,6 +55,11 @@ impl Tries {
             tries.mixed |= let_some_through(&probe.connects);
         }
         tries
+    }
+
+    /// Whether some came through all the while and others found no answer: what drops by a rule lets none through.
+    pub(super) fn lets_some_through(&self, scene: &Scene) -> bool {
+        self.mixed || (self.amid > 0 && self.timed_out > 0 && scene.answered_meanwhile() > 0)
     }
 
     /// Whether something turned a connect down.
@@ -73,6 +83,13 @@ impl Tries {
     }
 }
 
+/// Whether a good part of the failed attempts were begun after a moment.
+fn went_on_failing(scene: &Scene, since_us: i64) -> bool {
+    let waited_us = scene.failures.notes.iter().filter_map(|note| note.response_us).max().unwrap_or(0);
+    let share = scene.failures.course.share(since_us.saturating_add_unsigned(waited_us), i64::MAX);
+    since_us < scene.failures.last_began_us && share >= AMID_SHARE
+}
+
 /// A probe's connects, each with how long after the probe it was begun, microseconds.
 fn begun(connects: &[ConnectTry]) -> impl Iterator<Item = (&ConnectTry, u64)> {
     connects.iter().zip((0..).map(|number: u64| number * STAGGER_US))
@@ -81,6 +98,9 @@ fn begun(connects: &[ConnectTry]) -> impl Iterator<Item = (&ConnectTry, u64)> {
 /// Whether a SYN was lost after another had been answered: then neither a rule that was put in or taken out in between explains
 /// what the connects of one probe met.
 fn let_some_through(connects: &[ConnectTry]) -> bool {
+    if connects.iter().any(|tried| tried.took_us > STALLED_US) {
+        return false;
+    }
     let answered_us = |(tried, begun_us): (&ConnectTry, u64)| {
         (tried.outcome == "connected").then(|| begun_us.saturating_add(tried.took_us))
     };

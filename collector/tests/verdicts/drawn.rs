@@ -386,3 +386,38 @@ fn a_member_that_probes_tell_from_the_others_is_singled_out_for_attempts_without
     let alternatives: Vec<Cause> = untold.verdict.alternatives.iter().map(|(cause, _)| *cause).collect();
     assert_eq!(alternatives, [], "nothing is known of an upstream without a name");
 }
+
+/// A rule was taken out after eight seconds; a host that is short of its CPU fails a few more requests for that.
+#[test]
+fn a_few_that_fail_after_the_way_was_mended_are_no_loss() {
+    let failing_on = |answered, seconds: usize, times| {
+        let mut story = Story::new();
+        story.host.net = Some(NetCounters { segments_out: 1_000, retransmits: 200, ..Default::default() });
+        story.answered = answered;
+        for _ in 0..8 {
+            story.fails(Signal::ConnectTimeout, 502, SECOND as u64, 20);
+            story.probe(&["connect_timeout"; 4], |probe| take(probe, &[1_500_000; 4])).pass(1);
+        }
+        story.answered = 15;
+        for _ in 0..seconds {
+            story.probe(&["connected"; 4], |probe| take(probe, &[200; 4]));
+            story.fails(Signal::ConnectTimeout, 502, SECOND as u64, times).pass(1);
+        }
+        story
+    };
+    failing_on(0, 5, 1).is_not_surely(Cause::PacketLoss);
+    failing_on(15, 20, 10).is(Cause::PacketLoss);
+}
+
+#[test]
+fn the_order_of_connects_is_not_told_by_an_agent_that_did_not_run() {
+    let mut story = Story::new();
+    story.host.net = Some(NetCounters { segments_out: 1_000, retransmits: 200, ..Default::default() });
+    story.answered = 0;
+    for _ in 0..8 {
+        story.fails(Signal::ConnectTimeout, 502, SECOND as u64, 20);
+        story.probe(&["connect_timeout"; 4], |probe| take(probe, &[1_500_000; 4])).pass(1);
+    }
+    story.probe(&["connected"; 4], |probe| take(probe, &[18_170_000, 200_000, 290_000, 280_000])).pass(2);
+    story.is_not_surely(Cause::PacketLoss);
+}
