@@ -11,7 +11,7 @@ const RESENT_US: u64 = 1_000_000;
 const SURELY_AFTER_US: u64 = 200_000;
 /// An agent gives no connect longer than five seconds: where one took this long the agent itself did not run, and nothing tells when
 /// its SYNs were answered, microseconds.
-const STALLED_US: u64 = 6_000_000;
+const STALLED_US: u64 = 5_500_000;
 /// Of the failed attempts so many begin after one that connected amid them, as a share.
 const AMID_SHARE: f64 = 0.2;
 /// A connect that took less was answered to its first SYN, and one that took this more than another to a later one, microseconds.
