@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::case::{Case, CaseKey, Stretch};
+use crate::case::{Case, CaseKey, Made, Stretch};
 use crate::fleet::Place;
 use crate::model::{Cause, Family, Incident, IncidentState, Verdict};
 
@@ -52,7 +52,10 @@ impl Incidents {
     pub fn judged(&mut self, case: &mut Case, place: &Place, verdict: Verdict, now_us: i64) -> Outcome {
         let Some(id) = self.open.get(&case.key).cloned() else {
             let waited = now_us - case.current.opened_us >= PATIENCE_US;
-            if opens(case, &verdict) && (verdict.confidence >= SURE && verdict.cause != Cause::Unknown || waited) {
+            if opens(case, &verdict)
+                && !self.adds_nothing(case, &verdict)
+                && (verdict.confidence >= SURE && verdict.cause != Cause::Unknown || waited)
+            {
                 self.opened(case, place, verdict, now_us);
             }
             return Outcome::Goes;
@@ -77,6 +80,15 @@ impl Incidents {
         }
         self.replace(&id, next, now_us);
         Outcome::Goes
+    }
+
+    /// Whether a case only says that some attempt failed and did no harm, while it is known which upstreams of the same gateway
+    /// fail: it was at one of them.
+    fn adds_nothing(&self, case: &Case, verdict: &Verdict) -> bool {
+        let harmed = case.current.count > case.current.retried;
+        let fails =
+            |key: &CaseKey| key.gateway == case.key.gateway && key.upstream.is_some() && key.made == Made::ByGateway;
+        case.key.upstream.is_none() && verdict.cause == Cause::Unknown && !harmed && self.open.keys().any(fails)
     }
 
     /// Gives the incident of a split case back to what was before, and resolves it.

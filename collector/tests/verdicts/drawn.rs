@@ -421,3 +421,33 @@ fn the_order_of_connects_is_not_told_by_an_agent_that_did_not_run() {
     story.probe(&["connected"; 4], |probe| take(probe, &[18_170_000, 200_000, 290_000, 280_000])).pass(2);
     story.is_not_surely(Cause::PacketLoss);
 }
+
+/// Two members fail, each for its own reason; an attempt that was made again names neither.
+#[test]
+fn attempts_without_a_name_are_no_incident_beside_those_of_known_upstreams() {
+    let others =
+        ["10.0.0.3:3000", "10.0.0.4:3000"].map(|address| PoolMember { address: address.into(), ..Default::default() });
+    let pool = Pool { members: Story::pool().members.into_iter().chain(others).collect(), ..Story::pool() };
+    let retried = |named: &[&str]| {
+        let mut story = Story::behind("envoy", pool.clone());
+        for second in 0..8 {
+            for upstream in named.iter().filter(|_| second == 0) {
+                let mut event = failure(Signal::ConnectTimeout, 503, 1_000_000, "POST", "/");
+                if let EventKind::Failure(failure) = &mut event {
+                    failure.attempts[0].upstream = (*upstream).into();
+                }
+                story.lb(event).pass(3);
+            }
+            let mut event = failure(Signal::UpstreamErrorUnspecified, 200, 3_000, "GET", "/");
+            if let EventKind::Failure(failure) = &mut event {
+                (failure.origin, failure.signal, failure.pool) = (Origin::App, Signal::RetriedOk, "api".into());
+                failure.attempts[0].upstream = String::new();
+                failure.attempts.push(Attempt { upstream: "10.0.0.4:3000".into(), status: 200, ..Default::default() });
+            }
+            story.lb(event).pass(1);
+        }
+        story.core.incidents().filter(|incident| incident.upstream.is_none()).count()
+    };
+    assert_eq!(retried(&[]), 1, "nothing else tells of them");
+    assert_eq!(retried(&[UPSTREAM, "10.0.0.3:3000"]), 0);
+}
