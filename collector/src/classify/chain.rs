@@ -8,6 +8,9 @@ use crate::model::{Address, EventKind, ExitSource, OomKill, ProcessExited, Signa
 /// A successor that lives shorter than this did not come up, microseconds.
 const SHORT_LIFE_US: i64 = 30_000_000;
 
+/// A supervisor kills what does not stop within so long, seldom later, microseconds.
+const WINDING_UP_US: i64 = 10_000_000;
+
 /// One end of an instance.
 #[derive(Debug, Clone)]
 pub struct End<'a> {
@@ -111,9 +114,29 @@ fn end_of<'a>(scene: &Scene<'a>, at_us: i64, last: &'a ProcessExited) -> End<'a>
     let kind = match kind_of(scene, at_us, exit) {
         // Who closes its own listener was asked to stop, however impatient they became.
         EndKind::Killed | EndKind::Terminated | EndKind::Untold if gave_up_us.is_some() => EndKind::Clean,
+        EndKind::Killed | EndKind::Untold if was_winding_up(scene, at_us, exit) => EndKind::Clean,
         kind => kind,
     };
     End { at_us, began_us: gave_up_us.unwrap_or(at_us), exit, kind }
+}
+
+/// Whether workers of a leader had gone in good order shortly before it ended, and it had not replaced them: it was being stopped.
+fn was_winding_up(scene: &Scene, at_us: i64, leader: &ProcessExited) -> bool {
+    let Some(host) = scene.host else { return false };
+    let mut gone_us = None;
+    for event in host.history.lives(at_us - WINDING_UP_US, at_us) {
+        match &event.kind {
+            EventKind::ProcessExited(exit) if exit.service == leader.service && exit.parent_pid == leader.pid => {
+                let in_order = exit.exit_code == Some(0) || matches!(ending_signal(exit), Some(1 | 2 | 15));
+                gone_us = in_order.then_some(event.at_us).or(gone_us);
+            }
+            EventKind::ProcessStarted(start) if start.service == leader.service && start.parent_pid == leader.pid => {
+                gone_us = None;
+            }
+            _ => {}
+        }
+    }
+    gone_us.is_some()
 }
 
 /// The exit of the leader that the last process to end was left by.

@@ -60,6 +60,43 @@ fn how_several_processes_ended_their_leader_tells() {
     story.is(Cause::ProcessStopped);
 }
 
+/// gunicorn was asked to stop, and killed before it had.
+#[test]
+fn what_is_killed_while_its_workers_wind_up_was_being_stopped() {
+    let killed = |replaced: bool| {
+        let mut story = Story::new();
+        let ends = |pid, leader, exit_code, signal| {
+            EventKind::ProcessExited(ProcessExited {
+                service: "api".into(),
+                pid,
+                parent_pid: if leader { 1 } else { 100 },
+                name: "gunicorn".into(),
+                started_us: 1,
+                exit_code,
+                signal,
+                source: ExitSource::Pidfd,
+                leader,
+                remaining: u32::from(!leader),
+                still_listening: leader.then_some(false),
+                served: true,
+                ..Default::default()
+            })
+        };
+        story.app(ends(104, false, Some(0), None)).pass(1);
+        if replaced {
+            let (now_us, service) = (story.now_us, "api".to_owned());
+            let start = ProcessStarted { service, pid: 105, parent_pid: 100, started_us: now_us, ..Default::default() };
+            story.app(EventKind::ProcessStarted(start));
+        }
+        story.app(ends(100, true, None, Some(9))).listens(false).refuses();
+        story.instance = Some(InstanceSample { service: "api".into(), listeners_known: true, ..Default::default() });
+        story.fails(Signal::ConnectRefused, 502, 0, 20).pass(10);
+        story
+    };
+    killed(false).is(Cause::ProcessStopped);
+    killed(true).is(Cause::ProcessKilled);
+}
+
 /// The agent of app-1 reports once a minute.
 fn reports_seldom(story: &mut Story) {
     let (host, boot_id) = ("app-1".into(), "b1".into());
