@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
 
 use crate::gateway::Signal;
+use crate::kernel::tcp;
 
 pub use certificate::Certificate;
 pub use http::{Answer, Ask, Idle, NoAnswer, get};
@@ -42,8 +44,23 @@ impl fmt::Display for Target {
 }
 
 /// A connection of any kind.
-pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
+    /// How many of its SYNs the kernel sent again before it was connected. None: it has none, or nobody knows.
+    fn syns_resent(&self) -> Option<u32> {
+        None
+    }
+}
+
+impl Connection for UnixStream {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for TlsStream<T> {}
+
+impl Connection for TcpStream {
+    /// Asked before anything was sent over it: then nothing else can have been sent again.
+    fn syns_resent(&self) -> Option<u32> {
+        tcp::resent(self)
+    }
+}
 
 /// A connection whose kind does not matter any more.
 pub type Stream = Box<dyn Connection>;

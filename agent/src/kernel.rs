@@ -24,6 +24,7 @@ pub mod pidfd;
 pub mod pressure;
 pub mod process;
 pub mod route;
+pub mod tcp;
 
 /// Most bytes of one file of /proc or /sys that are read.
 const FILE_LIMIT: u64 = 256 * 1024;

@@ -85,7 +85,7 @@ impl Incidents {
     /// Whether a case only says that some attempt failed and did no harm, while it is known which upstreams of the same gateway
     /// fail: it was at one of them.
     fn adds_nothing(&self, case: &Case, verdict: &Verdict) -> bool {
-        let harmed = case.current.count > case.current.retried;
+        let harmed = case.current.notes.iter().any(|note| note.last_try);
         let fails =
             |key: &CaseKey| key.gateway == case.key.gateway && key.upstream.is_some() && key.made == Made::ByGateway;
         case.key.upstream.is_none() && verdict.cause == Cause::Unknown && !harmed && self.open.keys().any(fails)

@@ -125,8 +125,11 @@ fn turned_back(scene: &Scene) -> Option<Evidence> {
             .reduce(|all, one| (all.0.saturating_add(one.0), all.1.saturating_add(one.1)));
         sums.map(|(out, back)| if sent { out.saturating_sub(back) } else { back.saturating_sub(out) })
     };
-    let (began_us, until_us) = (scene.failures.began_us, scene.failures.last_us + 5_000_000);
+    let began_us = scene.failures.began_us;
     let rose = |entry: &HostEntry, sent| {
+        // A reading tells of the interval before it.
+        let interval_us = i64::try_from(entry.state.interval_us).unwrap_or(0);
+        let until_us = scene.failures.last_us + interval_us + 5_000_000;
         let before = surplus(entry, began_us - 60_000_000, began_us, sent);
         surplus(entry, began_us, until_us, sent).filter(|now| *now > 0 && before == Some(0))
     };

@@ -98,7 +98,8 @@ fn begun(connects: &[ConnectTry]) -> impl Iterator<Item = (&ConnectTry, u64)> {
 /// Whether a SYN was lost after another had been answered: then neither a rule that was put in or taken out in between explains
 /// what the connects of one probe met.
 fn let_some_through(connects: &[ConnectTry]) -> bool {
-    if connects.iter().any(|tried| tried.took_us > STALLED_US) {
+    let untold = |tried: &ConnectTry| tried.syns_resent.is_none() && tried.took_us > STALLED_US;
+    if connects.iter().any(untold) {
         return false;
     }
     let answered_us = |(tried, begun_us): (&ConnectTry, u64)| {
@@ -111,11 +112,16 @@ fn let_some_through(connects: &[ConnectTry]) -> bool {
 
 /// When the last SYN of a connect was sent that surely found no answer, from its beginning on. None: its first was answered.
 fn last_lost_us(tried: &ConnectTry) -> Option<u64> {
-    let again = match tried.outcome.as_str() {
-        "connected" if tried.took_us < LATE_US => return None,
-        "connected" => tried.took_us >= RESENT_US + LATE_US,
-        "connect_timeout" => tried.took_us > RESENT_US,
-        _ => return None,
+    let lost = match (tried.outcome.as_str(), tried.syns_resent) {
+        ("connected", Some(resent)) => resent,
+        // By its time alone, which an agent that did not run in between tells too long.
+        ("connected", None) => u32::from(tried.took_us >= LATE_US) + u32::from(tried.took_us >= RESENT_US + LATE_US),
+        ("connect_timeout", _) => 1 + u32::from(tried.took_us > RESENT_US),
+        _ => 0,
     };
-    Some(if again { RESENT_US } else { 0 })
+    match lost {
+        0 => None,
+        1 => Some(0),
+        _ => Some(RESENT_US),
+    }
 }

@@ -66,6 +66,8 @@ pub struct ConnectTry {
     pub errno: i32,
     /// How long it took, microseconds.
     pub took_us: u64,
+    /// Of one that connected: how many SYNs had found no answer before (TCP_INFO). None: not known.
+    pub syns_resent: Option<u32>,
 }
 
 /// One HTTP request.

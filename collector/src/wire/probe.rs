@@ -54,5 +54,6 @@ fn connect(line: &mut Line<'_>, connect: v1::ConnectTry) -> model::ConnectTry {
         outcome: line.name(connect.outcome),
         errno: connect.errno,
         took_us: line.span(connect.took_us),
+        syns_resent: connect.syns_resent,
     }
 }

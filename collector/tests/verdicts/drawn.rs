@@ -488,3 +488,22 @@ fn attempts_without_a_name_are_no_incident_beside_those_of_known_upstreams() {
     assert_eq!(retried(&[]), 1, "nothing else tells of them");
     assert_eq!(retried(&[UPSTREAM, "10.0.0.3:3000"]), 0);
 }
+
+/// The kernel counts the SYNs that found no answer, however late an agent learns of the connection.
+#[test]
+fn a_connect_that_is_told_late_lost_nothing_where_its_first_syn_was_answered() {
+    let told = |syns_resent: u32| {
+        let mut story = Story::new();
+        story.host.net = Some(NetCounters { segments_out: 1_000, retransmits: 100, ..Default::default() });
+        story.fails(Signal::ReadTimeout, 504, 2 * SECOND as u64, 20);
+        story.probe(&["connected"; 4], |probe| {
+            take(probe, &[300, 2_630_000, 2_634_000, 2_634_000]);
+            probe.connects.iter_mut().for_each(|tried| tried.syns_resent = Some(0));
+            probe.connects[3].syns_resent = Some(syns_resent);
+        });
+        story.pass(3);
+        story
+    };
+    told(0).is_not_surely(Cause::PacketLoss);
+    told(2).is(Cause::PacketLoss);
+}

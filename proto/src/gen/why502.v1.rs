@@ -656,6 +656,9 @@ pub struct ConnectTry {
     /// How long it took, microseconds.
     #[prost(uint64, tag = "4")]
     pub took_us: u64,
+    /// Of one that connected: how many SYNs had found no answer before (TCP_INFO). Absent where not known.
+    #[prost(uint32, optional, tag = "5")]
+    pub syns_resent: ::core::option::Option<u32>,
 }
 /// One HTTP request.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

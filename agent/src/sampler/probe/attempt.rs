@@ -153,7 +153,8 @@ fn connect_try(target: &Target, result: &Result<Stream, NoConnection>, took: Dur
         Ok(_) => ("connected", 0),
         Err(refusal) => (refusal.signal.id(), refusal.errno),
     };
-    ConnectTry { address: target.to_string(), outcome: outcome.to_owned(), errno, took_us: micros(took) }
+    let syns_resent = result.as_ref().ok().and_then(|stream| stream.syns_resent());
+    ConnectTry { address: target.to_string(), outcome: outcome.to_owned(), errno, took_us: micros(took), syns_resent }
 }
 
 /// The host itself answered.
