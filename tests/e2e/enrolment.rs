@@ -44,7 +44,7 @@ fn a_host_enrols_reports_over_tls_renews_and_is_revoked() {
     .unwrap();
     fs::write(
         &agent,
-        format!("collector = [\"enrolled\"]\nhost = \"app-1\"\ninterval = \"1s\"\nstate_dir = \"{place}/state\"\n"),
+        format!("collector = [\"enrolled\"]\nhost = \"app-1\"\ninterval = \"5s\"\nstate_dir = \"{place}/state\"\n"),
     )
     .unwrap();
     let agent_arg = agent.display().to_string();
