@@ -8,6 +8,7 @@ use serde_json::Value;
 use why502_agent::gateway::{self, Kind, Line, Log, Zone};
 
 /// A labelled line.
+#[derive(Clone)]
 struct Labelled {
     number: usize,
     gateway: String,
@@ -150,4 +151,48 @@ fn provoked_lines_are_read_right() {
         lines.iter().filter_map(|line| Some(format!("line {}: {}", line.number, fault(line)?))).collect();
     assert!(lines.len() > 60, "{} lines", lines.len());
     assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// What collectors of logs put before a line.
+const FRAMES: [&str; 11] = [
+    "2026-11-22T06:43:09.123456789Z stderr F ",
+    "[pod/gw-7d9f4-x2z/proxy] ",
+    "gw-7d9f4-x2z proxy ",
+    "gw-1  | ",
+    "\u{1b}[36mgw-1  |\u{1b}[0m ",
+    "Nov 22 06:43:09 lb-1 gateway[42]: ",
+    "2026-11-22T06:43:09+0200 lb-1 gateway[42]: ",
+    "Sun 2026-11-22 06:43:09 CET lb-1 gateway[42]: ",
+    "<134>Nov 22 06:43:09 lb-1 gateway[42]: ",
+    "<134>1 2026-11-22T06:43:09Z lb-1 gateway 42 - - ",
+    "\u{feff}",
+];
+
+/// A line in one of the frames, or as Docker's json-file driver keeps it.
+fn framed(frame: usize, raw: &[u8]) -> Vec<u8> {
+    match (FRAMES.get(frame), std::str::from_utf8(raw)) {
+        (Some(before), _) => [before.as_bytes(), raw].concat(),
+        (None, Ok(text)) => format!(r#"{{"log":{},"stream":"stderr"}}"#, Value::from(format!("{text}\n"))).into_bytes(),
+        (None, Err(_)) => raw.to_vec(),
+    }
+}
+
+#[test]
+fn labelled_lines_are_read_alike_in_the_frames_of_collectors() {
+    let mut other = Vec::new();
+    for line in [SEEN, COMPOSED, PROVOKED].into_iter().flat_map(corpus) {
+        // Lines that are in an object already, and those that only their own beginning marks.
+        if line.raw.starts_with(b"{\"log\"") || line.raw.starts_with(b"{\"version\"") || line.signal == "continuation" {
+            continue;
+        }
+        let wanted = read(&line);
+        for frame in (0..3).map(|at| (line.number + 5 * at) % (FRAMES.len() + 1)) {
+            let framed = Labelled { raw: framed(frame, &line.raw), ..line.clone() };
+            let found = read(&framed);
+            if found != wanted {
+                other.push(format!("{found:?} for {wanted:?}: {}", framed.raw.escape_ascii()));
+            }
+        }
+    }
+    assert!(other.is_empty(), "{} lines: {other:#?}", other.len());
 }

@@ -123,7 +123,7 @@ impl Reader for Apache {
             Err(unparsed) => return unparsed,
         };
         let zone = self.zone.clone();
-        let read = self.by_any(body).or_else(|| self.by_any(line::unframe(body, &zone)?.body));
+        let read = self.by_any(body).or_else(|| line::within(body, &zone, |framed| self.by_any(framed.body)));
         read.unwrap_or_else(|| Line::Unparsed("neither an access line nor one of Apache's error log".to_owned()))
     }
 }

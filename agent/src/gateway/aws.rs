@@ -28,12 +28,12 @@ impl Reader for Aws {
             Ok(body) => body,
             Err(unparsed) => return unparsed,
         };
-        let read = |body: &[u8]| (self.record)(&Columns::of(&String::from_utf8_lossy(body)), &self.zone);
-        let record = read(body).or_else(|| read(line::unframe(body, &self.zone)?.body));
-        record.map_or_else(
-            || Line::Unparsed("not the columns of this load balancer".to_owned()),
-            |record| Line::Record(Box::new(record)),
-        )
+        let read = |body: &[u8]| {
+            let record = (self.record)(&Columns::of(&String::from_utf8_lossy(body)), &self.zone)?;
+            Some(Line::Record(Box::new(record)))
+        };
+        let read = read(body).or_else(|| line::within(body, &self.zone, |framed| read(framed.body)));
+        read.unwrap_or_else(|| Line::Unparsed("not the columns of this load balancer".to_owned()))
     }
 }
 

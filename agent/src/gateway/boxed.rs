@@ -3,12 +3,12 @@
 
 use super::json::{self, Object, Value};
 use super::stamp::{self, Zone};
-use super::{Line, Reader, Served, Stamp};
+use super::{Line, Reader, Served, Stamp, line};
 
 /// Keys under which only collectors keep a line.
 const SURE_KEYS: [&str; 2] = ["MESSAGE", "textPayload"];
 /// Keys that a gateway's own JSON may have too: they count where its reader knows nothing to do with the object.
-const KEYS: [&str; 5] = ["log", "message", "msg", "line", "event"];
+const KEYS: [&str; 7] = ["log", "message", "msg", "line", "event", "full_message", "short_message"];
 /// Where the object tells its time.
 const TIME_KEYS: [&str; 6] = ["time", "timestamp", "@timestamp", "__REALTIME_TIMESTAMP", "ts", "date"];
 
@@ -24,10 +24,42 @@ impl Boxed {
         Self { reader, zone: zone.clone() }
     }
 
+    /// What the reader makes of a line without the frames that are surely around it, else of the whole. The gateway's line may
+    /// be in an object.
+    fn framed(&mut self, line: &[u8], read: fn(&mut Self, &[u8]) -> Line) -> Line {
+        let Ok(body) = line::trim(line) else { return self.reader.read(line) };
+        // What is told at a glance is in the gateway's own format as it stands.
+        if let Some(framed) = line::surely_within(body, &self.zone).filter(|_| self.reader.served(body).is_none()) {
+            match read(self, framed.body) {
+                Line::Unparsed(_) => {}
+                line => return with_time(line, framed.at),
+            }
+        }
+        read(self, body)
+    }
+
+    /// A line that may be an object.
+    fn boxed(&mut self, body: &[u8]) -> Line {
+        if body.first() != Some(&b'{') {
+            return self.reader.read(body);
+        }
+        if let Some(read) = sure_keys(body).and_then(|keys| self.within(body, keys)) {
+            return read;
+        }
+        match self.reader.read(body) {
+            Line::Unparsed(why) => match self.within(body, &KEYS) {
+                None | Some(Line::Unparsed(_)) => Line::Unparsed(why),
+                Some(read) => read,
+            },
+            read => read,
+        }
+    }
+
     fn within(&mut self, line: &[u8], keys: &[&str]) -> Option<Line> {
         let object = json::object(line).ok()?;
-        let inner = keys.iter().find_map(|key| object.text(key))?;
-        let read = self.reader.read(inner.trim_end_matches('\n').as_bytes());
+        let inner = keys.iter().find_map(|key| object.text(key))?.trim_end_matches('\n').as_bytes();
+        let plain = line::without_colours(inner);
+        let read = self.framed(plain.as_deref().unwrap_or(inner), |this, body| this.reader.read(body));
         Some(with_time(read, time(&object, &self.zone)))
     }
 }
@@ -42,26 +74,19 @@ impl Reader for Boxed {
     }
 
     fn read(&mut self, line: &[u8]) -> Line {
-        let body = line.trim_ascii();
-        if body.first() != Some(&b'{') {
-            return self.reader.read(line);
-        }
-        if let Some(read) = sure_keys(body).and_then(|keys| self.within(body, keys)) {
-            return read;
-        }
-        match self.reader.read(line) {
-            Line::Unparsed(why) => match self.within(body, &KEYS) {
-                None | Some(Line::Unparsed(_)) => Line::Unparsed(why),
-                Some(read) => read,
-            },
-            read => read,
-        }
+        let plain = line::without_colours(line).filter(|_| self.served(line).is_none());
+        self.framed(plain.as_deref().unwrap_or(line), Self::boxed)
     }
 }
 
 /// The keys to look under before anything else, if this is surely a box.
 fn sure_keys(body: &[u8]) -> Option<&'static [&'static str]> {
-    if body.starts_with(b"{\"log\":\"") && memchr::memmem::find(body, b"\"stream\":\"std").is_some() {
+    const STREAM: &[u8] = b"\"stream\":";
+    let of_docker = || {
+        let at = memchr::memmem::find(body, STREAM)?;
+        body.get(at + STREAM.len()..)?.trim_ascii_start().strip_prefix(b"\"std")
+    };
+    if body.starts_with(b"{\"log\":") && of_docker().is_some() {
         return Some(&KEYS[..1]);
     }
     let has = |key: &&str| memchr::memmem::find(body, format!("\"{key}\"").as_bytes()).is_some();
@@ -115,6 +140,16 @@ mod tests {
         ] {
             let Line::Notice(notice) = read(Kind::Haproxy, &line) else { panic!("{line}") };
             assert_eq!((notice.signal, notice.at.unwrap().unix_us), (Signal::HealthCheckDown, at_us), "{line}");
+        }
+    }
+
+    #[test]
+    fn colours_of_a_terminal_are_looked_through() {
+        let line = "\u{1b}[90m2026-11-22T07:02:17Z\u{1b}[0m \u{1b}[33mDBG\u{1b}[0m \u{1b}[1mproxy.go:199\u{1b}[0m\u{1b}[36m >\u{1b}[0m 502 Bad Gateway \u{1b}[36merror=\u{1b}[0mEOF";
+        let boxed = serde_json::json!({ "log": line, "stream": "stdout" }).to_string();
+        for line in [line.to_owned(), format!("\u{1b}[36mtraefik-1  |\u{1b}[0m {line}"), boxed] {
+            let Line::Record(record) = read(Kind::Traefik, &line) else { panic!("{line}") };
+            assert_eq!(record.signal, Signal::ClosedBeforeHeaders, "{line}");
         }
     }
 

@@ -42,7 +42,7 @@ impl Reader for JsonLines {
             Ok(body) => body,
             Err(unparsed) => return unparsed,
         };
-        let framed = || line::unframe(body, &self.zone).and_then(|framed| self.by_object(framed.body));
+        let framed = || line::within(body, &self.zone, |framed| self.by_object(framed.body));
         let read = self.by_object(body).or_else(framed);
         read.unwrap_or_else(|| Line::Unparsed("no JSON object".to_owned()))
     }

@@ -17,6 +17,14 @@ pub(super) struct Framed<'a> {
     pub at: Option<Stamp>,
     /// The program that a syslog header names.
     pub program: Option<&'a [u8]>,
+    /// Nothing that a gateway writes begins so.
+    sure: bool,
+}
+
+impl<'a> Framed<'a> {
+    fn of(body: &'a [u8]) -> Self {
+        Self { body, at: None, program: None, sure: false }
+    }
 }
 
 /// A line without what never belongs to it: NUL blocks (a log cut by copytruncate), a byte order mark, a carriage
@@ -45,19 +53,64 @@ pub fn program(line: &[u8]) -> Option<&[u8]> {
 
 /// Takes every frame off a trimmed line, or gives None where there is none.
 pub(super) fn unframe<'a>(body: &'a [u8], zone: &Zone) -> Option<Framed<'a>> {
-    let mut framed = Framed { body, at: None, program: None };
-    let mut any = false;
-    // Frames nest (a compose prefix before a platform stamp before syslog); three are more than was ever seen.
-    for _ in 0..3 {
-        let Some(inner) =
-            compose(framed.body).or_else(|| syslog(framed.body, zone)).or_else(|| platform(framed.body, zone))
-        else {
-            break;
-        };
-        framed = Framed { at: inner.at.or(framed.at), program: inner.program.or(framed.program), ..inner };
-        any = true;
+    frames(body, zone).last()
+}
+
+/// The same for those frames from the outermost on that no line of a gateway's can be taken for.
+pub(super) fn surely_within<'a>(body: &'a [u8], zone: &Zone) -> Option<Framed<'a>> {
+    frames(body, zone).take_while(|framed| framed.sure).last()
+}
+
+/// What a reader makes of a line within its frames: the outermost that it can read, for what looks like a frame may be the
+/// line's own beginning.
+pub(super) fn within<'a>(
+    body: &'a [u8],
+    zone: &Zone,
+    mut read: impl FnMut(Framed<'a>) -> Option<Line>,
+) -> Option<Line> {
+    let mut unparsed = None;
+    for framed in frames(body, zone) {
+        match read(framed) {
+            Some(line @ Line::Unparsed(_)) => unparsed = Some(line),
+            Some(line) => return Some(line),
+            None => {}
+        }
     }
-    any.then_some(framed)
+    unparsed
+}
+
+/// What stands within each frame of a trimmed line, the outermost first. Frames nest (a compose prefix before a platform stamp
+/// before syslog); three are more than was ever seen.
+fn frames<'a>(body: &'a [u8], zone: &Zone) -> impl Iterator<Item = Framed<'a>> {
+    std::iter::successors(opened(Framed::of(body), zone), |outer| opened(*outer, zone)).take(3)
+}
+
+fn opened<'a>(outer: Framed<'a>, zone: &Zone) -> Option<Framed<'a>> {
+    let body = outer.body;
+    let inner = compose(body)
+        .or_else(|| syslog(body, zone))
+        .or_else(|| platform(body, zone))
+        .or_else(|| pod(body))
+        .or_else(|| found(body))?;
+    // Marks that a program puts before its text stand within what others put around it.
+    let body = inner.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(inner.body);
+    Some(Framed { body, at: inner.at.or(outer.at), program: inner.program.or(outer.program), ..inner })
+}
+
+/// Without the terminal's colour sequences, which console writers and compose prefixes bring along. None: it has none.
+pub(super) fn without_colours(line: &[u8]) -> Option<Vec<u8>> {
+    let mut starts = memchr::memmem::find_iter(line, b"\x1b[").peekable();
+    starts.peek()?;
+    let mut plain = Vec::with_capacity(line.len());
+    let mut from = 0;
+    for start in starts {
+        plain.extend_from_slice(line.get(from..start).unwrap_or_default());
+        let digits = line[start + 2..].iter().take_while(|byte| byte.is_ascii_digit() || **byte == b';').count();
+        let end = start + 2 + digits;
+        from = end + usize::from(line.get(end) == Some(&b'm'));
+    }
+    plain.extend_from_slice(line.get(from..).unwrap_or_default());
+    Some(plain)
 }
 
 /// `svc_1  | `, `web.1.id@host | `, `editor stderr | `: docker compose, swarms, process managers.
@@ -66,11 +119,16 @@ fn compose(body: &[u8]) -> Option<Framed<'_>> {
     let (name, rest) = (&body[..bar], &body[bar + 1..]);
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-@ ".contains(byte);
     let begins = name.first().is_some_and(u8::is_ascii_alphanumeric);
-    (begins && name.ends_with(b" ") && name.iter().all(plain)).then(|| Framed {
-        body: rest.strip_prefix(b" ").unwrap_or(rest),
-        at: None,
-        program: None,
-    })
+    let body = rest.strip_prefix(b" ").unwrap_or(rest);
+    (begins && name.ends_with(b" ") && name.iter().all(plain))
+        .then(|| Framed { sure: is_numbered(name.trim_ascii_end()), ..Framed::of(body) })
+}
+
+/// `web-1`, `web_1`, `web.1`, `web.1.id@host`: a column of a log may stand before a bar too, but is hardly called that.
+fn is_numbered(name: &[u8]) -> bool {
+    let last = name.rsplit(|byte| b"-_.".contains(byte)).next().unwrap_or_default();
+    let number = last.len() < name.len() && !last.is_empty() && last.iter().all(u8::is_ascii_digit);
+    name.first().is_some_and(u8::is_ascii_alphabetic) && (number || name.contains(&b'@'))
 }
 
 /// RFC 5424 and RFC 3164 with or without priority, octet count and host.
@@ -88,23 +146,44 @@ fn syslog<'a>(body: &'a [u8], zone: &Zone) -> Option<Framed<'a>> {
         return rfc5424(rest, zone);
     }
     if let Some(rest) = stamp::skip_yearless(rest).and_then(|rest| rest.strip_prefix(b" ")) {
-        return Some(tagged(rest, None).unwrap_or_else(|| relayed(rest)));
+        return Some(tagged(rest, None).map_or_else(|| relayed(rest), |framed| Framed { sure: true, ..framed }));
     }
-    if let Some((at, rest)) = stamp::rfc3339(rest, zone).or_else(|| stamp::asctime(rest, zone)) {
-        return tagged(rest.strip_prefix(b" ")?, Some(at));
+    if let Some((at, after)) = stamp::rfc3339(rest, zone).or_else(|| stamp::asctime(rest, zone)) {
+        return tagged(after.strip_prefix(b" ")?, Some(at))
+            .or_else(|| rfc5424(rest, zone).filter(|_| has_process(after)));
+    }
+    if let Some(framed) = journal(rest, zone) {
+        return Some(framed);
     }
     // A program's tag alone, as journals and some relays leave it; only with a process number, since words end in colons too.
     let alone = || word(rest).and_then(|(first, rest)| Some((rest, tag(first).filter(|_| first.ends_with(b"]:"))?)));
     match alone() {
-        Some((body, program)) => Some(Framed { body, at: None, program: Some(program) }),
-        None => priority.then_some(Framed { body: rest, at: None, program: None }),
+        Some((body, program)) => Some(Framed { program: Some(program), sure: true, ..Framed::of(body) }),
+        None => priority.then_some(Framed::of(rest)),
     }
+}
+
+/// What `journalctl` puts before a line besides syslog's header: `Sat 2026-11-22 06:43:09 CET ` (short-full),
+/// `1795329789.123456 ` (short-unix), `[  123.456789] ` (short-monotonic), each before host and program.
+fn journal<'a>(text: &'a [u8], zone: &Zone) -> Option<Framed<'a>> {
+    if let Some(inner) = text.strip_prefix(b"[") {
+        let (since_boot, rest) = inner.split_at(memchr::memchr(b']', inner)?);
+        let is_number = since_boot.trim_ascii_start().iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+        return tagged(rest.strip_prefix(b"] ").filter(|_| is_number)?, None);
+    }
+    if let Some((at, rest)) = stamp::unix(text) {
+        return tagged(rest.strip_prefix(b" ")?, Some(at));
+    }
+    let (weekday, dated) = word(text)?;
+    let (at, rest) = stamp::rfc3339(dated, zone).filter(|_| weekday.len() == 3)?;
+    let (_zone, rest) = word(rest.strip_prefix(b" ")?)?;
+    tagged(rest, Some(at))
 }
 
 /// What a relay sent on, header and all, behind a stamp and the sender's name of its own; else the text as it is.
 fn relayed(rest: &[u8]) -> Framed<'_> {
     let inner = word(rest).map(|(_, inner)| inner).filter(|inner| stamp::skip_yearless(inner).is_some());
-    Framed { body: inner.unwrap_or(rest), at: None, program: None }
+    Framed::of(inner.unwrap_or(rest))
 }
 
 /// Passes over `<134>`.
@@ -130,7 +209,16 @@ fn rfc5424<'a>(text: &'a [u8], zone: &Zone) -> Option<Framed<'a>> {
     body = body.strip_prefix(b" ").unwrap_or(body);
     body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     let at = stamp::rfc3339(stamp, zone).map(|(at, _)| at);
-    Some(Framed { body, at, program: (program != b"-").then_some(program) })
+    Some(Framed { at, program: (program != b"-").then_some(program), sure: true, ..Framed::of(body) })
+}
+
+/// Whether ` HOST PROGRAM PROCESS MESSAGE-ID DATA` has a number for the process and data where they belong: RFC 5424's header without its priority, as some
+/// daemons write it to files.
+fn has_process(text: &[u8]) -> bool {
+    let mut words = text.split(|byte| *byte == b' ').skip(3);
+    let process = words.next().unwrap_or_default();
+    let has_data = words.nth(1).is_some_and(|data| data.starts_with(b"-") || data.starts_with(b"["));
+    !process.is_empty() && process.iter().all(u8::is_ascii_digit) && has_data
 }
 
 /// What follows `[id name="value"][...]`; quotes inside a value are escaped.
@@ -161,7 +249,7 @@ fn tagged(rest: &[u8], at: Option<Stamp>) -> Option<Framed<'_>> {
     if is_priority(first) {
         (first, text) = word(text)?;
     }
-    Some(Framed { body: text, at, program: Some(tag(first)?) })
+    Some(Framed { at, program: Some(tag(first)?), sure: first.ends_with(b"]:"), ..Framed::of(text) })
 }
 
 /// `local0.info`.
@@ -180,7 +268,8 @@ fn tag(word: &[u8]) -> Option<&[u8]> {
     let name = word.strip_suffix(b":")?;
     let name = match name.strip_suffix(b"]") {
         Some(inner) => &inner[..inner.iter().position(|byte| *byte == b'[')?],
-        None => name,
+        // Squid's workers: `(squid-1):`.
+        None => name.strip_prefix(b"(").and_then(|inner| inner.strip_suffix(b")")).unwrap_or(name),
     };
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./-".contains(byte);
     (name.first().is_some_and(u8::is_ascii_alphabetic) && name.iter().all(plain)).then_some(name)
@@ -190,13 +279,40 @@ fn tag(word: &[u8]) -> Option<&[u8]> {
 fn platform<'a>(body: &'a [u8], zone: &Zone) -> Option<Framed<'a>> {
     if body.starts_with(b"[pod/") {
         let (_, body) = word(body).filter(|(pod, _)| pod.ends_with(b"]"))?;
-        return Some(Framed { body, at: None, program: None });
+        return Some(Framed { sure: true, ..Framed::of(body) });
     }
     let (at, rest) = stamp::rfc3339(body, zone)?;
     let rest = rest.strip_prefix(b" ")?;
     let streams: [&[u8]; 4] = [b"stdout F ", b"stderr F ", b"stdout P ", b"stderr P "];
-    let rest = streams.iter().find_map(|stream| rest.strip_prefix(*stream)).unwrap_or(rest);
-    Some(Framed { body: rest, at: Some(at), program: None })
+    let of_stream = streams.iter().find_map(|stream| rest.strip_prefix(*stream));
+    Some(Framed { at: Some(at), sure: of_stream.is_some(), ..Framed::of(of_stream.unwrap_or(rest)) })
+}
+
+/// `[pod-name] text` of kubetail, `pod-name container text` of stern. A pod's name has a hyphen before what Kubernetes drew for
+/// it, and no letter but small ones.
+fn pod(body: &[u8]) -> Option<Framed<'_>> {
+    let name = |text: &[u8]| {
+        !text.is_empty()
+            && text.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(byte))
+    };
+    let is_pod = |text: &[u8]| name(text) && text.first().is_some_and(u8::is_ascii_lowercase) && text.contains(&b'-');
+    let (first, rest) = word(body)?;
+    let body = match first.strip_prefix(b"[").and_then(|inner| inner.strip_suffix(b"]")) {
+        Some(inner) if is_pod(inner) => rest,
+        None if is_pod(first) => word(rest).filter(|(container, _)| name(container))?.1,
+        _ => return None,
+    };
+    Some(Framed::of(body))
+}
+
+/// `access.log.1:text`, `/var/log/nginx/error.log:12:text`: what grep puts before what it found in several files.
+fn found(body: &[u8]) -> Option<Framed<'_>> {
+    let name = body.get(..memchr::memchr2(b':', b' ', body)?)?;
+    let is_log = [".log", ".gz", ".txt"].iter().any(|ending| memchr::memmem::find(name, ending.as_bytes()).is_some());
+    let rest = body.get(name.len()..)?.strip_prefix(b":").filter(|_| is_log)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let body = rest.get(digits..).and_then(|rest| rest.strip_prefix(b":")).filter(|_| digits > 0).unwrap_or(rest);
+    Some(Framed { sure: true, ..Framed::of(body) })
 }
 
 /// The text up to the next blank, and what follows that.
@@ -232,10 +348,39 @@ mod tests {
             "haproxy[4243]: ",
             "Sun Nov 22 06:43:09 2026 local0.info haproxy[4243]: ",
             "Nov 22 06:43:09 lb-1 local0.info haproxy[4243]: ",
+            "Nov 22 06:43:09 lb-1 (squid-1): ",
             "Nov 22 06:43:09 10.0.0.9 Nov 22 06:43:09 haproxy[4243]: ",
+            "2026-11-22T06:43:09+01:00 lb-1 haproxy 4243 - [meta sequenceId=\"1\"] ",
             "[pod/ingress-7d9/controller] ",
+            "[ingress-7d9f4-x2z] ",
+            "ingress-7d9f4-x2z controller ",
+            "Sun 2026-11-22 06:43:09 CET lb-1 haproxy[4243]: ",
+            "1795329789.123456 lb-1 haproxy[4243]: ",
+            "[   12.123456] lb-1 haproxy[4243]: ",
+            "/var/log/haproxy.log.1:",
+            "haproxy.log:17:",
         ] {
             assert_eq!(body(&format!("{frame}198.51.100.7 - x: y")).as_deref(), Some("198.51.100.7 - x: y"), "{frame}");
+        }
+    }
+
+    #[test]
+    fn some_frames_are_sure() {
+        let within = |line: &str| {
+            let framed = surely_within(line.as_bytes(), &Zone::utc())?;
+            Some(String::from_utf8_lossy(framed.body).into_owned())
+        };
+        for frame in
+            ["web-1  | ", "web.1.a@b | ", "2026-11-22T06:43:09Z stderr F ", "<9>1 - lb nginx 7 - - ", "nginx[7]: "]
+        {
+            assert_eq!(within(&format!("{frame}a b c")).as_deref(), Some("a b c"), "{frame}");
+            assert_eq!(within(&format!("web_1 | {frame}a b c")).as_deref(), Some("a b c"), "{frame}");
+        }
+        assert_eq!(within("2026-11-22T06:43:09Z stdout F 502 a 503").as_deref(), Some("502 a 503"));
+        for line in
+            ["192.0.2.1 | a", "status | a", "2026-11-22T06:43:09Z a b c", "2026-11-22 06:43:09: (a.c.1) b", "a-b c d"]
+        {
+            assert_eq!(within(line), None, "{line}");
         }
     }
 
@@ -244,6 +389,25 @@ mod tests {
         for line in ["198.51.100.7 - - [22/Nov/2026] \"GET /a|b\"", "{\"a\":1}", "[error] 1#1: x", "GET / | 200", ""] {
             assert!(body(line).is_none() || line.starts_with("GET"), "{line}");
         }
+    }
+
+    #[test]
+    fn a_line_that_begins_like_a_frame_is_read_by_the_outermost_that_can() {
+        let line = b"web-1 | 2026-11-22T06:43:09Z DBG text";
+        let mut seen = Vec::new();
+        within(line, &Zone::utc(), |framed| {
+            seen.push(String::from_utf8_lossy(framed.body).into_owned());
+            None
+        });
+        assert_eq!(seen, ["2026-11-22T06:43:09Z DBG text", "DBG text"]);
+        let by_stamp = |framed: Framed| framed.body.starts_with(b"2026").then(|| Line::Unparsed("here".to_owned()));
+        assert_eq!(within(line, &Zone::utc(), by_stamp), Some(Line::Unparsed("here".to_owned())));
+    }
+
+    #[test]
+    fn colours_are_taken_off() {
+        assert_eq!(without_colours(b"a \x1b[1;31mb\x1b[0m c\x1b[").as_deref(), Some(b"a b c".as_slice()));
+        assert_eq!(without_colours(b"a [31m"), None);
     }
 
     #[test]

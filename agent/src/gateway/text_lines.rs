@@ -21,7 +21,7 @@ impl Reader for TextLines {
             Err(unparsed) => return unparsed,
         };
         let read = |body: &[u8], at: Option<Stamp>| (self.line)(&String::from_utf8_lossy(body), at, &self.zone);
-        let framed = || line::unframe(body, &self.zone).and_then(|framed| read(framed.body, framed.at));
+        let framed = || line::within(body, &self.zone, |framed| read(framed.body, framed.at));
         read(body, None).or_else(framed).unwrap_or_else(|| Line::Unparsed(self.otherwise.to_owned()))
     }
 }
