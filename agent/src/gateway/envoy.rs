@@ -8,7 +8,7 @@ mod format;
 mod glance;
 mod signal;
 
-use super::json;
+use super::json::{self, Object};
 use super::line;
 use super::mend;
 use super::stamp::{self, Zone};
@@ -31,19 +31,23 @@ const MOST_ATTEMPTS: usize = 16;
 pub(super) fn reader(format: Option<&str>, zone: &Zone) -> Box<dyn Reader> {
     let shipped = [format::ISTIO, format::OLD_ISTIO, format::DEFAULT].map(format::template);
     let given = format.map(format::parse);
+    let pattern = format.and_then(format::time_pattern).map(str::to_owned);
     let glances = match &given {
+        Some(_) if pattern.is_some() => Vec::new(),
         Some(Format::Text(template)) => vec![(None, Glance::new(template))],
         Some(Format::Json(_)) => Vec::new(),
         None => [ISTIO, DEFAULT].map(|at| (Some(at), Glance::new(&shipped[at]))).into(),
     };
     let glances = glances.into_iter().filter_map(|(at, glance)| Some((at, glance?))).collect();
-    Box::new(Envoy { zone: zone.clone(), given, shipped, glances })
+    Box::new(Envoy { zone: zone.clone(), given, pattern, shipped, glances })
 }
 
 #[derive(Debug)]
 struct Envoy {
     zone: Zone,
     given: Option<Format>,
+    /// How the format that was given has times written.
+    pattern: Option<String>,
     shipped: [Template; 3],
     /// For lines in the format that was given, or in those of these shipped.
     glances: Vec<(Option<usize>, Glance)>,
@@ -188,21 +192,15 @@ impl Envoy {
             return Some(Line::Notice(Box::new(notice)));
         }
         let mut values = Values::default();
-        for (key, value) in &object.0 {
-            if let (Some(name), text) = (format::usual(key), value.text().unwrap_or("-")) {
-                // What the line tells null of is kept as `-` for the reason only: null flags are no flags.
-                if text != "-" || name == "reason" || value.text().is_some() {
-                    values.0.push((name, text.to_owned()));
-                }
-            }
-        }
+        usual_members(&object, "", &mut values);
         self.record(&values, None)
     }
 
     fn by_any(&self, body: &[u8]) -> Option<Line> {
         let own_log =
             || event::of_text(&String::from_utf8_lossy(body), &self.zone).map(|notice| Line::Notice(Box::new(notice)));
-        self.by_given(body).or_else(own_log).or_else(|| self.by_json(body)).or_else(|| self.by_shipped(body))
+        let shipped = || self.by_shipped(body).or_else(|| self.by_shipped(&with_its_quote(body)?));
+        self.by_given(body).or_else(own_log).or_else(|| self.by_json(body)).or_else(shipped)
     }
 
     /// None: the line tells no status, so it is none of Envoy's access lines.
@@ -221,6 +219,7 @@ impl Envoy {
             has_host: host.is_some(),
             is_tcp: status == 0 && values.get("method").is_none(),
             duration_ms: values.number("duration"),
+            nothing_came: values.raw("service_ms").is_some_and(|time| time == "-") && values.number("sent") == Some(0),
         };
         let attempts = attempts(values, &answer, host);
         let last = answer.signal();
@@ -248,15 +247,14 @@ impl Envoy {
 
     fn begun(&self, values: &Values) -> Option<Stamp> {
         let text = values.get("start")?.as_bytes();
-        let stamped =
-            stamp::rfc3339(text, &self.zone).or_else(|| stamp::unix(text)).or_else(|| stamp::clf(text, &self.zone));
-        stamped.map(|(at, _)| at)
+        let patterned = self.pattern.as_ref().and_then(|pattern| stamp::patterned(text, pattern, &self.zone));
+        patterned.or_else(|| stamp::whole(text, &self.zone))
     }
 }
 
 impl Reader for Envoy {
     fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
-        let Self { zone, given, shipped, glances } = self;
+        let Self { zone, given, shipped, glances, .. } = self;
         if let Some(Format::Text(template)) = given {
             return glances.first_mut()?.1.served(template, line, None, zone);
         }
@@ -274,10 +272,43 @@ impl Reader for Envoy {
             Ok(body) => body,
             Err(unparsed) => return unparsed,
         };
-        let framed = || line::unframe(body, &self.zone).and_then(|framed| self.by_any(framed.body));
+        let framed = || line::within(body, &self.zone, |framed| self.by_any(framed.body));
         let read = self.by_any(body).or_else(framed);
         read.unwrap_or_else(|| Line::Unparsed("neither an access line nor an event of Envoy".to_owned()))
     }
+}
+
+/// Objects that people group an access line's values in.
+const GROUPS: [&str; 9] =
+    ["http", "request", "response", "upstream", "downstream", "envoy", "istio", "access", "attributes"];
+
+/// The values of an object's members by the names that people usually give them, alone or with that of the group they are in;
+/// the outer ones first.
+fn usual_members(object: &Object<'_>, around: &str, values: &mut Values) {
+    let named = |key: &str| format::usual(&format!("{around}{key}")).or_else(|| format::usual(key));
+    for (key, value) in &object.0 {
+        if let (Some(name), text) = (named(key), value.text().unwrap_or("-")) {
+            // What the line tells null of is kept as `-` for the reason only: null flags are no flags.
+            if text != "-" || name == "reason" || value.text().is_some() {
+                values.0.push((name, text.to_owned()));
+            }
+        }
+    }
+    for (key, value) in &object.0 {
+        if let Some(inner) = value.object().filter(|_| GROUPS.contains(&key.to_ascii_lowercase().as_str())) {
+            usual_members(inner, key, values);
+        }
+    }
+}
+
+/// A copy of a line that begins with the request and has lost the quote before it.
+fn with_its_quote(body: &[u8]) -> Option<Vec<u8>> {
+    let request = body.get(..memchr::memchr(b'"', body)?)?;
+    let method = request.split(|byte| *byte == b' ').next()?;
+    let is_request = !method.is_empty()
+        && method.iter().all(u8::is_ascii_uppercase)
+        && memchr::memmem::rfind(request, b" HTTP/").is_some_and(|at| at > method.len());
+    is_request.then(|| [b"\"", body].concat())
 }
 
 /// Envoy tells when a request came; with its duration that gives when it ended.
@@ -319,4 +350,33 @@ fn attempts(values: &Values, answer: &Answer, host: Option<String>) -> Vec<Attem
         ..Attempt::default()
     });
     attempts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(format: Option<&str>, line: &str) -> Record {
+        match reader(format, &Zone::utc()).read(line.as_bytes()) {
+            Line::Record(record) => *record,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_time_is_read_as_its_format_says() {
+        let format =
+            "[%START_TIME(%d/%m/%YT%H:%M:%S%z %s)%] \"%REQ(:METHOD)%\" %RESPONSE_CODE% %DURATION% %UPSTREAM_HOST%";
+        let line = "[22/11/2026T06:35:25+0000 1795329325] \"GET\" 200 1000 192.0.2.11:80";
+        assert_eq!(record(Some(format), line).at.unwrap().unix_us, 1_795_329_326_000_000);
+        assert_eq!(reader(Some(format), &Zone::utc()).served(line.as_bytes()).map(|served| served.at), None);
+    }
+
+    #[test]
+    fn a_request_that_lost_its_quote_is_one_yet() {
+        let line = r#"POST /login HTTP/1.1" 503 UC 379 88 2704 - "192.0.2.7" "Mozilla/5.0" "ce3e" "a.example" "192.0.2.11:80""#;
+        let record = record(None, line);
+        assert_eq!((record.signal, record.method.as_deref()), (Signal::NoResponseHeaders, Some("POST")));
+        assert!(matches!(reader(None, &Zone::utc()).read(b"no request \" 503 UC"), Line::Unparsed(_)));
+    }
 }

@@ -1,10 +1,13 @@
 //! Time stamps of log lines. Each function reads one form from the start of a text and gives the stamp and what
 //! follows it, or None where the text does not begin with a possible time: an impossible date is no stamp.
 
+mod pattern;
+
 use jiff::civil;
 use jiff::tz::TimeZone;
 
 use super::Stamp;
+pub(super) use pattern::patterned;
 
 /// A stamp and what follows it.
 pub(super) type Stamped<'a> = Option<(Stamp, &'a [u8])>;
@@ -137,6 +140,17 @@ pub(super) fn unix(text: &[u8]) -> Stamped<'_> {
         _ => stamp(whole / 1_000, 1),
     };
     stamp.map(|stamp| (stamp, cursor.0))
+}
+
+/// The time that a whole text is, in whichever of these forms.
+pub(super) fn whole(text: &[u8], zone: &Zone) -> Option<Stamp> {
+    let to_the_end = |(stamp, rest): (Stamp, &[u8])| rest.is_empty().then_some(stamp);
+    unix(text)
+        .and_then(to_the_end)
+        .or_else(|| clf(text, zone).and_then(to_the_end))
+        .or_else(|| rfc3339(text, zone).and_then(to_the_end))
+        .or_else(|| slashed(text, zone).and_then(to_the_end))
+        .or_else(|| asctime(text, zone).and_then(to_the_end))
 }
 
 fn finish<'a>(

@@ -110,8 +110,7 @@ fn begun(fields: &Fields, zone: &Zone) -> Option<Stamp> {
     }
     let text = fields.get_like("t:")?;
     let text = text.strip_prefix(b"[").unwrap_or(text);
-    let stamped = stamp::clf(text, zone).or_else(|| stamp::rfc3339(text, zone)).or_else(|| stamp::unix(text));
-    stamped.or_else(|| stamp::asctime(text, zone)).map(|(at, _)| at)
+    stamp::whole(text.strip_suffix(b"]").unwrap_or(text), zone)
 }
 
 /// `%t` is when the request came.

@@ -43,6 +43,12 @@ pub(super) fn parse(setting: &str) -> Format {
     }
 }
 
+/// How a setting has the time written, where it says so: `%START_TIME(%Y/%m/%d %H:%M:%S)%`.
+pub(super) fn time_pattern(setting: &str) -> Option<&str> {
+    let (_, rest) = setting.split_once("%START_TIME(").or_else(|| setting.split_once("%START_TIME_LOCAL("))?;
+    rest.split_once(")%").map(|(pattern, _)| pattern).filter(|pattern| !pattern.is_empty())
+}
+
 /// All texts of an object with the way to each.
 pub(super) fn leaves_of(object: &Object, above: &str, leaves: &mut Vec<(String, String)>) {
     for (key, value) in &object.0 {

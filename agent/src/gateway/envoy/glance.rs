@@ -69,7 +69,7 @@ impl Glance {
         let duration_ms = said(self.duration_ms).map_or(Some(0), number)?;
         let begun = match (at, said(self.begun)) {
             (Some(at), _) => Some(at),
-            (None, Some(text)) => Some(stamp::rfc3339(text, zone)?.0),
+            (None, Some(text)) => Some(stamp::rfc3339(text, zone).filter(|(_, rest)| rest.is_empty())?.0),
             (None, None) => None,
         };
         let after_us = duration_ms.checked_mul(1_000)?;

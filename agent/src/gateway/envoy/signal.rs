@@ -22,6 +22,8 @@ pub(super) struct Answer<'a> {
     pub is_tcp: bool,
     /// Time of the whole, milliseconds.
     pub duration_ms: Option<u64>,
+    /// The upstream told no time of its own, and the client got no byte of a body.
+    pub nothing_came: bool,
 }
 
 /// Long names of flags and their short ones.
@@ -107,10 +109,19 @@ impl Answer<'_> {
         })
     }
 
-    /// A failure after the answer's headers had gone to the client leaves the application's status.
+    /// A failure after the answer's headers had gone to the client leaves the application's status. To a client of gRPC Envoy
+    /// tells its own failures with status 200 too.
     fn or_in_body(&self, before: Signal, after: Signal) -> Signal {
-        let started = self.details.is_some_and(|details| details.contains("after_response_started"));
-        if started || self.status.is_some_and(|status| (1..400).contains(&status)) { after } else { before }
+        let says = |what: &str| self.details.is_some_and(|details| details.contains(what));
+        if says("after_response_started") {
+            after
+        } else if says("before_response_started") || self.nothing_came {
+            before
+        } else if self.status.is_some_and(|status| (1..400).contains(&status)) {
+            after
+        } else {
+            before
+        }
     }
 
     fn by_details(&self, details: &str) -> Signal {
@@ -253,6 +264,11 @@ mod tests {
         assert_eq!(
             signal(200, "UC", "upstream_reset_after_response_started{connection_termination}"),
             Signal::BodyTruncated
+        );
+        assert_eq!(
+            signal(200, "UC", &format!("{reset}{{connection_termination}}")),
+            Signal::NoResponseHeaders,
+            "as gRPC's clients are told"
         );
         assert_eq!(signal(0, "DC", "downstream_remote_disconnect"), Signal::ClientAbort);
         assert_eq!(signal(403, "-", "rbac_access_denied_matched_policy[none]"), Signal::LbLocalResponse);

@@ -71,17 +71,7 @@ fn base(fields: &Fields<'_>, zone: &Zone) -> Result<Record, &'static str> {
 
 fn time(fields: &Fields<'_>, zone: &Zone) -> Option<Stamp> {
     let vars = [Var::Msec, Var::TimeIso, Var::TimeLocal];
-    vars.into_iter().find_map(|var| fields.said(var).and_then(|text| stamp_of(text, zone)))
-}
-
-/// The time that a value is, in whichever form.
-pub(super) fn stamp_of(text: &[u8], zone: &Zone) -> Option<Stamp> {
-    let whole = |(stamp, rest): (Stamp, &[u8])| rest.is_empty().then_some(stamp);
-    stamp::unix(text)
-        .and_then(whole)
-        .or_else(|| stamp::clf(text, zone).and_then(whole))
-        .or_else(|| stamp::rfc3339(text, zone).and_then(whole))
-        .or_else(|| stamp::slashed(text, zone).and_then(whole))
+    vars.into_iter().find_map(|var| fields.said(var).and_then(|text| stamp::whole(text, zone)))
 }
 
 /// Method and path, from the request line or from their own variables.

@@ -5,7 +5,7 @@
 use super::access;
 use super::fields::Var;
 use super::format::Format;
-use crate::gateway::stamp::Zone;
+use crate::gateway::stamp::{self, Zone};
 use crate::gateway::{Served, Stamp};
 
 /// Most values of a line that is read so.
@@ -83,7 +83,7 @@ impl Glance {
         if text.contains(&b'\\') {
             return None;
         }
-        let stamp = access::stamp_of(text, zone);
+        let stamp = stamp::whole(text, zone);
         if text.len() <= MOST_TIME_BYTES {
             self.last = Some((text.to_vec(), stamp));
         }
