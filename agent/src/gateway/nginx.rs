@@ -67,11 +67,15 @@ impl Reader for NginxReader {
         if let Some((record, at)) = self.framed_error(body) {
             return self.error(record, at);
         }
+        if let Some(line) = self.framed_access(body) {
+            return line;
+        }
         match self.body(body, None) {
-            Line::Unparsed(why) => match line::unframe(body, &self.zone) {
-                Some(framed) => self.body(framed.body, framed.at),
-                None => Line::Unparsed(why),
-            },
+            Line::Unparsed(why) => {
+                let zone = self.zone.clone();
+                let framed = line::within(body, &zone, |framed| Some(self.body(framed.body, framed.at)));
+                framed.unwrap_or(Line::Unparsed(why))
+            }
             line => line,
         }
     }
@@ -85,6 +89,14 @@ impl NginxReader {
         }
         let framed = line::unframe(body, &self.zone)?;
         begins_as_error(framed.body).then_some((framed.body, framed.at))
+    }
+
+    /// The line in the format that was given within a frame: with the frame it may look like one in another format.
+    fn framed_access(&self, body: &[u8]) -> Option<Line> {
+        let format = self.format.as_ref().filter(|_| self.log != Log::Error)?;
+        let fits = |body: &[u8]| !matches!(format.read(body), Match::No);
+        let framed = line::unframe(body, &self.zone)?;
+        (fits(framed.body) && !fits(body)).then(|| self.access(framed.body, framed.at))
     }
 
     fn body(&mut self, body: &[u8], at: Option<Stamp>) -> Line {
@@ -103,13 +115,16 @@ impl NginxReader {
     }
 
     fn error(&mut self, body: &[u8], at: Option<Stamp>) -> Line {
+        if body.first() == Some(&b'{') {
+            return Line::Unparsed("an object, not a line of the error log".to_owned());
+        }
         let text = String::from_utf8_lossy(body);
         controller(&text, at)
             .or_else(|| self.errors.read(&text, at, &self.zone))
             .unwrap_or_else(|| Line::Unparsed("no error-log line".to_owned()))
     }
 
-    fn access(&mut self, body: &[u8], at: Option<Stamp>) -> Line {
+    fn access(&self, body: &[u8], at: Option<Stamp>) -> Line {
         match self.record(body) {
             Ok(mut record) => {
                 record.at = record.at.or(at);

@@ -3,6 +3,7 @@
 //! ingress-nginx's columns of either age. What a person cut off at the beginning is not needed.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use super::fields::{Fields, Var, unescape};
 use super::format::{Format, Match, closing_quote, list_end};
@@ -24,17 +25,29 @@ const STREAM_FORMATS: [&str; 2] = [
     "$remote_addr [$time_local] $protocol $status $bytes_sent $bytes_received $session_time",
 ];
 
+/// Formats that products made of nginx come with, other than combined: Nginx Proxy Manager, APISIX, Elastic Beanstalk.
+const PRODUCTS: [&str; 3] = [
+    r#"[$time_local] $upstream_cache_status $upstream_status $status - $request_method $scheme $host "$request_uri" [Client $remote_addr] [Length $body_bytes_sent] [Gzip $gzip_ratio] [Sent-to $server] "$http_user_agent" "$http_referer""#,
+    r#"$remote_addr - $remote_user [$time_local] $http_host "$request" $status $body_bytes_sent $request_time "$http_referer" "$http_user_agent" $upstream_addr $upstream_status $upstream_response_time "$upstream_url""#,
+    r#"$msec"$uri"$status"$request_time"$upstream_response_time"$http_x_forwarded_for"#,
+];
+
 /// The formats that are told apart by themselves.
 pub(super) struct Auto {
     tails: Vec<Format>,
     streams: Vec<Format>,
+    products: Vec<Format>,
 }
 
 impl Auto {
     /// Compiles the known formats.
     pub(super) fn new(stream: bool) -> Self {
         let compile = |texts: &[&str]| texts.iter().filter_map(|text| Format::compile(text).ok()).collect();
-        Self { tails: compile(&INGRESS_TAILS), streams: if stream { compile(&STREAM_FORMATS) } else { Vec::new() } }
+        Self {
+            tails: compile(&INGRESS_TAILS),
+            streams: if stream { compile(&STREAM_FORMATS) } else { Vec::new() },
+            products: if stream { Vec::new() } else { compile(&PRODUCTS) },
+        }
     }
 
     /// Reads a line, or says why it can't be.
@@ -47,7 +60,13 @@ impl Auto {
                 return Ok(fields);
             }
         }
-        self.combined(line).or_else(|| logfmt(line)).ok_or("no access format known")
+        let product = || {
+            self.products.iter().find_map(|format| match format.read(line) {
+                Match::Fits(fields) => Some(fields),
+                Match::No | Match::TwoReadings => None,
+            })
+        };
+        self.combined(line).or_else(|| logfmt(line)).or_else(product).ok_or("no access format known")
     }
 
     /// `... [time] "request" status bytes ["referer" "agent" ...] [tail]`.
@@ -114,7 +133,17 @@ fn from_head<'a>(head: &'a [u8], fields: &mut Fields<'a>) -> Option<()> {
     let head = head.strip_suffix(b"] ")?;
     let bracket = memchr::memrchr(b'[', head)?;
     fields.set(Var::TimeLocal, Cow::Borrowed(&head[bracket + 1..]));
-    let client = head[..bracket].split(|byte| *byte == b' ').next()?;
+    let mut words = head[..bracket].split(|byte| *byte == b' ');
+    let first = words.next()?;
+    // `host address - user [time]`
+    let is_address = |word: &&[u8]| std::str::from_utf8(word).is_ok_and(|word| word.parse::<IpAddr>().is_ok());
+    let client = match words.next().filter(is_address) {
+        Some(address) if words.next() == Some(b"-") => {
+            fields.set(Var::Host, Cow::Borrowed(first));
+            address
+        }
+        _ => first,
+    };
     fields.set(Var::Client, Cow::Borrowed(client));
     Some(())
 }
@@ -231,10 +260,23 @@ mod tests {
         assert_eq!(values(&format!("{combined} \"10.1.1.1\"")), some(["502", "", ""]));
         let pairs = format!("{combined} rt=0.1 ua=\"a:1, b:2\" us=\"502, 200\" x y=1");
         assert_eq!(values(&pairs), some(["502", "a:1, b:2", "502, 200"]));
+        let proxied = r#"a.example.com 192.0.2.1 - - [22/Nov/2026:06:35:22 +0000] "GET / HTTP/2.0" 502 157 "-" "x" "10.1.1.1:80""#;
+        // The last column may as well be what a client sent as X-Forwarded-For.
+        assert_eq!(values(proxied), some(["502", "", ""]));
+        let auto = Auto::new(false);
+        let fields = auto.read(proxied.as_bytes()).unwrap();
+        assert_eq!(fields.text(Var::Client).as_deref(), Some("192.0.2.1"));
+        assert_eq!(fields.text(Var::Host).as_deref(), Some("a.example.com"));
+        let manager = r#"[22/Nov/2026:06:35:22 +0000] - 502 502 - GET https a.example.com "/x" [Client 192.0.2.1] [Length 154] [Gzip -] [Sent-to app] "x" "-""#;
+        assert_eq!(values(manager), some(["502", "", "502"]));
+        let apisix = r#"192.0.2.1 - - [22/Nov/2026:06:35:22 +0000] a.example.com:9080 "GET /x HTTP/1.1" 502 154 0.001 "-" "x" a:1 502 0.000 "http://a.example.com:9080""#;
+        assert_eq!(values(apisix), some(["502", "a:1", "502"]));
+        assert_eq!(values(r#"1795329789.311"/x"502"0.023"0.023"192.0.2.1"#), some(["502", "", ""]));
         let old = r#"192.0.2.1 - [192.0.2.1] - - [12/Jul/2019:14:28:22 +0000] "POST /X HTTP/2.0" 502 0 "-" "x" 6 4.7 [up] a:80, a:80 0, 0 6.0, 6.7 504, 502 14f"#;
         assert_eq!(values(old), some(["502", "a:80, a:80", "504, 502"]));
         let cut = r#"GET /webapp/ HTTP/1.1" 502 150 "-" "x" 667 0.001 [default-webapp-8000] [] a:1 0 0.000 502 06"#;
         assert_eq!(values(cut), some(["502", "a:1", "502"]));
+        assert_eq!(values(r#"ts="x" status="502" upstream="a:1" x="" y="" z="""#), some(["502", "a:1", ""]));
         let logfmt = r#"ts=x status=502 upstream="a:1" upstream_status="502" urt=0.1, 0.2"#;
         assert_eq!(values(logfmt), some(["502", "a:1", "502"]));
         let json = r#"{"nginx":{"status":502,"upstream":{"addr":"a:1","status":["502","200"]}},"ua":"curl"}"#;

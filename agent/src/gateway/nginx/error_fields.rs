@@ -1,6 +1,9 @@
 //! The fields behind an error-log message, in nginx's order: client, server, request, subrequest, upstream, host,
-//! referrer (`ngx_http_log_error_handler`), for streams client, server, upstream and bytes. Request, host and
-//! referrer are a client's raw text.
+//! referrer (`ngx_http_log_error_handler`), for streams client, server, upstream and bytes; Kong adds the request's
+//! id. Request, host and referrer are a client's raw text.
+
+/// What may follow the upstream.
+const BEHIND_UPSTREAM: [&str; 4] = [", host: \"", ", referrer: \"", ", request_id: \"", ", bytes from/to client:"];
 
 /// A message and its fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -18,7 +21,7 @@ pub(super) struct Tail<'a> {
 
 /// Splits the text behind the connection's number.
 pub(super) fn split(text: &str) -> Tail<'_> {
-    let Some((message, rest)) = text.split_once(", client: ") else {
+    let Some((message, rest)) = text.split_once(", client: ").or_else(|| text.split_once(", udp client: ")) else {
         return Tail { message: text, ..Tail::default() };
     };
     let mut tail = Tail { message, ..Tail::default() };
@@ -71,9 +74,8 @@ fn readings<'a, 'e>(text: &'a str, ends: impl Iterator<Item = &'e usize>) -> Vec
 fn request_ends(text: &str) -> Vec<usize> {
     let followed = |after: &str| {
         after.is_empty()
-            || [", subrequest: \"", ", upstream: \"", ", host: \"", ", referrer: \""]
-                .iter()
-                .any(|f| after.starts_with(f))
+            || [", subrequest: \"", ", upstream: \""].iter().any(|field| after.starts_with(field))
+            || BEHIND_UPSTREAM.iter().any(|field| after.starts_with(field))
     };
     text.match_indices('"').map(|(at, _)| at).filter(|at| followed(&text[at + 1..])).take(64).collect()
 }
@@ -118,21 +120,15 @@ fn behind(rest: &str) -> Option<Behind<'_>> {
         fields.host = Some(host);
         rest = &inner[end + 1..];
     }
-    let complete = rest.is_empty()
-        || rest.starts_with(", referrer: \"")
-        || rest.starts_with(", bytes from/to client:")
-        || [", referrer: \"", ", host: \"", ", upstream: \""].iter().any(|field| field.starts_with(rest));
-    complete.then_some(fields)
+    // A line may be cut within a field's name.
+    let cut = ", upstream: \"".starts_with(rest) || BEHIND_UPSTREAM.iter().any(|field| field.starts_with(rest));
+    let goes_on = BEHIND_UPSTREAM[1..].iter().any(|field| rest.starts_with(field));
+    (rest.is_empty() || cut || goes_on).then_some(fields)
 }
 
 /// The end of an upstream's URL: its path is the client's and may hold quotes.
 fn upstream_end(text: &str) -> Option<usize> {
-    let ends = |after: &str| {
-        after.is_empty()
-            || after.starts_with(", host: \"")
-            || after.starts_with(", referrer: \"")
-            || after.starts_with(", bytes from/to client:")
-    };
+    let ends = |after: &str| after.is_empty() || BEHIND_UPSTREAM.iter().any(|field| after.starts_with(field));
     text.match_indices('"').map(|(at, _)| at).find(|at| ends(&text[at + 1..])).or_else(|| text.find('"'))
 }
 
@@ -193,9 +189,21 @@ mod tests {
     }
 
     #[test]
+    fn kong_ends_with_the_requests_id() {
+        let id = r#", request_id: "4a8f9c6b5e2d4c1f""#;
+        let upstream = r#", request: "GET / HTTP/1.1", upstream: "http://192.0.2.11:80/""#;
+        for rest in ["", r#", host: "h""#, r#", host: "h", referrer: "http://x/""#] {
+            assert_eq!(split(&format!("{HEAD}{upstream}{rest}{id}")).upstream, Some("192.0.2.11:80"), "{rest}");
+        }
+    }
+
+    #[test]
     fn streams_and_subrequests() {
         let stream = r#", upstream: "192.0.2.11:9027", bytes from/to client:0/0, bytes from/to upstream:0/0"#;
         assert_eq!(split(&format!("{HEAD}{stream}")).upstream, Some("192.0.2.11:9027"));
+        let udp = stream.replace("client:0/0", "client:40/0");
+        let head = HEAD.replace(", client", ", udp client");
+        assert_eq!(split(&format!("{head}{udp}")).upstream, Some("192.0.2.11:9027"));
         let auth = r#", request: "GET / HTTP/1.1", subrequest: "/authz", upstream: "http://a:1/authz", host: "h""#;
         assert_eq!(split(&format!("{HEAD}{auth}")).upstream, Some("a:1"));
     }

@@ -248,7 +248,17 @@ fn upstream(message: &str, phase: Phase) -> Option<Meaning> {
         return Some(sent(message, body));
     }
     let calls = ["recv() failed", "recvmsg() failed", "readv() failed", "send() failed", "writev() failed"];
-    if begins(&calls) || begins(&["sendfile() failed", "SSL_", "SSL shutdown", "read() failed", "write() failed"]) {
+    if begins(&calls)
+        || begins(&[
+            "WSARecv() failed",
+            "WSASend() failed",
+            "sendfile() failed",
+            "SSL_",
+            "SSL shutdown",
+            "read() failed",
+            "write() failed",
+        ])
+    {
         return Some(Upstream(transfer(message, phase)));
     }
     None
@@ -292,7 +302,7 @@ fn transfer(message: &str, phase: Phase) -> Signal {
         (Phase::Body, _) => Signal::BodyTruncated,
         (Phase::Connecting, number) => connect(number, false),
         (_, Some(110 | 60)) => Signal::ReadTimeout,
-        (_, Some(104 | 103 | 54 | 32)) => Signal::ResetBeforeHeaders,
+        (_, Some(104 | 103 | 54 | 32 | 10053 | 10054)) => Signal::ResetBeforeHeaders,
         (_, Some(113 | 101 | 100 | 112)) => Signal::ConnectUnreachable,
         // OpenSSL tells a failed system call by its text alone.
         _ if message.contains("Connection reset by peer") || message.contains("Broken pipe") => {
@@ -377,6 +387,10 @@ mod tests {
             ),
             (
                 "SSL_write() failed (SSL: error:80000068:system library::Connection reset by peer) while sending request to upstream",
+                Upstream(Signal::ResetBeforeHeaders),
+            ),
+            (
+                "WSARecv() failed (10054: x) while reading response header from upstream",
                 Upstream(Signal::ResetBeforeHeaders),
             ),
             ("12 worker_connections are not enough while connecting to upstream", Upstream(Signal::GatewayResource)),

@@ -66,7 +66,7 @@ impl Var {
             | "responsestatuscode" => Self::Status,
             "remoteaddr" | "client" | "clientip" | "remoteip" | "clientaddr" | "ip" | "clientaddress" => Self::Client,
             "timelocal" => Self::TimeLocal,
-            "timeiso8601" | "time" | "timestamp" | "ts" | "t" | "datetime" | "date" => Self::TimeIso,
+            "timeiso8601" | "time" | "timestamp" | "ts" | "t" | "datetime" | "date" | "accesstime" => Self::TimeIso,
             "msec" | "ms" => Self::Msec,
             "request" | "requestline" | "req" => Self::Request,
             "requestmethod" | "method" | "m" | "verb" | "httpmethod" | "httprequestmethod" => Self::Method,
@@ -141,6 +141,11 @@ impl<'a> Fields<'a> {
     pub(super) fn set_by_key(&mut self, key: &str, value: Cow<'a, [u8]>) -> bool {
         let key: String = key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
         self.short_keys |= key == "us";
+        // `ups_addr` and the like.
+        let key = key
+            .strip_prefix("ups")
+            .filter(|rest| !rest.starts_with("tream"))
+            .map_or(key.clone(), |rest| format!("upstream{rest}"));
         let var = match key.as_str() {
             "ua" if !is_address_list(&value) => {
                 self.doubtful.get_or_insert(value);
