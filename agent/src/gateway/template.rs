@@ -188,7 +188,9 @@ impl Template {
     }
 
     fn own_fields_differ(&self, one: &[Span], other: &[Span]) -> bool {
-        let own = |span: &&Span| self.clients.get(span.field) == Some(&false);
+        // What is read over may be read either way.
+        let is_kept = |span: &Span| self.names.get(span.field).is_some_and(|name| name != "-");
+        let own = |span: &&Span| self.clients.get(span.field) == Some(&false) && is_kept(span);
         one.iter().filter(own).ne(other.iter().filter(own))
     }
 }

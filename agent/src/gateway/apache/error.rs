@@ -49,8 +49,32 @@ pub(super) fn parts<'a>(text: &'a str, zone: &Zone) -> Option<Parts<'a>> {
         rest = rest.get(number.len() + 2..).unwrap_or("");
     }
     parts.message = rest.split(", referer: ").next().unwrap_or(rest);
+    if number.is_none() {
+        let said = parts.message.trim_start_matches("proxy: ");
+        parts.number = UNNUMBERED.iter().find(|(start, _)| said.starts_with(start)).map_or("", |(_, number)| number);
+    }
     Some(parts)
 }
+
+/// How messages begin that version 2.2 wrote without the numbers that they have since.
+const UNNUMBERED: [(&str, &str); 16] = [
+    ("error reading status line from remote server", "AH01102"),
+    ("DNS lookup failure for", "AH00898"),
+    ("Error during SSL Handshake", "AH00898"),
+    ("Error reading from remote server", "AH00898"),
+    ("Corrupt status line returned", "AH00898"),
+    ("HTTP: failed to make connection to backend", "AH01114"),
+    ("HTTPS: failed to make connection to backend", "AH01114"),
+    ("AJP: failed to make connection to backend", "AH00896"),
+    ("BALANCER: (balancer://", "AH01170"),
+    ("ap_proxy_connect_backend disabling worker", "AH00959"),
+    ("read response failed from", "AH00878"),
+    ("dialog to ", "AH00893"),
+    ("ajp_ilink_receive() can't receive header", "AH01030"),
+    ("ajp_read_header: ajp_ilink_receive failed", "AH00992"),
+    ("pass request body failed to", "AH01097"),
+    ("server reached MaxClients", "AH00161"),
+];
 
 /// What stands in the bracket at the front; `[client [::1]:80]` has brackets inside.
 fn bracketed(text: &str) -> Option<(&str, &str)> {
@@ -90,7 +114,9 @@ impl<'a> Parts<'a> {
     /// `(111)Connection refused: ` or `(EAI 3)Temporary failure in name resolution: `.
     fn error_number(&mut self, text: &'a str) -> Option<&'a str> {
         let (number, after) = text.strip_prefix('(')?.split_once(')')?;
-        let digits = number.strip_prefix("EAI ").unwrap_or(number).trim_start_matches('-');
+        // Windows' numbers stand behind `OS `.
+        let digits = ["EAI ", "OS "].iter().find_map(|kind| number.strip_prefix(kind)).unwrap_or(number);
+        let digits = digits.trim_start_matches('-');
         if self.errno.is_some() || digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
@@ -101,9 +127,9 @@ impl<'a> Parts<'a> {
     /// How an exchange with an upstream ended, by the system's or APR's number; 20014 is a close without a reason.
     fn ending(&self, otherwise: Signal) -> Signal {
         match self.errno {
-            Some("104" | "32") => Signal::ResetBeforeHeaders,
+            Some("104" | "32" | "54" | "OS 10054") => Signal::ResetBeforeHeaders,
             Some("20014" | "70014") => Signal::ClosedBeforeHeaders,
-            Some("70007" | "110") => Signal::ReadTimeout,
+            Some("70007" | "110" | "60" | "OS 10060") => Signal::ReadTimeout,
             Some("24" | "23" | "12") => Signal::GatewayResource,
             _ => otherwise,
         }
@@ -111,9 +137,9 @@ impl<'a> Parts<'a> {
 
     fn connecting(&self) -> Signal {
         match self.errno {
-            Some("111") => Signal::ConnectRefused,
-            Some("70007" | "110") => Signal::ConnectTimeout,
-            Some("113" | "101" | "112") => Signal::ConnectUnreachable,
+            Some("111" | "61" | "OS 10061") => Signal::ConnectRefused,
+            Some("70007" | "110" | "60" | "OS 10060") => Signal::ConnectTimeout,
+            Some("113" | "101" | "112" | "65" | "51" | "OS 10065" | "OS 10051") => Signal::ConnectUnreachable,
             Some("2") => Signal::SocketMissing,
             Some("13") => Signal::SocketPermission,
             Some("11") => Signal::SocketBacklogFull,
@@ -187,10 +213,11 @@ impl<'a> Parts<'a> {
         let body = if self.errno == Some("70007") { Signal::BodyTimeout } else { Signal::BodyTruncated };
         let signal = match self.number {
             "AH01102" => self.ending(Signal::NoResponseHeaders),
-            "AH00898" | "" if says("DNS lookup failure for") => Signal::DnsFailure,
-            "AH00898" | "" if says("Error during SSL Handshake") => Signal::TlsHandshake,
-            "AH00898" | "" if says("Error reading from remote server") => Signal::NoResponseHeaders,
-            "" if says("error reading status line from remote server") => self.ending(Signal::NoResponseHeaders),
+            "AH00898" | "AH01516" if says("DNS lookup failure for") => Signal::DnsFailure,
+            "AH00898" if says("Error during SSL Handshake") => Signal::TlsHandshake,
+            "AH00898" if says("Error reading from remote server") => Signal::NoResponseHeaders,
+            "AH00898" if says("Corrupt status line") => Signal::HeaderInvalid,
+            "AH00898" if says("Timeout on 100-Continue") => Signal::ReadTimeout,
             "AH00898" => Signal::UpstreamErrorUnspecified,
             // They follow AH00957, which has the number.
             "AH01114" | "AH01079" => before.unwrap_or(Signal::ConnectFailed),
@@ -215,7 +242,8 @@ impl<'a> Parts<'a> {
             "AH01095" | "AH01382" => Signal::ClientAbort,
             "AH01630" | "AH01797" | "AH01144" => Signal::LbLocalResponse,
             "AH00126" | "AH00565" | "AH00566" | "AH02032" | "AH10244" | "AH03488" | "AH02034" => Signal::ClientError,
-            _ => self.of_tls(),
+            "AH00961" | "AH01961" => Signal::TlsHandshake,
+            _ => self.of_module().unwrap_or_else(|| self.of_tls()),
         };
         let upstream = match self.number {
             "AH01084" | "AH01097" => after("pass request body failed to "),
@@ -226,6 +254,30 @@ impl<'a> Parts<'a> {
         };
         let upstream = upstream.or_else(|| self.remote.filter(|_| signal == Signal::TlsVerify).map(str::to_owned));
         (signal, upstream)
+    }
+
+    /// Modules that speak to an application in ways of their own: mod_fcgid, mod_fastcgi, mod_wsgi and CGI.
+    fn of_module(&self) -> Option<Signal> {
+        let says = |text: &str| self.message.starts_with(text);
+        Some(match () {
+            () if says("malformed header from script") => Signal::HeaderInvalid,
+            () if says("Premature end of script headers") || says("End of script output before headers") => {
+                self.ending(Signal::ClosedBeforeHeaders)
+            }
+            () if says("mod_fcgid: read data timeout") => Signal::ReadTimeout,
+            () if says("mod_fcgid: error reading data") => self.ending(Signal::NoResponseHeaders),
+            () if says("mod_fcgid: can't apply process slot") => Signal::UpstreamOverflow,
+            () if says("FastCGI: failed to connect to server") => self.connecting(),
+            () if says("FastCGI: comm with server") && self.message.contains("idle timeout") => Signal::ReadTimeout,
+            () if says("FastCGI: comm with server") => self.ending(Signal::NoResponseHeaders),
+            () if says("FastCGI: incomplete headers") => Signal::ClosedBeforeHeaders,
+            () if says("Truncated or oversized response headers received from daemon process") => {
+                Signal::ClosedBeforeHeaders
+            }
+            () if says("Timeout when reading response headers from daemon process") => Signal::ReadTimeout,
+            () if self.message.contains("Unable to connect to WSGI daemon process") => self.connecting(),
+            () => return None,
+        })
     }
 
     /// mod_ssl towards an upstream (`[remote A]`); towards a client it says nothing of one.
@@ -253,9 +305,7 @@ impl<'a> Parts<'a> {
         let says = |part: &str| self.message.contains(part);
         match self.number {
             "AH00959" | "AH01174" | "AH00940" | "AH01177" => Some(Signal::UpstreamDisabled),
-            "" if says("ap_proxy_connect_backend disabling worker") || says("disabled connection for") => {
-                Some(Signal::UpstreamDisabled)
-            }
+            "" if says("disabled connection for") => Some(Signal::UpstreamDisabled),
             "AH00161" | "AH00484" | "AH00485" | "AH00288" | "AH00286" | "AH03490" | "AH10159" => {
                 Some(Signal::GatewayResource)
             }

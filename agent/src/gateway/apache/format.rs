@@ -90,7 +90,9 @@ fn field(letter: &str, argument: &str) -> (String, Shape) {
     let with_argument = |shape| (format!("{letter}:{argument}"), shape);
     match letter {
         "a" | "h" if argument == "c" => ("peer".to_owned(), Shape::Word),
-        "A" | "a" | "h" | "l" | "v" | "L" | "H" | "m" | "X" | "R" => named(Shape::Word),
+        // The name that identd told, which nothing is made of.
+        "l" => ("-".to_owned(), Shape::Word),
+        "A" | "a" | "h" | "v" | "L" | "H" | "m" | "X" | "R" => named(Shape::Word),
         "p" if argument.is_empty() => named(Shape::Number),
         "p" | "T" => with_argument(Shape::Number),
         "b" | "B" | "D" | "I" | "O" | "S" | "k" | "P" | "s" => named(Shape::Number),
@@ -103,6 +105,15 @@ fn field(letter: &str, argument: &str) -> (String, Shape) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_clients_may_come_first() {
+        let template = parse(r#"%{X-Forwarded-For}i %l %u %t "%r" %>s %b"#);
+        for clients in ["-", "192.0.2.7", "192.0.2.7, 198.51.100.7"] {
+            let line = format!(r#"{clients} - - [24/Jun/2024:10:10:10 +0000] "GET / HTTP/1.1" 503 299"#);
+            assert_eq!(template.read(line.as_bytes()).unwrap().get("s"), Some(&b"503"[..]), "{clients}");
+        }
+    }
 
     #[test]
     fn a_setting_may_come_as_the_configuration_file_has_it() {
