@@ -8,6 +8,7 @@ pub(super) use conf::configuration;
 
 use super::apache::{access, format};
 use super::json::{self, Object, Value};
+use super::json_lines::scaled_us;
 use super::stamp::{self, Zone};
 use super::template::Template;
 use super::{Attempt, Line, Notice, Origin, Reader, Record, Signal, Stamp};
@@ -26,6 +27,16 @@ struct Caddy {
     common: Template,
 }
 
+/// Levels in the console's encoding, which writes them large or small.
+const LEVELS: [&str; 6] = ["debug", "info", "warn", "error", "panic", "fatal"];
+/// The modules that log under a name of their own.
+const LOGGERS: [&str; 8] = ["http", "tls", "admin", "pki", "caddy", "events", "layer4", "docker-proxy"];
+
+/// Whether a word is the name of a logger: a module's, or one within it.
+fn is_logger(word: &str) -> bool {
+    LOGGERS.contains(&word.split('.').next().unwrap_or(word))
+}
+
 /// One entry, from either encoding.
 struct Entry<'a> {
     at: Option<Stamp>,
@@ -41,13 +52,10 @@ impl Reader for Caddy {
             Ok(body) => body,
             Err(unparsed) => return unparsed,
         };
-        let framed = || line::unframe(body, &self.zone).map(|framed| self.entry(framed.body));
+        let framed = || line::within(body, &self.zone, |framed| self.entry(framed.body).ok());
         match self.entry(body) {
             Ok(line) => line,
-            Err(why) => match framed() {
-                Some(Ok(line)) => line,
-                _ => self.by_common(body).unwrap_or_else(|| Line::Unparsed(why.to_owned())),
-            },
+            Err(why) => framed().or_else(|| self.by_common(body)).unwrap_or_else(|| Line::Unparsed(why.to_owned())),
         }
     }
 }
@@ -59,8 +67,11 @@ impl Caddy {
     }
 
     fn entry(&self, body: &[u8]) -> Result<Line, &'static str> {
-        let brace = memchr::memchr(b'{', body).ok_or("no JSON object")?;
-        let (head, object) = body.split_at(brace);
+        let (head, object) = match memchr::memchr(b'{', body) {
+            Some(brace) => body.split_at(brace),
+            // What needs no fields has no object in the console's encoding.
+            None => (body, b"{}".as_slice()),
+        };
         let mended;
         let fields = match json::object(object) {
             Ok(fields) => fields,
@@ -82,24 +93,33 @@ impl Caddy {
         Ok(entry.line())
     }
 
-    /// `2026/11/22 06:57:29.123<tab>ERROR<tab>http.log.error<tab>message<tab>{...}`; the logger may be missing.
+    /// `2026/11/22 06:57:29.123<tab>ERROR<tab>http.log.error<tab>message<tab>{...}`; stamp and logger may be missing, and
+    /// copies have blanks for the tabs.
     fn console(&self, head: &str, fields: &Object) -> Option<Line> {
-        let mut columns = head.trim_end_matches('\t').split('\t').map(str::trim);
-        let at = self.stamp(columns.next()?)?;
-        let level = columns.next()?.to_ascii_lowercase();
-        let rest: Vec<&str> = columns.collect();
-        let (logger, message) = match rest.as_slice() {
-            [message] => ("", *message),
-            [logger, message] => (*logger, *message),
-            _ => return None,
+        let small = head.to_ascii_lowercase();
+        let level_at = LEVELS.iter().filter_map(|level| small.find(level)).min()?;
+        let (stamp, rest) = head.split_at(level_at);
+        let at = if stamp.is_empty() { None } else { Some(self.stamp(stamp.trim_end())?) };
+        let (level, rest) = rest.split_once(['\t', ' '])?;
+        let level = level.to_ascii_lowercase();
+        if !LEVELS.contains(&level.as_str()) {
+            return None;
+        }
+        let rest = rest.trim();
+        let (logger, message) = match rest.split_once(['\t', ' ']) {
+            Some((logger, message)) if is_logger(logger) => (logger, message.trim_start()),
+            _ => ("", rest),
         };
-        Some(Entry { at: Some(at), level: &level, logger, message, fields }.line())
+        Some(Entry { at, level: &level, logger, message, fields }.line())
     }
 
+    /// A time in any form, also in seconds as `1.795329325e+09`.
     fn stamp(&self, text: &str) -> Option<Stamp> {
-        let bytes = text.as_bytes();
-        let stamped = stamp::rfc3339(bytes, &self.zone).or_else(|| stamp::slashed(bytes, &self.zone));
-        stamped.or_else(|| stamp::clf(bytes, &self.zone)).or_else(|| stamp::unix(bytes)).map(|(at, _)| at)
+        let seconds = || {
+            let unix_us = i64::try_from(scaled_us(Some(text), 1e6)?).ok()?;
+            Some(Stamp { unix_us, precision_us: 1_000 })
+        };
+        stamp::whole(text.as_bytes(), &self.zone).or_else(seconds)
     }
 }
 
@@ -341,6 +361,25 @@ mod tests {
         assert_eq!((record.status, record.signal), (Some(502), Signal::ConnectRefused));
         assert_eq!(record.attempts[0].upstream.as_deref(), Some("10.0.0.1:80"));
         assert!(record.at.is_some());
+        let older = line.replace("2026/11/22 06:57:29.123\tERROR", "1.576867456328023e+09\terror");
+        assert!(matches!(read(&older), Line::Record(record) if record.at.unwrap().unix_us == 1_576_867_456_328_023));
+        for copied in [line.replace('\t', "  "), line.split_once('\t').unwrap().1.to_owned()] {
+            assert!(
+                matches!(read(&copied), Line::Record(record) if record.signal == Signal::ConnectRefused),
+                "{copied}"
+            );
+        }
+        let signal = |line: &str| match read(line) {
+            Line::Notice(notice) => Some(notice.signal),
+            _ => None,
+        };
+        let bare = "2026/11/22 06:57:29.123\tINFO\tserving initial configuration";
+        assert_eq!(signal(bare), Some(Signal::GatewayLifecycle));
+        assert_eq!(
+            signal("2026/11/22 06:57:29.123\tINFO\ttls\tstorage cleaning happened too recently"),
+            Some(Signal::Noise)
+        );
+        assert_eq!(signal("INFORMATION of somebody else"), None);
     }
 
     #[test]
