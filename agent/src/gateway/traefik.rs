@@ -12,19 +12,19 @@ use super::template::{Fields, Misfit, Template};
 use super::{Attempt, Line, Notice, Origin, Reader, Record, Served, Signal, Stamp};
 use super::{apache, go_error, line, mend};
 pub(super) use conf::configuration;
-use format::{common, plain};
+use format::{common, older, plain};
 use glance::Glance;
 
 /// A reader of Traefik's logs.
 pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {
-    let common = [common(), plain()];
+    let common = [common(), older(), plain()];
     Box::new(Traefik { zone: zone.clone(), glance: Glance::new(&common[0]), common })
 }
 
 #[derive(Debug)]
 struct Traefik {
     zone: Zone,
-    common: [Template; 2],
+    common: [Template; 3],
     /// For lines in the first of these.
     glance: Option<Glance>,
 }
@@ -39,7 +39,7 @@ impl Reader for Traefik {
             Ok(body) => body,
             Err(unparsed) => return unparsed,
         };
-        let read = self.by_any(body).or_else(|| self.by_any(line::unframe(body, &self.zone)?.body));
+        let read = self.by_any(body).or_else(|| line::within(body, &self.zone, |framed| self.by_any(framed.body)));
         read.unwrap_or_else(|| Line::Unparsed("neither an access line nor one of Traefik's own log".to_owned()))
     }
 }
@@ -49,7 +49,7 @@ impl Traefik {
         if body.first() == Some(&b'{') {
             return Some(self.by_json(body));
         }
-        self.by_common(body).or_else(|| own_text(&without_colours(&String::from_utf8_lossy(body)), &self.zone))
+        self.by_common(body).or_else(|| own_text(&String::from_utf8_lossy(body), &self.zone))
     }
 
     fn by_json(&self, body: &[u8]) -> Line {
@@ -86,9 +86,17 @@ impl Traefik {
     }
 
     fn of_common(&self, fields: &Fields) -> Option<Line> {
-        let text = |name: &str| fields.get(name).map(|text| String::from_utf8_lossy(text).into_owned());
+        let text = |name: &str| {
+            let text = String::from_utf8_lossy(fields.get(name)?);
+            Some(text.trim_matches('"')).filter(|text| !matches!(*text, "" | "-")).map(str::to_owned)
+        };
+        let Some(status) = text("s") else {
+            // Of a request that ended before there was an answer.
+            let at = stamp::clf(fields.get("t")?, &self.zone).map(|(at, _)| at);
+            return Some(Line::Record(Box::new(Record { at, client: text("h"), ..Record::default() })));
+        };
         let answer = Answer {
-            status: text("s")?.parse().ok()?,
+            status: status.parse().ok()?,
             from_origin: None,
             upstream: text("service").map(|url| address(&url)),
             routed: text("router").is_some(),
@@ -231,14 +239,21 @@ fn own_object(entry: &Object, zone: &Zone) -> Line {
     own.line()
 }
 
-/// `STAMP DBG path > message error="..."`, and before version 3 `time="..." level=debug msg="..."`.
+/// `STAMP DBG path > message error="..."`, and before version 3 `time="..." level=debug msg="..."` or on a terminal
+/// `DEBU[STAMP] message`.
 fn own_text(text: &str, zone: &Zone) -> Option<Line> {
-    if let Some(rest) = text.strip_prefix("time=\"") {
-        let (time, rest) = rest.split_once('"')?;
-        let message = value(rest, "msg=")?.replace("\\\"", "\"");
-        let level = value(rest, "level=").unwrap_or("");
-        let at = stamp_of(Some(time), zone);
-        return Some(Own { at, level, message: &message, error: "", target: None, service: None }.line());
+    let of_old = |time: Option<&str>, level, message: &str| {
+        Own { at: stamp_of(time, zone), level, message, error: "", target: None, service: None }.line()
+    };
+    if text.starts_with("time=") || text.starts_with("level=") {
+        // A client's text stands in the message, behind time and level.
+        let (head, _) = text.split_once("msg=")?;
+        let message = value(text, "msg=")?.replace("\\\"", "\"");
+        return Some(of_old(value(head, "time="), value(head, "level=").unwrap_or(""), &message));
+    }
+    if let Some((level, rest)) = text.split_once('[').filter(|(level, _)| TERMINAL_LEVELS.contains(level)) {
+        let (time, message) = rest.split_once(']')?;
+        return Some(of_old(Some(time), level, message.trim()));
     }
     let (at, rest) = stamp::rfc3339(text.as_bytes(), zone)?;
     let rest = std::str::from_utf8(rest).ok()?.trim_start();
@@ -252,6 +267,9 @@ fn own_text(text: &str, zone: &Zone) -> Option<Line> {
     let (target, service) = (value(said, "targetURL="), value(said, "serviceName="));
     Some(Own { at: Some(at), level, message, error: &error, target, service }.line())
 }
+
+/// Levels as the older log writes them on a terminal.
+const TERMINAL_LEVELS: [&str; 7] = ["TRAC", "DEBU", "INFO", "WARN", "ERRO", "FATA", "PANI"];
 
 /// The value of the first such key: a word, or a text in quotes with the inner ones escaped.
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
@@ -270,6 +288,13 @@ impl Own<'_> {
         let code = message.split(' ').next().filter(|word| word.len() == 3).and_then(|word| word.parse::<u16>().ok());
         if let (Some(code @ 400..), false) = (code, error.is_empty()) {
             return self.failure(Some(code), go_error::classify(error), error);
+        }
+        // Version 1 before 1.7.
+        if let Some((url, error)) =
+            message.split_once("Error forwarding to ").and_then(|(_, rest)| rest.split_once(", err: "))
+        {
+            let (signal, upstream) = go_error::classify(error);
+            return self.failure(None, (signal, upstream.or_else(|| Some(address(url)))), error);
         }
         if let Some((_, error)) = message.split_once("ReverseProxy read error during body copy: ") {
             let signal = match go_error::classify(error).0 {
@@ -308,8 +333,8 @@ impl Own<'_> {
             _ if message.starts_with("CircuitBreaker(state=tripped") || message.contains("state=tripped") => {
                 Signal::UpstreamDisabled
             }
-            "panic" | "PNC" => Signal::GatewayCrash,
-            "fatal" | "FTL" => Signal::GatewayLifecycle,
+            "panic" | "PNC" | "PANI" => Signal::GatewayCrash,
+            "fatal" | "FTL" | "FATA" => Signal::GatewayLifecycle,
             _ if begins(&[
                 "Traefik version",
                 "Starting",
@@ -347,18 +372,6 @@ fn checked(reason: &str) -> (Option<u16>, Option<Signal>) {
     (None, (!error.is_empty()).then(|| go_error::classify(error).0))
 }
 
-/// Without the terminal's colour sequences, which the console writer adds.
-fn without_colours(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("\u{1b}[") {
-        plain.push_str(before);
-        rest = after.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ';');
-        rest = rest.strip_prefix('m').unwrap_or(rest);
-    }
-    plain + rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -373,9 +386,33 @@ mod tests {
         let Line::Record(record) = read(line) else { panic!("{line}") };
         assert_eq!((record.status, record.signal), (Some(502), Signal::ConnectRefused));
         assert_eq!(record.attempts[0].upstream.as_deref(), Some("10.0.0.1:80"));
+        for line in [
+            "level=debug msg=\"'502 Bad Gateway' caused by: EOF\"",
+            "time=\"2017-05-01T10:00:00Z\" level=warning msg=\"Error forwarding to http://10.0.0.1:80, err: EOF\"",
+            "DEBU[2023-05-01T10:00:00Z] '502 Bad Gateway' caused by: EOF  ",
+        ] {
+            assert!(
+                matches!(read(line), Line::Record(record) if record.signal == Signal::ClosedBeforeHeaders),
+                "{line}"
+            );
+        }
         let line = "time=\"2023-05-01T10:00:00Z\" level=warning msg=\"Health check failed, removing from server list. Backend: \\\"a@file\\\" URL: \\\"http://10.0.0.1:80\\\" Weight: 1 Reason: received error status code: 500\"";
         let Line::Notice(notice) = read(line) else { panic!("{line}") };
         assert_eq!((notice.upstream.as_deref(), notice.check_status), (Some("10.0.0.1:80"), Some(500)));
+    }
+
+    #[test]
+    fn older_versions_leave_out_quotes_and_statuses() {
+        let begin = "198.51.100.7 - - [22/Nov/2026:07:02:50 +0000] \"GET /x HTTP/1.1\"";
+        for (rest, signal, upstream) in [
+            ("502 11 - \"curl\" 17 \"Host-a\" \"http://10.0.0.1:80\" 1ms", Signal::StatusOnly, Some("10.0.0.1:80")),
+            ("200 2 \"-\" \"-\" 1 \"ping@internal\" - 0ms", Signal::Ok, None),
+            ("- - \"-\" \"-\" 746 \"-\" \"-\" 0ms", Signal::Unknown, None),
+        ] {
+            let Line::Record(record) = read(&format!("{begin} {rest}")) else { panic!("{rest}") };
+            let found = record.attempts.first().and_then(|attempt| attempt.upstream.as_deref());
+            assert_eq!((record.signal, found), (signal, upstream), "{rest}");
+        }
     }
 
     #[test]
@@ -385,12 +422,5 @@ mod tests {
             Line::Record(record) => assert_eq!(record.signal, Signal::Ok),
             line => assert!(matches!(line, Line::Unparsed(_))),
         }
-    }
-
-    #[test]
-    fn colours_are_taken_off() {
-        let line = "\u{1b}[90m2026-11-22T07:02:17Z\u{1b}[0m \u{1b}[33mDBG\u{1b}[0m \u{1b}[1mproxy.go:199\u{1b}[0m\u{1b}[36m >\u{1b}[0m 502 Bad Gateway \u{1b}[36merror=\u{1b}[0mEOF";
-        let Line::Record(record) = read(line) else { panic!("{line}") };
-        assert_eq!(record.signal, Signal::ClosedBeforeHeaders);
     }
 }

@@ -21,6 +21,25 @@ pub(super) fn common() -> Template {
     template
 }
 
+/// The same of versions that leave out the quotes around what they have nothing to say of.
+pub(super) fn older() -> Template {
+    let mut template = beginning();
+    template.push_literal(" ");
+    template.push_field("-", Shape::Word);
+    template.push_literal(" \"");
+    template.push_field("-", Shape::Escaped);
+    template.push_literal("\" ");
+    template.push_field("count", Shape::Number);
+    for name in ["router", "service"] {
+        template.push_literal(" ");
+        template.push_field(name, Shape::Word);
+    }
+    template.push_literal(" ");
+    template.push_field("ms", Shape::Number);
+    template.push_literal("ms");
+    template
+}
+
 /// The generic common format, which names no service.
 pub(super) fn plain() -> Template {
     let mut template = beginning();
