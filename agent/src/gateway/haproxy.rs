@@ -132,7 +132,7 @@ impl Reader for Haproxy {
             Ok(body) => body,
             Err(unparsed) => return unparsed,
         };
-        let framed = || line::unframe(body, &self.zone).and_then(|framed| self.by_any(framed.body, framed.at));
+        let framed = || line::within(body, &self.zone, |framed| self.by_any(framed.body, framed.at));
         let read = self.by_any(body, None).or_else(framed);
         let read = read.or_else(|| self.by_shipped(from_client(body)?));
         read.unwrap_or_else(|| Line::Unparsed("neither an access line nor an event of HAProxy".to_owned()))
@@ -214,19 +214,32 @@ const USUAL: [(&str, &[&str]); 24] = [
     ("cp", &["clientport", "srcport", "cp"]),
     ("tr", &["requestdate", "acceptdate", "timestamp", "time", "date", "datetime", "ts", "t", "tr"]),
     ("Ts", &["timestamp", "time", "ts", "epoch"]),
-    ("f", &["frontend", "frontendname", "fe", "ft", "f"]),
-    ("b", &["backend", "backendname", "be", "pool", "b"]),
+    ("f", &["frontend", "frontendname", "frontendnametransport", "fe", "fename", "fenametransport", "ft", "f"]),
+    ("b", &["backend", "backendname", "be", "bename", "pool", "b"]),
     ("s", &["server", "servername", "srv", "srvname", "s"]),
     ("si", &["serverip", "srvip", "upstreamaddr", "serveraddr", "backendip", "si"]),
     ("sp", &["serverport", "srvport", "upstreamport", "sp"]),
-    ("Tw", &["timewaiting", "timequeue", "queuetime", "tw"]),
-    ("Tc", &["timetoconnect", "timeconnect", "connecttime", "upstreamconnecttime", "tc"]),
-    ("Tr", &["timeserverresponse", "timeresponse", "responsetime", "upstreamresponsetime", "tr"]),
+    ("Tw", &["timewaiting", "timewait", "timequeue", "queuetime", "queuewaittime", "tw"]),
+    ("Tc", &["timetoconnect", "timeconnect", "connecttime", "upstreamconnecttime", "serverwaittime", "tc"]),
+    ("Tr", &["timeserverresponse", "timeresponse", "responsetime", "serverresponsetime", "upstreamresponsetime", "tr"]),
     ("Ta", &["timeactive", "requesttime", "timeduration", "duration", "ta"]),
     ("Tt", &["sessionduration", "timetotal", "totaltime", "tt"]),
     ("ST", &["status", "statuscode", "httpstatus", "httpstatuscode", "responsestatus", "responsecode", "st"]),
     ("B", &["bytesread", "bytes", "bytessent", "responsebytes", "b"]),
-    ("tsc", &["terminationstate", "term", "termination", "termstate", "state", "tsc", "ts"]),
+    (
+        "tsc",
+        &[
+            "terminationstate",
+            "terminationstatecookie",
+            "requestterminationstate",
+            "term",
+            "termination",
+            "termstate",
+            "state",
+            "tsc",
+            "ts",
+        ],
+    ),
     ("rc", &["retries", "retry", "rc"]),
     ("r", &["requestline", "request", "req", "httprequest", "r"]),
     ("HM", &["method", "httpmethod", "requestmethod", "hm"]),
@@ -242,6 +255,7 @@ impl Variables for Usual<'_> {
         let members = |key: &&str| {
             let wanted: &str = key;
             let same = |given: &str| {
+                let given = given.strip_prefix("haproxy").unwrap_or(given);
                 given.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).eq(wanted.chars())
             };
             self.0.0.iter().find(|(given, _)| same(given)).and_then(|(_, value)| value.text()).and_then(plain)

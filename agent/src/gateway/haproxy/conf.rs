@@ -226,17 +226,12 @@ fn setting(settings: &mut Settings, words: &[String]) {
         ("http-reuse", how) => settings.no_reuse = how == "never",
         ("use-fcgi-app", _) => settings.fastcgi = true,
         ("log", target) if !target.is_empty() => settings.log_targets.push(target.to_owned()),
-        ("log-format", format) => settings.log_format = Some(with_shipped(format)),
+        ("log-format", format) => settings.log_format = Some(format::expanded(format)),
         ("default-server", _) => settings.servers.read(words.get(1..).unwrap_or_default()),
         ("option", option) => with_option(settings, option, words),
         ("http-check" | "tcp-check", what) => check(settings, what, words),
         _ => {}
     }
-}
-
-/// The formats that HAProxy offers as variables since 2.8.
-fn with_shipped(setting: &str) -> String {
-    setting.replace("${HAPROXY_HTTP_LOG_FMT}", format::HTTP).replace("${HAPROXY_TCP_LOG_FMT}", format::TCP)
 }
 
 fn with_option(settings: &mut Settings, option: &str, words: &[String]) {

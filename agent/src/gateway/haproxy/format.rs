@@ -23,8 +23,22 @@ pub(super) enum Format {
     Json(Vec<(String, String)>),
 }
 
+/// What `option httpslog` has behind that of `option httplog`.
+const TLS: &str =
+    " %[fc_err]/%[ssl_fc_err,hex]/%[ssl_c_err]/%[ssl_c_ca_err]/%[ssl_fc_is_resumed] %[ssl_fc_sni]/%sslv/%sslc";
+
+/// A setting with the variables of HAProxy's own environment that stand for the formats that it ships, as since 2.8.
+pub(super) fn expanded(setting: &str) -> String {
+    setting
+        .replace("${HAPROXY_HTTPS_LOG_FMT}", &[HTTP, TLS].concat())
+        .replace("${HAPROXY_HTTP_LOG_FMT}", HTTP)
+        .replace("${HAPROXY_HTTP_CLF_LOG_FMT}", CLF)
+        .replace("${HAPROXY_TCP_LOG_FMT}", TCP)
+}
+
 /// Translates a `log-format` setting. What it does not know it takes for text that a client chose.
 pub(super) fn parse(setting: &str) -> Format {
+    let setting = expanded(setting);
     let mut cursor = Cursor {
         rest: unquote(setting.trim()),
         quoting: false,
@@ -43,7 +57,7 @@ fn unquote(setting: &str) -> &str {
     let bare = |quote: char| setting.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
     // A format that itself begins and ends with a quoted variable is no quoted format.
     bare('\'')
-        .or_else(|| bare('"').filter(|inner| inner.starts_with(['%', '{', '[', '\\']) && !inner.contains("\" ")))
+        .or_else(|| bare('"').filter(|inner| inner.starts_with(['%', '{', '[', '\\', '$']) && !inner.contains("\" ")))
         .unwrap_or(setting)
 }
 
@@ -192,6 +206,14 @@ mod tests {
             assert_eq!(read(format, line, "cp"), Some("54494"));
             assert_eq!(read(format, line, "ST"), Some("502"));
         }
+    }
+
+    #[test]
+    fn the_formats_shipped_may_be_named() {
+        let line = "192.0.2.7:1 [24/Jun/2024:10:10:10.001] fe be/s1 0/0/-1/-1/3 503 221 - - SC-- 1/1/0/0/3 0/0 \"GET / HTTP/1.1\" 34 \"SSL handshake failure\"";
+        let format = parse(r#""${HAPROXY_HTTP_LOG_FMT} %[bc_err] \"%[bc_err_str]\"""#);
+        assert_eq!(read(&format, line, "tsc"), Some("SC--"));
+        assert_eq!(read(&format, line, "[bc_err_str]"), Some("SSL handshake failure"));
     }
 
     #[test]
