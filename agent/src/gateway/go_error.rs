@@ -58,7 +58,8 @@ fn malformed(text: &str) -> Option<Signal> {
 fn dial(rest: &str) -> (Signal, Option<String>) {
     let upstream = address(rest);
     let has = |part: &str| rest.contains(part);
-    let signal = if has("connection refused") {
+    // The second texts of each are those of Windows.
+    let signal = if has("connection refused") || has("actively refused") {
         Signal::ConnectRefused
     } else if has("no route to host")
         || has("network is unreachable")
@@ -66,7 +67,7 @@ fn dial(rest: &str) -> (Signal, Option<String>) {
         || has("host is unreachable")
     {
         Signal::ConnectUnreachable
-    } else if has("i/o timeout") || has("deadline exceeded") || has("timed out") {
+    } else if has("i/o timeout") || has("deadline exceeded") || has("timed out") || has("did not properly respond") {
         Signal::ConnectTimeout
     } else if has("no such file or directory") {
         Signal::SocketMissing
@@ -90,7 +91,7 @@ fn dial(rest: &str) -> (Signal, Option<String>) {
 fn transfer(rest: &str, timeout: Signal) -> (Signal, Option<String>) {
     let signal = if rest.contains("i/o timeout") || rest.contains("timed out") {
         timeout
-    } else if rest.contains("reset by peer") || rest.contains("broken pipe") {
+    } else if ["reset by peer", "broken pipe", "forcibly closed"].iter().any(|text| rest.contains(text)) {
         Signal::ResetBeforeHeaders
     } else {
         Signal::NoResponseHeaders

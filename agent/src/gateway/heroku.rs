@@ -11,13 +11,15 @@ pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {
 }
 
 fn read(text: &str, at: Option<Stamp>, zone: &Zone) -> Option<Line> {
-    let begin =
-        text.find("at=").filter(|begin| *begin == 0 || text.get(..*begin).is_some_and(|head| head.ends_with(": ")))?;
+    let begin = ["at=", "sock=client at=", "sock=backend at="].iter().find_map(|start| begin(text, start))?;
     let at = at.or_else(|| stamp::rfc3339(text.as_bytes(), zone).map(|(at, _)| at));
     let text = text.get(begin..)?;
     let status = value(text, "status").and_then(|status| status.parse::<u16>().ok());
-    let code = value(text, "code").filter(|_| text.starts_with("at=error") || text.starts_with("at=warning"));
+    // What the router says stands before what the client sent.
+    let said = text.split(" method=").next().unwrap_or(text);
+    let code = value(said, "code");
     let (signal, origin) = match (code, status) {
+        (Some("H18"), _) if said.starts_with("sock=client") => (Signal::ClientAbort, Origin::Client),
         (Some(code), _) => (of_code(code), Origin::Gateway),
         (None, Some(status)) if status >= 400 => (Signal::AppStatus, Origin::App),
         (None, Some(_)) => (Signal::Ok, Origin::App),
@@ -52,16 +54,21 @@ fn read(text: &str, at: Option<Stamp>, zone: &Zone) -> Option<Line> {
     })))
 }
 
+/// Where the router's words begin with this, if they do.
+fn begin(text: &str, start: &str) -> Option<usize> {
+    let at = text.find(start)?;
+    (at == 0 || text.get(..at)?.trim_end().ends_with(':')).then_some(at)
+}
+
 fn of_code(code: &str) -> Signal {
     match code {
         // Nothing runs that a request could be given to: crashed, none scaled, still starting.
         "H10" | "H14" | "H20" => Signal::NoLiveUpstream,
         "H11" | "H22" => Signal::UpstreamOverflow,
         "H12" => Signal::ReadTimeout,
-        "H13" => Signal::NoResponseHeaders,
+        "H13" | "H18" => Signal::NoResponseHeaders,
         "H15" => Signal::BodyTimeout,
         "H17" | "H25" => Signal::ResponseInvalid,
-        "H18" => Signal::BodyTruncated,
         "H19" => Signal::ConnectTimeout,
         "H21" => Signal::ConnectRefused,
         "H26" => Signal::ClientError,
@@ -87,6 +94,14 @@ mod tests {
             ("at=info", 502, Signal::AppStatus, Some("web.1")),
             ("at=error code=H12 desc=\"Request timeout\"", 503, Signal::ReadTimeout, Some("web.1")),
             ("at=error code=H10 desc=\"App crashed\"", 503, Signal::NoLiveUpstream, None),
+            (
+                "at=info code=H82 desc=\"Free app running time quota exhausted\"",
+                503,
+                Signal::LbLocalResponse,
+                Some("web.1"),
+            ),
+            ("sock=client at=error code=H18 desc=\"Request Interrupted\"", 503, Signal::ClientAbort, Some("web.1")),
+            ("sock=backend at=error code=H18 desc=\"x\"", 503, Signal::NoResponseHeaders, Some("web.1")),
         ] {
             let Line::Record(record) = reader(&Zone::utc()).read(line(begin, status).as_bytes()) else {
                 panic!("{begin}")

@@ -38,7 +38,7 @@ impl Reader for Lighttpd {
             Ok(body) => body,
             Err(unparsed) => return unparsed,
         };
-        let framed = || self.by_any(line::unframe(body, &self.zone)?.body);
+        let framed = || line::within(body, &self.zone, |framed| self.by_any(framed.body));
         let read = self.by_any(body).or_else(framed);
         read.unwrap_or_else(|| Line::Unparsed("neither an access line nor one of lighttpd's error log".to_owned()))
     }
@@ -53,6 +53,8 @@ fn own(text: &str, zone: &Zone) -> Option<Line> {
     };
     let (source, said) = rest.strip_prefix('(')?.split_once(") ")?;
     let (file, _) = source.rsplit_once('.')?;
+    // Some builds name the whole path.
+    let file = file.rsplit('/').next().unwrap_or(file);
     file.ends_with(".c").then(|| meaning(at, file, said))
 }
 
@@ -64,13 +66,20 @@ fn meaning(at: Option<Stamp>, file: &str, said: &str) -> Line {
         Line::Notice(Box::new(Notice { at, upstream, pool, signal, says: said.to_owned(), ..Notice::default() }))
     };
     match file {
-        _ if has("gw-server re-enabled") => peer(Signal::HealthCheckUp),
+        _ if has("-server re-enabled") || has("proxy - re-enabled") => peer(Signal::HealthCheckUp),
         _ if has("gw-server disabled") => peer(Signal::UpstreamDisabled),
-        _ if has("server started") || has("server stopped") || has("graceful") || has("logfiles cycled") => {
+        _ if has("server started")
+            || has("server stopped")
+            || has("Going down")
+            || has("graceful")
+            || has("logfiles cycled") =>
+        {
             notice(at, Signal::GatewayLifecycle, said)
         }
         _ if said.starts_with("FastCGI-stderr:") => notice(at, Signal::AppStderr, said),
-        _ if has("all handlers for") && has("down") => told(at, Signal::NoLiveUpstream, None, said),
+        _ if has("all handlers for") && has("down") || has("no proxy-handler found") => {
+            told(at, Signal::NoLiveUpstream, None, said)
+        }
         "gw_backend.c" | "mod_proxy.c" | "mod_fastcgi.c" | "mod_scgi.c" => match failure(said) {
             Some(signal) => told(at, signal, socket(said), said),
             None => notice(at, Signal::Noise, said),
@@ -86,7 +95,7 @@ fn failure(said: &str) -> Option<Signal> {
     if has("connect timeout") || has("connection timed out") {
         return Some(Signal::ConnectTimeout);
     }
-    if has("establishing connection failed") || said.starts_with("connect failed") || has("connect() failed") {
+    if has("establishing connection failed") || said.starts_with("connect failed") || said.starts_with("connect() ") {
         const REASONS: [(&str, Signal); 9] = [
             ("Connection refused", Signal::ConnectRefused),
             ("Connection timed out", Signal::ConnectTimeout),
@@ -113,8 +122,11 @@ fn failure(said: &str) -> Option<Signal> {
     TEXTS.iter().find(|(text, _)| has(text)).map(|(_, signal)| *signal)
 }
 
-/// `socket: tcp:10.0.0.1:80`, `unix:/run/a.sock:`.
+/// `socket: tcp:10.0.0.1:80`, `unix:/run/a.sock:`; the path alone in `connect() /run/a.sock: ...`.
 fn socket(said: &str) -> Option<String> {
+    if let Some(path) = said.strip_prefix("connect() ").filter(|rest| rest.starts_with('/')) {
+        return path.split(": ").next().map(|path| format!("unix:{path}"));
+    }
     let word = said.split_ascii_whitespace().find(|word| word.starts_with("tcp:") || word.starts_with("unix:"))?;
     let word = word.trim_end_matches([':', ',', ';']);
     Some(word.strip_prefix("tcp:").unwrap_or(word).to_owned())
@@ -142,6 +154,12 @@ mod tests {
                 Signal::NoResponseHeaders,
                 Some("10.0.0.2:80"),
             ),
+            (
+                "connect() /run/php/php.sock-3: Connection refused",
+                Signal::ConnectRefused,
+                Some("unix:/run/php/php.sock-3"),
+            ),
+            ("no proxy-handler found for: /x", Signal::NoLiveUpstream, None),
             ("all handlers for /x? on  are down.", Signal::NoLiveUpstream, None),
         ] {
             let line = format!("2026-11-22 07:05:01: (gw_backend.c.1) {said}");

@@ -11,7 +11,8 @@ pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {
 }
 
 fn read(text: &str, at: Option<Stamp>, zone: &Zone) -> Option<Line> {
-    let level = text.split_whitespace().find(|word| matches!(*word, "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR"))?;
+    let level =
+        text.split_whitespace().find(|word| matches!(*word, "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR" | "ERR!"))?;
     let module = text.find("linkerd_").or_else(|| text.find("linkerd2_"))?;
     let at = stamp::rfc3339(text.as_bytes(), zone).map(|(at, _)| at).or(at);
     let (spans, said) = (text.get(..module)?, text.get(module..)?);
@@ -20,7 +21,8 @@ fn read(text: &str, at: Option<Stamp>, zone: &Zone) -> Option<Line> {
     if matches!(signal, Signal::Noise) || level == "DEBUG" || level == "TRACE" {
         return Some(notice(at, Signal::Noise, said));
     }
-    Some(told(at, signal, endpoint(spans).filter(|_| signal.is_failure()), said))
+    let upstream = endpoint(spans).or_else(|| addressed(said)).filter(|_| signal.is_failure());
+    Some(told(at, signal, upstream, said))
 }
 
 /// The innermost of the spans that names an address: the endpoint, else what the connection or the proxy is for. An
@@ -35,8 +37,14 @@ fn endpoint(spans: &str) -> Option<String> {
     value(inbound, "port").map(|port| format!("127.0.0.1:{port}"))
 }
 
+/// `... (address: 10.0.0.1:80)`, as before spans told it.
+fn addressed(said: &str) -> Option<String> {
+    let (_, rest) = said.rsplit_once("(address: ")?;
+    rest.split(')').next().map(str::to_owned)
+}
+
 fn signal(said: &str) -> Signal {
-    const TEXTS: [(&str, Signal); 19] = [
+    const TEXTS: [(&str, Signal); 20] = [
         ("unauthorized", Signal::LbLocalResponse),
         ("service unavailable", Signal::NoLiveUpstream),
         ("fail-fast", Signal::NoLiveUpstream),
@@ -50,6 +58,7 @@ fn signal(said: &str) -> Signal {
         ("(os error 104)", Signal::ResetBeforeHeaders),
         ("(os error 32)", Signal::ResetBeforeHeaders),
         ("connect timed out", Signal::ConnectTimeout),
+        ("error trying to connect: request timed out", Signal::ConnectTimeout),
         ("TLS detection", Signal::Noise),
         ("connection closed before message completed", Signal::ClosedBeforeHeaders),
         ("error trying to connect", Signal::ConnectFailed),
@@ -58,4 +67,28 @@ fn signal(said: &str) -> Signal {
         ("request timed out", Signal::ReadTimeout),
     ];
     TEXTS.iter().find(|(text, _)| said.contains(text)).map_or(Signal::Noise, |(_, signal)| *signal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_proxies_name_the_address_behind_the_error() {
+        let old = "linkerd-proxy ERR! [  4300.896499s] linkerd2_proxy::app::errors unexpected error: error trying to connect: ";
+        for (error, signal, upstream) in [
+            (
+                "No route to host (os error 113) (address: 192.0.2.7:80)",
+                Signal::ConnectUnreachable,
+                Some("192.0.2.7:80"),
+            ),
+            ("request timed out", Signal::ConnectTimeout, None),
+        ] {
+            let Line::Record(record) = reader(&Zone::utc()).read(format!("{old}{error}").as_bytes()) else {
+                panic!("{error}")
+            };
+            let found = record.attempts.first().and_then(|attempt| attempt.upstream.as_deref());
+            assert_eq!((record.signal, found), (signal, upstream), "{error}");
+        }
+    }
 }

@@ -40,13 +40,19 @@ impl Reader for Varnish {
         if let Some(line) = self.by_access(body) {
             return line;
         }
-        let unframed = line::unframe(body, &self.zone).map(|framed| framed.body);
-        if let Some(line) = unframed.and_then(|body| self.by_access(body)) {
+        let framed = line::unframe(body, &self.zone);
+        if let Some(line) = framed.and_then(|framed| self.by_access(framed.body)) {
             return line;
         }
         let text = String::from_utf8_lossy(body);
-        let own = unframed.map(String::from_utf8_lossy);
-        let read = self.tag(&text).or_else(|| own.as_deref().and_then(child)).or_else(|| child(&text));
+        let own = framed.map(|framed| String::from_utf8_lossy(framed.body));
+        let other = || own.as_deref().filter(|_| framed.is_some_and(|framed| framed.program == Some(b"varnishd")));
+        let read = self
+            .tag(&text)
+            .or_else(|| self.tag(own.as_deref()?))
+            .or_else(|| own.as_deref().and_then(child))
+            .or_else(|| child(&text));
+        let read = read.or_else(|| other().map(|says| notice(Signal::Noise, says)));
         read.unwrap_or_else(|| Line::Unparsed("neither an access line nor one of varnishlog".to_owned()))
     }
 }
@@ -172,7 +178,11 @@ fn fetch_signal(why: &str) -> Signal {
             (false, false) => Signal::UpstreamErrorUnspecified,
         };
     }
-    const TEXTS: [(&str, Signal); 17] = [
+    const TEXTS: [(&str, Signal); 23] = [
+        // Version 3: a call's result and the system's number.
+        ("http first read error: -1 11 ", Signal::ReadTimeout),
+        ("http first read error: -1 104 ", Signal::ResetBeforeHeaders),
+        ("http first read error: -1", Signal::NoResponseHeaders),
         ("unhealthy", Signal::NoLiveUpstream),
         ("returned no backend", Signal::NoLiveUpstream),
         // between_bytes_timeout is a limit of the socket: its end is an errno's text.
@@ -190,6 +200,9 @@ fn fetch_signal(why: &str) -> Signal {
         ("timeout", Signal::ReadTimeout),
         ("http read error", Signal::NoResponseHeaders),
         ("straight insufficient bytes", Signal::BodyTruncated),
+        ("chunked read err", Signal::BodyTruncated),
+        ("eof socket fail", Signal::BodyTruncated),
+        ("straight read_error", Signal::BodyTruncated),
         ("http format error", Signal::HeaderInvalid),
     ];
     if why == "fail" || why.starts_with("connection failed") {
@@ -243,7 +256,11 @@ fn child(text: &str) -> Option<Line> {
         }
         None => return None,
     };
-    Some(Line::Notice(Box::new(Notice { signal, says: text.chars().take(512).collect(), ..Notice::default() })))
+    Some(notice(signal, text))
+}
+
+fn notice(signal: Signal, says: &str) -> Line {
+    Line::Notice(Box::new(Notice { signal, says: says.chars().take(512).collect(), ..Notice::default() }))
 }
 
 #[cfg(test)]
