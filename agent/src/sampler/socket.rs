@@ -228,9 +228,10 @@ impl Sockets {
 pub fn is_at(listen: &Listen, address: &Address) -> bool {
     match (listen, address) {
         (Listen::Port(port), Address::Tcp(at)) => at.port() == *port,
-        // Who listens on all addresses listens on this one.
+        // Who listens on all addresses listens on this one; all of IPv4 is no IPv6.
         (Listen::Address(wanted), Address::Tcp(at)) => {
-            wanted.port() == at.port() && (at.ip() == wanted.ip() || at.ip().is_unspecified())
+            let takes_any = at.ip().is_unspecified() && (at.is_ipv6() || wanted.is_ipv4());
+            wanted.port() == at.port() && (at.ip() == wanted.ip() || takes_any)
         }
         (Listen::Unix(path), Address::Unix(at)) => path.as_os_str() == at.as_str(),
         _ => false,
@@ -277,10 +278,14 @@ mod tests {
         let mine = |_| true;
         assert_eq!(sockets.of(&mine, &listen, true).iter().map(|(_, pid)| *pid).collect::<Vec<_>>(), [0]);
         assert!(sockets.of(&mine, &listen, false).is_empty());
-        assert!(is_at(&Listen::Address("10.0.0.2:80".parse().unwrap()), &Address::Tcp("0.0.0.0:80".parse().unwrap())));
-        assert!(!is_at(
-            &Listen::Address("10.0.0.2:80".parse().unwrap()),
-            &Address::Tcp("127.0.0.1:80".parse().unwrap())
-        ));
+    }
+
+    #[test]
+    fn who_listens_on_all_addresses_listens_on_each_of_its_family() {
+        let at = |listen: &str, bound: &str| {
+            is_at(&Listen::Address(listen.parse().unwrap()), &Address::Tcp(bound.parse().unwrap()))
+        };
+        assert!(at("10.0.0.2:80", "0.0.0.0:80") && at("10.0.0.2:80", "[::]:80") && at("[fd00::2]:80", "[::]:80"));
+        assert!(!at("10.0.0.2:80", "127.0.0.1:80") && !at("[fd00::2]:80", "0.0.0.0:80"));
     }
 }

@@ -43,9 +43,7 @@ impl Address {
     /// Whether a socket bound to `self` receives what is sent to `target`.
     pub fn covers(&self, target: &Self) -> bool {
         match (self, target) {
-            (Self::Ip(bound), Self::Ip(wanted)) => {
-                bound.port() == wanted.port() && (bound.ip().is_unspecified() || bound.ip() == wanted.ip())
-            }
+            (Self::Ip(bound), Self::Ip(wanted)) => bound.port() == wanted.port() && takes(bound.ip(), wanted.ip()),
             (Self::Port(port), Self::Ip(wanted)) => *port == wanted.port(),
             (Self::Unix(bound), Self::Unix(wanted)) => bound == wanted,
             _ => false,
@@ -71,6 +69,16 @@ impl Address {
     }
 }
 
+/// Whether a socket bound to an IP address takes what is sent to another. All of IPv4 is no IPv6; `[::]` takes both
+/// unless it was told otherwise, which is not seen.
+fn takes(bound: IpAddr, wanted: IpAddr) -> bool {
+    match bound {
+        IpAddr::V4(any) if any.is_unspecified() => wanted.is_ipv4(),
+        IpAddr::V6(any) if any.is_unspecified() => true,
+        bound => bound == wanted,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +92,8 @@ mod tests {
         assert_eq!(Address::parse("backend"), Address::Name("backend".into(), None));
         assert!(Address::parse("0.0.0.0:3000").covers(&Address::parse("10.0.0.2:3000")));
         assert!(Address::parse("[::]:3000").covers(&Address::parse("10.0.0.2:3000")));
+        assert!(Address::parse("[::]:3000").covers(&Address::parse("[fd00::2]:3000")));
+        assert!(!Address::parse("0.0.0.0:3000").covers(&Address::parse("[fd00::2]:3000")), "nothing listens there");
         assert!(!Address::parse("127.0.0.1:3000").covers(&Address::parse("10.0.0.2:3000")));
         assert!(Address::parse("3000").covers(&Address::parse("10.0.0.2:3000")));
     }

@@ -225,6 +225,7 @@ fn listens_on_loopback_only() {
     story.listens(false).refuses().fails(Signal::ConnectRefused, 502, 0, 5).pass(3);
     let incident = story.is(Cause::PortNotListening);
     assert!(incident.verdict.advice[0].contains("127.0.0.1:3000"));
+    assert_eq!(incident.verdict.advice.len(), 1, "no gateway elsewhere reaches a loopback address");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{kind, source};
 use crate::classify::restarting::listened_after;
 use crate::classify::scene::Scene;
-use crate::model::{CgroupSample, ListenerSample, MountSample, Setting, Signal};
+use crate::model::{Address, CgroupSample, ListenerSample, MountSample, Setting, Signal};
 
 const MINUTE_US: i64 = 60_000_000;
 
@@ -91,13 +91,26 @@ pub(super) fn not_listening(scene: &Scene) -> Vec<String> {
             ),
         ];
     }
-    let Some(first) = places.first() else {
+    if places.is_empty() {
         return vec![format!("{service} runs but has not opened {upstream}: see its log for a failed bind")];
-    };
-    vec![
-        format!("bind {service} to {upstream} (it listens on {})", places.join(", ")),
-        format!("or point the gateway at {first}{}", source(scene)),
-    ]
+    }
+    let mut advice = vec![format!("bind {service} to {upstream} (it listens on {})", places.join(", "))];
+    let reached = places.iter().find_map(|place| from_gateway(scene, place));
+    advice.extend(reached.map(|there| format!("or point the gateway at {there}{}", source(scene))));
+    advice
+}
+
+/// How the gateway reaches what listens at a place; None where it can't.
+fn from_gateway(scene: &Scene, place: &str) -> Option<String> {
+    let same_host = scene.host_name() == scene.case.key.gateway.host;
+    match Address::parse(place) {
+        Address::Ip(at) if at.ip().is_unspecified() => {
+            let family = if at.is_ipv4() { "IPv4" } else { "IP" };
+            Some(format!("an {family} address of {}, port {}", scene.host_name(), at.port()))
+        }
+        Address::Ip(at) if !at.ip().is_loopback() => Some(place.to_owned()),
+        _ => same_host.then(|| place.to_owned()),
+    }
 }
 
 pub(super) fn worker_killed(scene: &Scene) -> Vec<String> {
