@@ -6,6 +6,7 @@ mod instance;
 mod network;
 
 use super::Support;
+use super::outage::Outage;
 use super::scene::Scene;
 use crate::model::Cause;
 
@@ -56,6 +57,7 @@ fn particular(scene: &Scene, cause: Cause) -> Vec<String> {
         Cause::WrongUpstream => gateway::wrong_upstream(scene),
         Cause::GatewayResource => gateway::resource(scene),
         Cause::AppNotLeader => gateway::leader(scene),
+        Cause::InnerGateway => gateway::inner(scene),
         _ => Vec::new(),
     }
 }
@@ -72,20 +74,35 @@ fn source(scene: &Scene) -> String {
 
 /// The catalogue's fix, where nothing was measured that would make it sharper.
 fn general(scene: &Scene, cause: Cause) -> Vec<String> {
-    let service = scene.service_name();
-    let mut advice = vec![format!("{service} on {}: {}", host_or_upstream(scene), cause.entry().fix)];
-    if matches!(cause, Cause::ProcessCrashed | Cause::ProcessKilled | Cause::ProcessStopped | Cause::NeverStarted) {
-        let unit = scene.before().map(|sample| sample.unit.as_str()).filter(|unit| !unit.is_empty());
-        advice.push(match unit {
-            Some(unit) => {
-                format!("see `systemctl status {unit}` and its log; let it come back by itself with Restart=on-failure")
-            }
-            None => {
-                format!("let a supervisor start {service} again when it ends (a systemd unit with Restart=on-failure)")
-            }
-        });
+    let (service, place) = (scene.service_name(), host_or_upstream(scene));
+    let is_back = Outage::of(scene).is_some_and(|outage| outage.restart.is_some());
+    if cause == Cause::ProcessStopped && is_back {
+        return vec![format!(
+            "{service} on {place}: where it is stopped on purpose, take it out of the gateway first, and put it back once it \
+             has started"
+        )];
+    }
+    let mut advice = vec![format!("{service} on {place}: {}", cause.entry().fix)];
+    let ended =
+        matches!(cause, Cause::ProcessCrashed | Cause::ProcessKilled | Cause::ProcessStopped | Cause::NeverStarted);
+    if ended && !is_back {
+        advice.push(supervise(scene));
     }
     advice
+}
+
+/// How what ended comes back by itself.
+fn supervise(scene: &Scene) -> String {
+    let unit = scene.before().map(|sample| sample.unit.as_str()).filter(|unit| !unit.is_empty());
+    match unit {
+        Some(unit) => {
+            format!("see `systemctl status {unit}` and its log; let it come back by itself with Restart=on-failure")
+        }
+        None => format!(
+            "let a supervisor start {} again when it ends (a systemd unit with Restart=on-failure)",
+            scene.service_name()
+        ),
+    }
 }
 
 fn host_or_upstream<'a>(scene: &'a Scene) -> &'a str {
@@ -98,6 +115,12 @@ fn unknown(scene: &Scene, supports: &[Support]) -> Vec<String> {
         advice.push(format!(
             "install the agent on the host of {}: it would tell whether the process lives and listens",
             scene.upstream()
+        ));
+    }
+    if scene.host_reports().no() {
+        advice.push(format!(
+            "see why the agent on {0} is silent: `systemctl status why502-agent` there; or is {0} itself away?",
+            scene.host_name()
         ));
     }
     if let Some(config) = scene.config.filter(|config| !config.missing_log.is_empty()) {

@@ -1,6 +1,7 @@
 //! Family gateway: the fault lies on the gateway's own side.
 
 use super::scene::Scene;
+use super::tries::Tries;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
 use crate::fleet::HostEntry;
 use crate::model::{Address, Cause, Evidence, ServiceConfig, Signal};
@@ -46,7 +47,7 @@ fn wrong_upstream(scene: &Scene) -> Option<Support> {
     if connected {
         return None;
     }
-    let probed = scene.probes.iter().rev().find(|(_, probe)| !probe.connects.is_empty());
+    let probed = scene.probes.iter().any(|(_, probe)| !probe.connects.is_empty());
     let (weight, says) = match scene.host {
         // The host is watched, and nothing on it has ever listened there.
         Some(host) if scene.host_reports().yes() => {
@@ -61,13 +62,10 @@ fn wrong_upstream(scene: &Scene) -> Option<Support> {
             let unknown_host =
                 Evidence { at_us: from_us, host: scene.case.key.gateway.host.clone(), source: "collector", says };
             // An instance that is down where no agent looks is as likely.
-            (if probed.is_some() { POSSIBLE / 2.0 } else { COMPATIBLE }, unknown_host)
+            (if probed { POSSIBLE / 2.0 } else { COMPATIBLE }, unknown_host)
         }
     };
-    let tried = probed.map(|(at_us, probe)| {
-        let outcomes: Vec<&str> = probe.connects.iter().map(|tried| tried.outcome.as_str()).collect();
-        scene.from_gateway(*at_us, "probe", format!("connecting there from here: {}", outcomes.join(", ")))
-    });
+    let tried = Tries::of(scene).evidence(scene);
     let source = scene.pool.map(|pool| {
         let says = format!("{} is configured at {}", scene.upstream(), pool.source);
         scene.from_gateway(from_us, "gateway_config", says)

@@ -102,7 +102,8 @@ fn health_endpoint_failing(scene: &Scene) -> Option<Support> {
         scene.from_gateway(at_us, "gateway_config", format!("the check asks {}{path}{answered}", scene.upstream()))
     });
     let local = health.map(|(at_us, health)| {
-        let body = if health.body.is_empty() { String::new() } else { format!(": {}", health.body) };
+        let body = health.body.trim();
+        let body = if body.is_empty() { String::new() } else { format!(": {body}") };
         scene.from_host(at_us, "health", format!("{} answers {}{body}", health.url, health.status))
     });
     Some(

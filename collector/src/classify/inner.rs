@@ -40,10 +40,18 @@ pub(super) fn leads_to_gateway(scene: &Scene) -> bool {
     joined(scene).is_some() || told_by_record(scene).is_some() || gateway_program(scene).is_some()
 }
 
+/// Whom to ask about next: the upstream that the inner gateway failed towards, or that gateway.
+pub(super) fn to_ask_about(scene: &Scene) -> Option<String> {
+    match same_request(scene) {
+        Some((_, found)) if !found.upstream.is_empty() => Some(found.upstream.clone()),
+        Some((_, found)) => Some(found.gateway.clone()),
+        None => scene.place.host.clone(),
+    }
+}
+
 /// The same request in another gateway's record, which made the status.
 fn joined(scene: &Scene) -> Option<(f64, Evidence)> {
-    let ids = scene.failures.notes.iter().rev().map(|note| note.request_id.as_str()).filter(|id| !id.is_empty());
-    let (host, found) = ids.take(8).find_map(|id| made_elsewhere(scene, id))?;
+    let (host, found) = same_request(scene)?;
     let towards = if found.upstream.is_empty() { String::new() } else { format!(" towards {}", found.upstream) };
     let says = format!(
         "gateway {} on {host} answered the same request {} with {}: {}{towards}",
@@ -53,6 +61,12 @@ fn joined(scene: &Scene) -> Option<(f64, Evidence)> {
         found.signal.id()
     );
     Some((PROVEN * 1.5, Evidence { at_us: found.at_us, host: host.to_owned(), source: "gateway_log", says }))
+}
+
+/// One of the newest requests in the record of the gateway that made its status.
+fn same_request<'a>(scene: &Scene<'a>) -> Option<(&'a str, &'a FailedRequest)> {
+    let ids = scene.failures.notes.iter().rev().map(|note| note.request_id.as_str()).filter(|id| !id.is_empty());
+    ids.take(8).find_map(|id| made_elsewhere(scene, id))
 }
 
 /// The record of the innermost gateway that made the status of a request.

@@ -72,10 +72,14 @@ impl Tries {
     }
 
     fn says(&self) -> String {
-        format!(
-            "connects tried from here: {} connected, {} refused, {} unreachable, {} without answer",
-            self.connected, self.refused, self.unreachable, self.timed_out
-        )
+        let counts = [
+            (self.connected, "connected"),
+            (self.refused, "refused"),
+            (self.unreachable, "unreachable"),
+            (self.timed_out, "without answer"),
+        ];
+        let told = counts.iter().filter(|(count, _)| *count > 0).map(|(count, how)| format!("{count} {how}"));
+        format!("connects tried from here: {}", told.collect::<Vec<_>>().join(", "))
     }
 
     pub(super) fn evidence(&self, scene: &Scene) -> Option<Evidence> {

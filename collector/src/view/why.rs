@@ -137,7 +137,7 @@ fn predicate(cause: Cause) -> &'static str {
     match cause {
         Cause::ProcessCrashed => "crashed",
         Cause::ProcessKilled => "was killed from outside",
-        Cause::ProcessStopped => "was stopped and not started again",
+        Cause::ProcessStopped => "was stopped",
         Cause::NeverStarted => "never started",
         Cause::OomKilled => "was killed by the kernel because its memory ran out",
         Cause::ProcessHung => "hangs: it accepts connections and answers nothing",

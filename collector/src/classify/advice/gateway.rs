@@ -2,6 +2,7 @@
 
 use super::{kind, source};
 use crate::case::Aborts;
+use crate::classify::inner::to_ask_about;
 use crate::classify::scene::Scene;
 use crate::model::Setting;
 
@@ -25,6 +26,14 @@ pub(super) fn keepalive(scene: &Scene) -> Vec<String> {
         advice.push(format!("or set the gateway's {setting} below it, to {below} s{written}"));
     }
     advice
+}
+
+pub(super) fn inner(scene: &Scene) -> Vec<String> {
+    let target = to_ask_about(scene);
+    vec![match target {
+        Some(target) => format!("ask about what the inner gateway failed at: why502 why {target}"),
+        None => format!("see what the inner gateway at {} logged at that time", scene.upstream()),
+    }]
 }
 
 pub(super) fn header_too_big(scene: &Scene) -> Vec<String> {

@@ -52,7 +52,7 @@ pub(super) fn target(scene: &Scene) -> Vec<String> {
 
 pub(super) fn failing(scene: &Scene) -> Vec<String> {
     let told = scene.health.iter().rev().find(|(_, health)| health.status >= 400);
-    let body = told.map(|(_, health)| health.body.as_str()).filter(|body| !body.is_empty());
+    let body = told.map(|(_, health)| health.body.trim()).filter(|body| !body.is_empty());
     let says = body.map_or_else(String::new, |body| format!("; it says {body}"));
     let path = scene.pool.and_then(|pool| pool.check.as_ref()).map(|check| check.path.as_str());
     let endpoint = path.filter(|path| !path.is_empty()).unwrap_or("the health endpoint");

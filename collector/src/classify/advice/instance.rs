@@ -79,7 +79,9 @@ pub(super) fn hung(scene: &Scene) -> Vec<String> {
 }
 
 pub(super) fn not_listening(scene: &Scene) -> Vec<String> {
-    let sample = scene.samples.last().copied().or_else(|| scene.before());
+    // What it listens on once it is mended tells nothing.
+    let deaf = scene.samples.iter().rev().find(|sample| !scene.listens(sample)).copied();
+    let sample = deaf.or_else(|| scene.before());
     let listeners = sample.iter().flat_map(|sample| &sample.listeners);
     let places: Vec<&str> = listeners.map(|listener| listener.address.as_str()).collect();
     let (service, upstream) = (scene.service_name(), scene.upstream());
