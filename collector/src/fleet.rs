@@ -190,8 +190,11 @@ impl Fleet {
                 gateway.take_config(config);
             }
         }
-        for sample in &report.upstreams {
+        let mut upstreams = report.upstreams.clone();
+        for sample in &mut upstreams {
             if let Some(gateway) = gateway(state, &sample.gateway) {
+                // What a log names by a server's name is told and asked for by its address.
+                sample.upstream = gateway.address_of("", &sample.upstream);
                 count_answers(gateway, sample);
             }
         }
@@ -204,7 +207,7 @@ impl Fleet {
         for event in &report.events {
             fold_event(state, event.at_us, &event.kind);
         }
-        entry.history.report(report, now_us);
+        entry.history.report(report, upstreams, now_us);
     }
 }
 
@@ -281,7 +284,8 @@ fn fold_event(state: &mut HostState, at_us: i64, kind: &EventKind) {
         }
         EventKind::Probe(probe) => {
             let Some(gateway) = gateway(state, &probe.gateway) else { return };
-            let Some(totals) = gateway.upstreams.get_mut(&probe.upstream) else { return };
+            let upstream = gateway.address_of("", &probe.upstream);
+            let Some(totals) = gateway.upstreams.get_mut(&upstream) else { return };
             totals.idle_close_us = probe.idle_close_us.or(totals.idle_close_us);
             let header_bytes = probe.http.as_ref().map_or(0, |http| http.header_bytes);
             totals.header_bytes.note(at_us, header_bytes);
@@ -298,7 +302,8 @@ fn count_failures(state: &mut HostState, at_us: i64, failure: &Failure) {
     }
     let Some(gateway) = gateway(state, &failure.gateway) else { return };
     for attempt in failure.attempts.iter().filter(|attempt| attempt.signal.is_failure()) {
-        let Some(totals) = entry_within(&mut gateway.upstreams, &attempt.upstream, UPSTREAMS_MAX) else { continue };
+        let upstream = gateway.address_of(&failure.pool, &attempt.upstream);
+        let Some(totals) = entry_within(&mut gateway.upstreams, &upstream, UPSTREAMS_MAX) else { continue };
         let failed = 1 + u64::from(failure.repeats);
         totals.failed += failed;
         totals.last_failed_us = totals.last_failed_us.max(at_us);

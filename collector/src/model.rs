@@ -15,7 +15,7 @@ mod signal;
 mod state;
 mod unit;
 
-pub use address::Address;
+pub use address::{Address, canonical};
 pub use alert::*;
 pub use catalogue::{CATALOGUE, Cause, CauseEntry, Family};
 pub use config::*;

@@ -2,22 +2,13 @@
 //! configuration tells.
 
 use crate::fleet::Fleet;
-use crate::model::{Address, Attempt, Failure, GatewayRef, Pool};
+use crate::model::{Attempt, Failure, GatewayRef, GatewayState, Pool, canonical};
 
 /// The address of an upstream as a record names it.
 pub fn resolve(fleet: &Fleet, gateway: &GatewayRef, pool: &str, named: &str) -> String {
-    let Address::Name(name, _) = Address::parse(named) else { return canonical(named) };
-    let (pool, server) = match named.split_once('/') {
-        Some((pool, server)) => (pool, server),
-        None => (pool, name.as_str()),
-    };
-    let pools = pools(fleet, gateway);
-    let by_name =
-        |pool: &'_ Pool| pool.members.iter().find(|member| member.name == server).map(|member| member.address.clone());
-    let member = pools.iter().filter(|known| known.name == pool).find_map(by_name);
-    match member.or_else(|| if pool.is_empty() { pools.iter().find_map(by_name) } else { None }) {
-        Some(address) => canonical(&address),
-        None => named.to_owned(),
+    match state(fleet, gateway) {
+        Some(known) => known.address_of(pool, named),
+        None => canonical(named),
     }
 }
 
@@ -50,16 +41,10 @@ pub fn only_member(fleet: &Fleet, gateway: &GatewayRef, pool: &str) -> Option<St
     if members.len() == 1 { members.pop() } else { None }
 }
 
-/// One way to write an address.
-fn canonical(text: &str) -> String {
-    match Address::parse(text) {
-        Address::Ip(address) => address.to_string(),
-        Address::Unix(path) => format!("unix:{path}"),
-        _ => text.to_owned(),
-    }
+fn state<'a>(fleet: &'a Fleet, gateway: &GatewayRef) -> Option<&'a GatewayState> {
+    fleet.host(&gateway.host).and_then(|entry| entry.state.gateways.get(&gateway.name))
 }
 
 fn pools<'a>(fleet: &'a Fleet, gateway: &GatewayRef) -> &'a [Pool] {
-    let state = fleet.host(&gateway.host).and_then(|entry| entry.state.gateways.get(&gateway.name));
-    state.and_then(|state| state.config.as_deref()).map_or(&[], |config| &config.pools)
+    state(fleet, gateway).and_then(|known| known.config.as_deref()).map_or(&[], |config| &config.pools)
 }

@@ -151,6 +151,10 @@ fn gateway_timeout(scene: &Scene) -> Option<Support> {
     if scene.by_application() || scene.share(LATE) < 0.5 || scene.process_alive().no() {
         return None;
     }
+    // That a check was late tells nothing of requests.
+    if scene.failures.share(LATE) == 0.0 {
+        return None;
+    }
     let answered = scene.answered_meanwhile();
     let healthy = scene.health.iter().any(|(at_us, health)| *at_us >= scene.failures.began_us && health.status > 0);
     let waiting = scene.samples.iter().flat_map(|sample| &sample.listeners).any(|listener| listener.queue > 0);

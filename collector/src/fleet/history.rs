@@ -147,7 +147,7 @@ impl History {
     }
 
     /// Folds a report.
-    pub fn report(&mut self, report: &Report, now_us: i64) {
+    pub fn report(&mut self, report: &Report, upstreams: Vec<UpstreamSample>, now_us: i64) {
         for event in &report.events {
             self.event(event);
         }
@@ -166,10 +166,10 @@ impl History {
                 push(samples, Arc::new(sample.clone()), SAMPLES_MAX);
             }
         }
-        for sample in report.upstreams.iter().filter(|sample| !sample.upstream.is_empty()) {
+        for sample in upstreams.into_iter().filter(|sample| !sample.upstream.is_empty()) {
             let key = (sample.gateway.clone(), sample.upstream.clone());
             if let Some(samples) = within(&mut self.upstream_samples, &key, UPSTREAMS_MAX, VecDeque::new) {
-                push(samples, sample.clone(), SAMPLES_MAX);
+                push(samples, sample, SAMPLES_MAX);
             }
         }
         self.forget(now_us - AGE_MAX_US);

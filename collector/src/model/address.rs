@@ -69,6 +69,15 @@ impl Address {
     }
 }
 
+/// One way to write an address; what is none stands as it is.
+pub fn canonical(text: &str) -> String {
+    match Address::parse(text) {
+        Address::Ip(address) => address.to_string(),
+        Address::Unix(path) => format!("unix:{path}"),
+        _ => text.to_owned(),
+    }
+}
+
 /// Whether a socket bound to an IP address takes what is sent to another. All of IPv4 is no IPv6; `[::]` takes both
 /// unless it was told otherwise, which is not seen.
 fn takes(bound: IpAddr, wanted: IpAddr) -> bool {

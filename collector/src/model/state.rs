@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GatewayConfig, HealthResult, HostSample, InstanceSample, LogSource, Machine, SamplerState, SamplerStatus,
-    ServiceConfig,
+    Address, GatewayConfig, HealthResult, HostSample, InstanceSample, LogSource, Machine, SamplerState, SamplerStatus,
+    ServiceConfig, canonical,
 };
 
 /// A host as last seen.
@@ -105,6 +105,17 @@ impl GatewayState {
                 self.config = Some(Arc::new(config.clone()));
             }
         }
+    }
+
+    /// The address of an upstream that a record names by its server, or by pool and server; as it stands where no member
+    /// is called so.
+    pub fn address_of(&self, pool: &str, named: &str) -> String {
+        let Address::Name(name, _) = Address::parse(named) else { return canonical(named) };
+        let (pool, server) = named.split_once('/').unwrap_or((pool, name.as_str()));
+        let pools = self.config.iter().flat_map(|config| &config.pools);
+        let mut members = pools.filter(|known| known.name == pool || pool.is_empty()).flat_map(|known| &known.members);
+        let member = members.find(|member| !server.is_empty() && member.name == server);
+        member.map_or_else(|| named.to_owned(), |member| canonical(&member.address))
     }
 
     /// The configuration at a time, as far as it is remembered.

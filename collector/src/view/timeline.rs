@@ -121,10 +121,11 @@ impl Timeline {
         }
     }
 
-    fn failure(&mut self, host: &str, at_us: i64, failure: &Failure) {
+    fn failure(&mut self, host: &HostState, at_us: i64, failure: &Failure) {
         for attempt in failure.attempts.iter().filter(|one| one.signal.is_failure() && !failure.unconfirmed) {
             let failed = 1.0 + f64::from(failure.repeats);
-            self.way(host, &failure.gateway, &attempt.upstream, "failures", at_us, failed);
+            let upstream = address_of(host, &failure.gateway, &failure.pool, &attempt.upstream);
+            self.way(&host.name, &failure.gateway, &upstream, "failures", at_us, failed);
         }
     }
 
@@ -132,6 +133,11 @@ impl Timeline {
         let own = |track: &&mut Track| track.host == host && track.gateway == gateway && track.name == upstream;
         self.upstreams.iter_mut().filter(own).for_each(|track| track.read(reading, at_us, Some(count)));
     }
+}
+
+/// The address of an upstream as a gateway's record names it.
+fn address_of(host: &HostState, gateway: &str, pool: &str, named: &str) -> String {
+    host.gateways.get(gateway).map_or_else(|| named.to_owned(), |known| known.address_of(pool, named))
 }
 
 impl Chronicle for Timeline {
@@ -149,11 +155,12 @@ impl Chronicle for Timeline {
         report.instances.iter().for_each(|sample| self.instance_sample(&host.name, sample));
         for sample in report.upstreams.iter().filter(|sample| sample.answered > 0) {
             let answered = sample.answered as f64;
-            self.way(&host.name, &sample.gateway, &sample.upstream, "answered", sample.to_us, answered);
+            let upstream = address_of(host, &sample.gateway, "", &sample.upstream);
+            self.way(&host.name, &sample.gateway, &upstream, "answered", sample.to_us, answered);
         }
         for event in &report.events {
             match &event.kind {
-                EventKind::Failure(failure) => self.failure(&host.name, event.at_us, failure),
+                EventKind::Failure(failure) => self.failure(host, event.at_us, failure),
                 EventKind::Health(health) => {
                     let took_ms = health.first_byte_us.map(|us| us as f64 / 1000.0);
                     let own = |track: &&mut Track| track.host == host.name && track.name == health.service;
@@ -188,7 +195,7 @@ impl Chronicle for Timeline {
             tracks_left_out: self.scope.left_out as u64,
             unreadable: self.unreadable,
         };
-        Answer::new(&document, !self.scope.is_empty())
+        Answer::new(&document, found)
     }
 }
 

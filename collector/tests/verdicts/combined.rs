@@ -182,6 +182,19 @@ fn a_server_named_in_haproxy_is_found_by_its_configuration() {
     assert_eq!(incident.upstream.as_deref(), Some(UPSTREAM));
 }
 
+#[test]
+fn what_a_server_answered_counts_under_its_address_where_the_log_knows_its_name_only() {
+    let member = PoolMember { name: "app1".into(), address: UPSTREAM.into(), ..Default::default() };
+    let mut story = Story::with_pool(Pool { name: "be_api".into(), members: vec![member], ..Default::default() });
+    let answered = |story: &Story| story.core.host("lb-1").unwrap().gateways["edge"].upstreams[UPSTREAM].answered;
+    let before = answered(&story);
+    story.logged_as = "be_api/app1";
+    story.pass(3);
+    assert_eq!(answered(&story), before + 3 * story.answered);
+    let known: Vec<String> = story.core.host("lb-1").unwrap().gateways["edge"].upstreams.keys().cloned().collect();
+    assert_eq!(known, [UPSTREAM]);
+}
+
 /// A pool with an active check, its member taken out by the check with these words.
 fn taken_out(signal: &str, status: u32, edit: impl FnOnce(&mut Story)) -> Story {
     let check =

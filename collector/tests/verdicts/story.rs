@@ -19,6 +19,8 @@ pub struct Story {
     pub gateway_host: HostSample,
     /// Requests answered each second.
     pub answered: u64,
+    /// How the gateway's log names the upstream.
+    pub logged_as: &'static str,
     /// Whether the health check of app-1's agent succeeds.
     pub health: HealthResult,
     app_events: Vec<Event>,
@@ -66,6 +68,7 @@ impl Story {
             },
             gateway_host: HostSample::default(),
             answered: 20,
+            logged_as: UPSTREAM,
             health: HealthResult {
                 service: "api".into(),
                 url: format!("http://{UPSTREAM}/health"),
@@ -134,7 +137,7 @@ impl Story {
             }
             let sample = UpstreamSample {
                 gateway: "edge".into(),
-                upstream: UPSTREAM.into(),
+                upstream: self.logged_as.into(),
                 from_us: self.now_us - SECOND,
                 to_us: self.now_us,
                 answered: self.answered,
