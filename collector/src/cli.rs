@@ -11,10 +11,12 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::config::Config;
 use crate::identity::client::Credentials;
 use crate::render::{self, Style};
-use crate::view::{self, clean, clean_json};
+use crate::view::{self, clean_json};
 use access::TokenCommand;
 use alerts::{Alerts, Silence};
 use bundle::Bundle;
+pub(crate) use fault::Fault;
+use fault::{is_help, told, usage};
 use incident::IncidentCommand;
 
 mod access;
@@ -22,6 +24,7 @@ mod alerts;
 mod ask;
 mod bundle;
 mod ca;
+mod fault;
 mod incident;
 mod replay;
 
@@ -35,7 +38,7 @@ pub const EXIT_USAGE: u8 = 2;
 pub const EXIT_UNREACHABLE: u8 = 3;
 
 #[derive(Debug, Parser)]
-#[command(name = "why502", version, about = "Says why the load balancer said 502", disable_help_subcommand = true)]
+#[command(name = "why502", version, about = "Says why the load balancer said 502")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -159,7 +162,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct At {
-    /// A time in the past: 2026-11-22T14:32:00Z, or 14:32 (UTC)
+    /// A time in the past: 14:32, "2026-11-22 14:32" (UTC), 2026-11-22T14:32:00Z, or 15m for so long ago
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
 }
@@ -255,28 +258,6 @@ enum Mark {
     },
 }
 
-/// Why a command did not answer.
-#[derive(Debug)]
-pub(crate) enum Fault {
-    /// The collector, or something asked of it, makes no sense: exit 2.
-    Usage(String),
-    /// The collector can't be reached or broke off: exit 3.
-    Unreachable(String),
-    /// Something on this machine failed: exit 1.
-    Failed(String),
-    /// Nobody reads the output any more.
-    BrokenPipe,
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::BrokenPipe,
-            _ => Self::Failed(format!("write the answer: {error}")),
-        }
-    }
-}
-
 /// The command line as manual pages and completions are made from it.
 pub fn command() -> clap::Command {
     Cli::command()
@@ -286,15 +267,12 @@ pub fn command() -> clap::Command {
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(error) if is_help(&error) => {
             // Help and version go to standard output and are a success. Nobody may be reading.
             let _ = error.print();
             return if error.use_stderr() { EXIT_USAGE } else { EXIT_OK };
         }
-    };
-    let told = |code: u8, why: String| {
-        let _ = writeln!(io::stderr(), "why502: {}", clean(&why));
-        code
+        Err(error) => return told(EXIT_USAGE, usage(&error)),
     };
     match execute(cli) {
         Ok(code) => code,

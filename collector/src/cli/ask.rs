@@ -152,6 +152,9 @@ pub fn fault(asking: &Asking, status: &Status) -> Fault {
             Fault::Usage(status.message().to_owned())
         }
         Code::NotFound => Fault::Failed(status.message().to_owned()),
+        Code::Unimplemented => {
+            out_of_reach(asking, "no questions are answered there: agents report to 5020, questions go to 5021")
+        }
         _ => out_of_reach(asking, status.message()),
     }
 }

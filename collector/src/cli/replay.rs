@@ -22,7 +22,8 @@ fn folder(dir: &Path, json: bool) -> Result<u8, Fault> {
 }
 
 fn capsule(path: &Path, json: bool) -> Result<u8, Fault> {
-    let capsule = Capsule::load(path).map_err(Fault::Usage)?;
+    let capsule = Capsule::load(path)
+        .map_err(|why| Fault::Usage(format!("{why}; why502 incident export writes what this reads")))?;
     let replayed = capsule.replay().map_err(|why| Fault::Usage(format!("{}: {why}", path.display())))?;
     let recorded = &capsule.manifest;
     let target = replayed.id.clone().unwrap_or_else(|| recorded.incident.clone());

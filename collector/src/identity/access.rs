@@ -30,7 +30,7 @@ impl Access {
     fn identity(&self) -> Result<&Arc<Identity>, Status> {
         self.identity
             .as_ref()
-            .ok_or_else(|| Status::failed_precondition("this collector speaks no TLS: why502 ca init"))
+            .ok_or_else(|| Status::failed_precondition("this collector has no CA, so nobody needs a token: why502 ca init on its machine makes one, then restart it"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The other end of a door: how the command line reaches a collector, over TLS with the roots, the certificate and the token
 //! that it was given.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,15 +69,8 @@ impl Credentials {
             }
             _ => return Err(usage()),
         };
-        connected.map_err(|error| {
-            let mut why = format!("collector {url} is out of reach");
-            let mut source: Option<&dyn std::error::Error> = std::error::Error::source(&error);
-            while let Some(cause) = source {
-                why = format!("{why}: {cause}");
-                source = cause.source();
-            }
-            NoClient::Unreachable(why)
-        })
+        connected
+            .map_err(|error| NoClient::Unreachable(format!("collector {url} is out of reach: {}", in_words(&error))))
     }
 
     /// The header that carries the token. A token is told nobody in plain text beyond this machine.
@@ -125,6 +119,29 @@ impl Credentials {
         let none = || "no roots to trust: name the collector's ca.pem with --ca".to_owned();
         self.ca.clone().or_else(known).ok_or_else(none)
     }
+}
+
+/// Why there is no connection: the innermost cause, and what to do where that is known.
+fn in_words(error: &dyn Error) -> String {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    let why = innermost.to_string();
+    const KNOWN: [(&str, &str); 7] = [
+        (
+            "Connection refused",
+            "nothing listens there: is it started, or is it another one (--collector, WHY502_COLLECTOR)?",
+        ),
+        ("deadline has elapsed", "no answer within 3 s: is the address right, and does a firewall let it through?"),
+        ("failed to lookup", "its name does not resolve"),
+        ("InvalidContentType", "it speaks plain text there: http:// instead of https://"),
+        ("UnknownIssuer", "its certificate is of a CA that is not trusted here: give the collector's ca.pem by --ca"),
+        ("not valid for name", "its certificate is not for that name: add it to names below [tls] of collector.toml"),
+        ("http2 error", "what answers there is no collector, or it wants https://"),
+    ];
+    let known = KNOWN.iter().find(|(words, _)| why.contains(words));
+    known.map_or(why.clone(), |(_, says)| (*says).to_owned())
 }
 
 /// Whether a collector's address is on this machine.
