@@ -18,6 +18,7 @@ mod fleet;
 mod incidents;
 mod logs;
 mod metrics;
+mod near;
 mod question;
 mod rollout;
 mod schema;

@@ -164,8 +164,12 @@ mod tests {
             vec![GatewayDoc { name: HOSTILE.to_owned(), upstreams: upstreams.clone(), ..GatewayDoc::default() }];
         let settings = vec![SettingDoc { setting: HOSTILE.to_owned(), change: true, ..SettingDoc::default() }];
         let now = NowDoc { hosts: hosts.clone(), instances: instances.clone(), upstreams, ..NowDoc::default() };
-        let why =
-            IncidentsDoc { target: HOSTILE.to_owned(), now: Some(now), incidents: incidents.clone(), replay: None };
+        let why = IncidentsDoc {
+            target: HOSTILE.to_owned(),
+            now: Some(now),
+            incidents: incidents.clone(),
+            ..IncidentsDoc::default()
+        };
         let lines = vec![LogLineDoc { line: HOSTILE.to_owned(), ..LogLineDoc::default() }];
         let logs = LogsDoc { target: HOSTILE.to_owned(), lines, ..LogsDoc::default() };
         vec![

@@ -5,6 +5,7 @@
 use super::View;
 use super::document::{AdviseDoc, SettingDoc, stamp};
 use super::fleet::Addresses;
+use super::near::near;
 use crate::model::{GatewayConfig, GatewayState, HostState, Pool, SETTINGS, Setting, is_known_kind};
 
 mod measured;
@@ -61,7 +62,9 @@ pub fn document(view: &View, target: Option<&str>) -> AdviseDoc {
             settings.extend(reference(kind));
         }
     }
-    AdviseDoc { at: stamp(view.at_us), target: target.unwrap_or_default().to_owned(), settings }
+    let target = target.unwrap_or_default();
+    let near = if settings.is_empty() { near(view, target) } else { Vec::new() };
+    AdviseDoc { at: stamp(view.at_us), target: target.to_owned(), near, settings }
 }
 
 fn is_about(target: &str, host: &HostState, gateway: &str, pool: &Pool, measured: &Measured) -> bool {

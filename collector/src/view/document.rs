@@ -73,6 +73,13 @@ document! {
     }
 }
 
+impl NowDoc {
+    /// Whether anybody is called so.
+    pub fn is_known(&self) -> bool {
+        !self.hosts.is_empty() || !self.instances.is_empty() || !self.upstreams.is_empty()
+    }
+}
+
 document! {
     /// `hosts`.
     HostsDoc {

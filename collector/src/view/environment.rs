@@ -41,6 +41,7 @@ pub fn document(view: &View, target: &str) -> EnvironmentDoc {
     }
     EnvironmentDoc {
         target: target.to_owned(),
+        near: scope.near.clone(),
         at: stamp(view.at_us),
         instances: instances.map(|(_, one)| instance_environment(&one)).collect(),
         hosts: hosts.iter().map(|host| host_environment(host)).collect(),

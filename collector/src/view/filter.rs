@@ -46,8 +46,11 @@ const fn may(name: &'static str, accepts: Accepts, says: &'static str) -> Filter
     Filter { name, says, needed: false, accepts }
 }
 
-const AT: Filter =
-    may("at", Accepts::Time, "As it was then; without it, as it is now. RFC 3339, or the last HH:MM[:SS] (UTC).");
+const AT: Filter = may(
+    "at",
+    Accepts::Time,
+    "As it was then; without it, as it is now. RFC 3339, YYYY-MM-DD HH:MM[:SS] or the last HH:MM[:SS] (UTC), or so long ago (15m).",
+);
 const SINCE: Filter = may("since", Accepts::Duration, "How far back, such as 500ms, 5s, 2m, 1h or 7d.");
 const TARGET: Filter = may(
     "target",
@@ -152,11 +155,13 @@ impl Filter {
             Accepts::Text => json!({"type": "string", "minLength": 1}),
             Accepts::Time => {
                 let clock = "^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$";
-                json!({"type": "string", "anyOf": [{"format": "date-time"}, {"pattern": clock}]})
+                let day =
+                    "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])[ T]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$";
+                let forms = [json!({"format": "date-time"}), json!({ "pattern": day }), json!({ "pattern": clock })];
+                let ago = json!({ "pattern": duration() });
+                json!({"type": "string", "anyOf": forms.into_iter().chain([ago]).collect::<Vec<_>>()})
             }
-            Accepts::Duration => {
-                json!({"type": "string", "pattern": format!("^[0-9]{{1,{DURATION_DIGITS}}}(ms|s|m|h|d)$")})
-            }
+            Accepts::Duration => json!({"type": "string", "pattern": duration()}),
             Accepts::State => json!({"type": "string", "enum": ["open", "resolved", "all"], "default": "all"}),
             Accepts::Cause => {
                 json!({"type": "string", "enum": CATALOGUE.iter().map(|entry| entry.id).collect::<Vec<_>>()})
@@ -174,4 +179,9 @@ impl Filter {
             }
         }
     }
+}
+
+/// What a duration looks like.
+fn duration() -> String {
+    format!("^[0-9]{{1,{DURATION_DIGITS}}}(ms|s|m|h|d)$")
 }

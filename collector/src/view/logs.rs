@@ -283,6 +283,7 @@ impl Chronicle for Logs {
         let lines: Vec<LogLineDoc> = lines.into_iter().map(|(_, line)| line).collect();
         let document = LogsDoc {
             target: self.target,
+            near: self.scope.near,
             from: stamp(self.from_us),
             to: stamp(self.to_us),
             kept_since: self.kept_since,

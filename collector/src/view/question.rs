@@ -1,14 +1,15 @@
 //! Questions as parsed types: which document, which filters. Text becomes these once, here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::civil::Time;
+use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
 use super::filter::DURATION_DIGITS;
 use super::incidents::IncidentFilter;
 use super::logs::{Level, LineFilter, Pattern};
+use super::near::like;
 use crate::model::{CATALOGUE, Cause, IncidentState};
 
 /// Why a question can't be answered.
@@ -109,11 +110,12 @@ impl Document {
         if let Some(name) = filters.keys().find(|name| !own(name)) {
             return Err(BadQuestion(format!("there is no filter {name:?} for this document")));
         }
-        if let Some((name, _)) = filters.iter().find(|(_, value)| value.is_empty()) {
-            return Err(BadQuestion(format!("the filter {name:?} is empty: leave it out")));
+        let lacks = |name: &str| filters.get(name).is_none_or(String::is_empty);
+        if let Some(filter) = self.filters().iter().find(|filter| filter.needed && lacks(filter.name)) {
+            return Err(BadQuestion(format!("this needs a {}", filter.name)));
         }
-        match self.filters().iter().find(|filter| filter.needed && !filters.contains_key(filter.name)) {
-            Some(filter) => Err(BadQuestion(format!("this needs a {}", filter.name))),
+        match filters.iter().find(|(_, value)| value.is_empty()) {
+            Some((name, _)) => Err(BadQuestion(format!("the filter {name:?} is empty: leave it out"))),
             None => Ok(()),
         }
     }
@@ -194,13 +196,22 @@ fn state(word: Option<String>) -> Result<Option<IncidentState>, BadQuestion> {
 }
 
 fn cause(id: String) -> Result<Cause, BadQuestion> {
-    Cause::from_id(&id).ok_or_else(|| BadQuestion(format!("there is no cause {id:?}; see why502 causes")))
+    Cause::from_id(&id).ok_or_else(|| no_such("cause", &id, CATALOGUE.iter().map(|entry| entry.id)))
+}
+
+/// What is not in the catalogue, and what in it was perhaps meant.
+fn no_such(kind: &str, id: &str, known: impl Iterator<Item = &'static str>) -> BadQuestion {
+    let near = like(id, known.collect::<BTreeSet<_>>()).join(", ");
+    BadQuestion(match near.is_empty() {
+        true => format!("there is no {kind} {id:?}: why502 causes lists them"),
+        false => format!("there is no {kind} {id:?}: did you mean {near}?"),
+    })
 }
 
 fn family(id: String) -> Result<String, BadQuestion> {
     match CATALOGUE.iter().any(|entry| entry.family.id() == id) {
         true => Ok(id),
-        false => Err(BadQuestion(format!("there is no family {id:?}; see why502 causes"))),
+        false => Err(no_such("family", &id, CATALOGUE.iter().map(|entry| entry.family.id()))),
     }
 }
 
@@ -223,13 +234,25 @@ pub fn parse_duration(text: &str) -> Result<i64, BadQuestion> {
     number.parse::<i64>().ok().and_then(|number| number.checked_mul(unit_us)).ok_or_else(bad)
 }
 
-/// A time: RFC 3339, or "HH:MM" or "HH:MM:SS" (UTC, the latest such time that is not after `now_us`). Unix microseconds.
+/// A time: RFC 3339, or the same without its zone (UTC), or "HH:MM" or "HH:MM:SS" (UTC, the latest such time that is not
+/// after `now_us`), or a duration: so long before `now_us`. Unix microseconds.
 pub fn parse_time(text: &str, now_us: i64) -> Result<i64, BadQuestion> {
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at.as_microsecond());
     }
-    let bad = |_| BadQuestion(format!("{text:?} is not a time such as \"2026-11-22T14:32:00Z\" or \"14:32\" (UTC)"));
-    let time: Time = text.trim_end_matches('Z').parse().map_err(bad)?;
+    let bad = |_| {
+        let forms = "\"2026-11-22T14:32:00Z\", \"2026-11-22 14:32\", \"14:32\" (all UTC) or \"15m\" (so long ago)";
+        BadQuestion(format!("{text:?} is not a time such as {forms}"))
+    };
+    if let Ok(ago_us) = parse_duration(text) {
+        let at_us = now_us.saturating_sub(ago_us);
+        return Timestamp::from_microsecond(at_us).map(|_| at_us).map_err(bad);
+    }
+    let civil = text.trim_end_matches('Z');
+    if let Ok(at) = civil.parse::<DateTime>() {
+        return Ok(at.to_zoned(TimeZone::UTC).map_err(bad)?.timestamp().as_microsecond());
+    }
+    let time: Time = civil.parse().map_err(bad)?;
     let now = Timestamp::from_microsecond(now_us).map_err(bad)?;
     let today = now.to_zoned(TimeZone::UTC).date();
     let at = |date: jiff::civil::Date| date.to_datetime(time).to_zoned(TimeZone::UTC).map(|at| at.timestamp());
@@ -260,6 +283,10 @@ mod tests {
         let now_us = parse_time("2026-11-22T14:32:00Z", 0).unwrap();
         assert_eq!(parse_time("14:30", now_us).unwrap(), now_us - 120_000_000);
         assert_eq!(parse_time("14:33:00", now_us).unwrap(), now_us + 60_000_000 - 86_400_000_000);
+        for same in ["2026-11-22 14:32", "2026-11-22T14:32:00", "2026-11-22 14:32Z", "2026-11-22 15:32+01:00"] {
+            assert_eq!(parse_time(same, now_us + 30 * 86_400_000_000).unwrap(), now_us, "{same}");
+        }
+        assert_eq!(parse_time("15m", now_us).unwrap(), now_us - 900_000_000);
         assert!(parse_time("25:00", now_us).is_err() && parse_time("yesterday", now_us).is_err());
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::fleet::{Addresses, gateway_docs};
+use super::near::near;
 use super::{View, why};
 use crate::model::Incident;
 
@@ -29,6 +30,8 @@ pub struct Scope {
     pub incident: Option<Arc<Incident>>,
     /// Instances and ways beyond the bounds.
     pub left_out: usize,
+    /// Where it means nobody: whose names are like it.
+    pub near: Vec<String>,
 }
 
 /// The ways from a host that runs gateways; what a gateway says of no upstream in particular is one of them.
@@ -81,7 +84,8 @@ impl Scope {
         let upstreams: Vec<_> = upstreams.into_iter().take(UPSTREAMS_MAX).collect();
         hosts.extend(instances.iter().map(|(_, host)| host.clone()));
         hosts.extend(upstreams.iter().map(|way| way.host.clone()));
-        Self { instances, upstreams, hosts: hosts.into_iter().collect(), incident, left_out }
+        let near = if hosts.is_empty() { near(view, target) } else { Vec::new() };
+        Self { instances, upstreams, hosts: hosts.into_iter().collect(), incident, left_out, near }
     }
 
     /// From when to when an answer tells of it: back from `at_us`, or from now, so far as asked for; of an incident, where

@@ -183,8 +183,10 @@ impl Chronicle for Timeline {
         let Columns { from_us, to_us, step_us } = self.columns;
         let (happenings, happenings_left_out) = self.happenings.docs();
         let tracks = self.instances.into_iter().chain(self.hosts).chain(self.upstreams);
+        let found = !self.scope.is_empty();
         let document = TimelineDoc {
             target: self.target,
+            near: self.scope.near,
             from: stamp(from_us),
             to: stamp(to_us),
             step_ms: step_us / 1000,

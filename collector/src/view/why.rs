@@ -1,12 +1,14 @@
 //! What is wrong with a target, and a verdict as a sentence.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::document::{IncidentsDoc, NowDoc, stamp};
 use super::fleet::{Addresses, gateway_docs, host_doc, instances};
+use super::near::near;
 use super::question::{BadQuestion, parse_time};
 use super::{View, incident_doc, incidents};
-use crate::model::{Cause, HostState, Incident, Pool};
+use crate::model::{Address, Cause, HostState, Incident, Pool};
 
 /// The incidents of a target, newest first, and what is known of it now.
 pub fn document(view: &View, target: &str, at: Option<&str>, since_us: i64) -> Result<IncidentsDoc, BadQuestion> {
@@ -19,10 +21,13 @@ pub fn document(view: &View, target: &str, at: Option<&str>, since_us: i64) -> R
     let named = |incident: &Incident| incident.id == target || incident.group.as_deref() == Some(target);
     let chosen =
         incidents::select(view, |incident| named(incident) || (is_about(incident, target) && active(incident)));
+    let now = now(view, target);
+    let known = !chosen.is_empty() || now.is_known();
     Ok(IncidentsDoc {
         incidents: chosen.into_iter().map(incident_doc).collect(),
         target: target.to_owned(),
-        now: Some(now(view, target)),
+        near: if known { Vec::new() } else { near(view, target) },
+        now: Some(now),
         replay: None,
     })
 }
@@ -82,9 +87,19 @@ fn is_about(incident: &Incident, target: &str) -> bool {
         || incident.gateway.host == target
 }
 
-/// An upstream is named by its whole address or by its ip alone.
+/// An upstream is named by its whole address or by its ip or name alone, however an IPv6 address is written.
 fn is_address(upstream: &str, target: &str) -> bool {
-    upstream == target || upstream.rsplit_once(':').is_some_and(|(ip, _)| ip == target)
+    if upstream == target {
+        return true;
+    }
+    match Address::parse(upstream) {
+        Address::Ip(at) => {
+            let alone = || target.trim_matches(['[', ']']).parse::<IpAddr>();
+            Address::parse(target) == Address::Ip(at) || alone().is_ok_and(|ip| ip.to_canonical() == at.ip())
+        }
+        Address::Name(name, Some(_)) => name == target,
+        _ => false,
+    }
 }
 
 /// What is known of a target now.
@@ -100,9 +115,9 @@ pub fn now(view: &View, target: &str) -> NowDoc {
         .collect();
     let behind = |service: &str, host: &str| {
         upstreams.iter().any(|one| {
-            is_address(&one.upstream, target)
-                && one.service.as_deref() == Some(service)
+            one.service.as_deref() == Some(service)
                 && one.host.as_deref() == Some(host)
+                && is_address(&one.upstream, target)
         })
     };
     let concerned = |host: &HostState| {

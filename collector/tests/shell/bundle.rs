@@ -124,7 +124,7 @@ async fn where_there_is_no_bundle_one_line_says_why() {
         std::fs::write(path("there"), "kept").unwrap();
         for (target, file, more, code, says) in [
             ("nobody", path("new"), vec![], 1, "nothing is known of \"nobody\""),
-            ("", path("new"), vec![], 2, "\"target\" is empty"),
+            ("", path("new"), vec![], 2, "this needs a target"),
             ("api", path("new"), vec!["--since", "soon"], 2, "\"soon\" is not a duration"),
             ("api", path("there"), vec![], 1, "there: is there already"),
             ("api", path("no/folder/new"), vec![], 1, "No such file"),

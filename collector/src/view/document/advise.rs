@@ -9,6 +9,9 @@ document! {
         at: String,
         /// What was asked for, empty for all.
         target: String,
+        /// Where nobody is called so: whose names are like it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        near: Vec<String>,
         /// Setting by setting: gateways by host, name and pool, then services.
         settings: Vec<SettingDoc>,
     }

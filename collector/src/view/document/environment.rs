@@ -9,6 +9,9 @@ document! {
     EnvironmentDoc {
         /// What was asked for.
         target: String,
+        /// Where nobody is called so: whose names are like it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        near: Vec<String>,
         /// The moment.
         at: String,
         /// Its hosts, and those of the gateways before it.

@@ -16,6 +16,9 @@ document! {
         /// `why` only: what was asked for.
         #[serde(skip_serializing_if = "String::is_empty")]
         target: String,
+        /// `why` only, where nobody is called so: whose names are like it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        near: Vec<String>,
         /// `why` only: what is known of the target now.
         #[serde(skip_serializing_if = "Option::is_none")]
         now: Option<NowDoc>,

@@ -7,6 +7,9 @@ document! {
     LogsDoc {
         /// What was asked for.
         target: String,
+        /// Where nobody is called so: whose names are like it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        near: Vec<String>,
         /// Lines from then on.
         from: String,
         /// To then.

@@ -7,6 +7,9 @@ document! {
     TimelineDoc {
         /// What was asked for.
         target: String,
+        /// Where nobody is called so: whose names are like it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        near: Vec<String>,
         /// When the first column begins.
         from: String,
         /// When the last column ends, or is cut off.
