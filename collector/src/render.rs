@@ -14,6 +14,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod words;
+
+use words::{nobody, option, or_dash, percent, short_time, size};
 
 /// How it should look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,6 +38,11 @@ enum Tone {
 }
 
 impl Style {
+    /// Within a margin of so many columns.
+    fn within(self, margin: usize) -> Self {
+        Self { width: self.width.map(|width| width.saturating_sub(margin)), ..self }
+    }
+
     fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {
             _ if !self.colour => return text.to_owned(),
@@ -70,33 +78,4 @@ pub fn document(name: &str, json: &str, style: Style) -> Result<String, serde_js
 /// Renders one line of `watch`.
 pub fn watch_line(json: &str, style: Style) -> Result<String, serde_json::Error> {
     Ok(incident::watch(&serde_json::from_str(json)?, style))
-}
-
-/// A stamp without its date where that is the date of `now`, without milliseconds, with the Z of UTC.
-fn short_time(stamp: &str, now: &str) -> String {
-    let seconds = stamp.split('.').next().unwrap_or(stamp).trim_end_matches('Z');
-    let shown = match (seconds.split_once('T'), now.split_once('T')) {
-        (Some((date, time)), Some((today, _))) if date == today => format!("{time}Z"),
-        (Some((date, time)), _) => format!("{date} {time}Z"),
-        _ => stamp.to_owned(),
-    };
-    clean(&shown).into_owned()
-}
-
-fn percent(ratio: Option<f64>) -> String {
-    ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{:.0}%", ratio * 100.0))
-}
-
-fn size(bytes: Option<u64>) -> String {
-    let Some(bytes) = bytes else { return "-".to_owned() };
-    let mib = bytes as f64 / f64::from(1 << 20);
-    if mib >= 1024.0 { format!("{:.1} GiB", mib / 1024.0) } else { format!("{mib:.0} MiB") }
-}
-
-fn or_dash(text: &str) -> String {
-    if text.is_empty() { "-".to_owned() } else { clean(text).into_owned() }
-}
-
-fn option(text: Option<&str>) -> String {
-    or_dash(text.unwrap_or_default())
 }

@@ -9,20 +9,25 @@ use crate::view::{AdviseDoc, SettingDoc};
 /// Setting by setting.
 pub fn advise(doc: &AdviseDoc, style: Style) -> String {
     if doc.settings.is_empty() {
-        return format!("no gateway, service, host or kind of gateway is known as {}\n", clean(&doc.target));
+        let near = clean(&doc.near.join(" or ")).into_owned();
+        let near = if near.is_empty() { near } else { format!(": did you mean {near}?") };
+        return format!(
+            "no gateway, service, host, pool or kind of gateway is known as {}{near}\n",
+            clean(&doc.target)
+        );
     }
     let mut out = String::new();
     let same = |one: &SettingDoc, other: &SettingDoc| heading(one) == heading(other);
     for (at, block) in doc.settings.chunk_by(same).enumerate() {
         let gap = if at > 0 { "\n" } else { "" };
         let _ = writeln!(out, "{gap}{}", block.first().map(heading).unwrap_or_default());
-        let mut table = Table::new(&["SETTING", "NOW", "RECOMMENDED", "WHY"]);
+        let mut table = Table::with_prose(&["SETTING", "NOW", "RECOMMENDED", "WHY"], &[]);
         for one in block {
             let tone = if one.change { Tone::Warn } else { Tone::Plain };
             let recommended = if one.change { one.recommended.clone() } else { "fine".to_owned() };
             table.row(tone, vec![one.setting.clone(), option(one.now.as_deref()), recommended, one.why.clone()]);
         }
-        table.render(style).lines().for_each(|line| out.extend(["  ", line, "\n"]));
+        table.render(style.within(2)).lines().for_each(|line| out.extend(["  ", line, "\n"]));
         for one in block.iter().filter(|one| !one.snippet.is_empty()) {
             one.snippet.lines().for_each(|line| out.extend(["    ", &clean(line), "\n"]));
         }

@@ -19,7 +19,7 @@ pub fn alerts(doc: &AlertsDoc, style: Style) -> String {
 
 fn sinks(doc: &AlertsDoc, style: Style) -> String {
     let columns = ["SINK", "KIND", "TO", "OPEN", "DELIVERED", "LAST", "FAILED", "RETRYING", "GIVEN UP", "LAST FAULT"];
-    let mut table = Table::new(&columns);
+    let mut table = Table::with_prose(&columns, &["OPEN", "FAILED", "DELIVERED", "TO"]);
     for sink in &doc.sinks {
         let tone = match sink {
             sink if !sink.configured => Tone::Faint,
@@ -51,7 +51,10 @@ fn sinks(doc: &AlertsDoc, style: Style) -> String {
 }
 
 fn letters(doc: &AlertsDoc, style: Style) -> String {
-    let mut table = Table::new(&["NOT DELIVERED", "SINK", "STEP", "STATE", "ATTEMPTS", "FIRST", "LAST", "WHY"]);
+    let mut table = Table::with_prose(
+        &["NOT DELIVERED", "SINK", "STEP", "STATE", "ATTEMPTS", "FIRST", "LAST", "WHY"],
+        &["FIRST", "ATTEMPTS", "STEP"],
+    );
     for letter in &doc.letters {
         table.row(
             if letter.state == "retrying" { Tone::Warn } else { Tone::Bad },
@@ -76,7 +79,7 @@ pub fn silences(doc: &SilencesDoc, style: Style) -> String {
         return "no silence holds\n".to_owned();
     }
     let columns = ["ID", "STATE", "UNTIL", "SERVICE", "HOST", "UPSTREAM", "GATEWAY", "FAMILY", "CAUSE", "COMMENT"];
-    let mut table = Table::new(&columns);
+    let mut table = Table::with_prose(&columns, &["STATE", "FAMILY"]);
     for silence in &doc.silences {
         table.row(
             if silence.active { Tone::Plain } else { Tone::Faint },

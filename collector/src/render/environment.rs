@@ -2,18 +2,19 @@
 
 use std::fmt::Write;
 
-use super::{Style, Tone, or_dash, percent, size};
+use super::words::span;
+use super::{Style, Tone, nobody, or_dash, percent, short_time, size};
 use crate::view::*;
 
 /// All of it.
 pub fn environment(doc: &EnvironmentDoc, style: Style) -> String {
     if doc.hosts.is_empty() {
-        return format!("nothing is known of {}\n", clean(&doc.target));
+        return nobody(&doc.target, &doc.near);
     }
     let mut out = String::new();
     doc.hosts.iter().for_each(|one| host(&mut out, one));
-    doc.instances.iter().for_each(|one| instance(&mut out, one));
-    doc.gateways.iter().for_each(|one| gateway(&mut out, one, style));
+    doc.instances.iter().for_each(|one| instance(&mut out, one, &doc.at));
+    doc.gateways.iter().for_each(|one| gateway(&mut out, one, &doc.at, style));
     if doc.left_out > 0 {
         let told = format!("{} instances, ways to upstreams and pools of it are left out: name one", doc.left_out);
         let _ = writeln!(out, "{}", style.paint(Tone::Faint, &told));
@@ -39,14 +40,17 @@ fn host(out: &mut String, doc: &HostEnvironmentDoc) {
         Some(of.state.clone()),
         doc.cpus.map(|cpus| format!("{cpus} CPUs")),
         of.cpu_ratio.map(|ratio| format!("{} busy", percent(Some(ratio)))),
-        doc.cpu_steal_ratio.map(|ratio| format!("{} taken by a hypervisor", percent(Some(ratio)))),
+        doc.cpu_steal_ratio
+            .filter(|ratio| *ratio >= 0.005)
+            .map(|ratio| format!("{} taken by a hypervisor", percent(Some(ratio)))),
         doc.mem_total_bytes.map(|bytes| format!("{} of memory", size(Some(bytes)))),
         doc.mem_available_bytes.map(|bytes| format!("{} free", size(Some(bytes)))),
         doc.swap_total_bytes
+            .filter(|bytes| *bytes > 0)
             .map(|bytes| format!("{} of swap, {} in use", size(Some(bytes)), size(doc.swap_used_bytes))),
-        of.uptime_s.map(|seconds| format!("up for {} min", seconds / 60)),
+        of.uptime_s.map(|seconds| format!("up for {}", span(seconds))),
         Some(format!("agent {}", of.agent_version)),
-        Some(format!("clock {} ms ahead", of.clock_ahead_ms)),
+        (of.clock_ahead_ms != 0).then(|| format!("clock {} ms ahead", of.clock_ahead_ms)),
     ];
     line(out, 0, &format!("host {}", of.host), &facts);
     let facts = [
@@ -81,18 +85,18 @@ fn host(out: &mut String, doc: &HostEnvironmentDoc) {
     }
 }
 
-fn instance(out: &mut String, doc: &InstanceEnvironmentDoc) {
+fn instance(out: &mut String, doc: &InstanceEnvironmentDoc, now: &str) {
     let of = &doc.instance;
     let health = of.health.as_ref().map(|health| match health.ok {
-        true => format!("healthy ({}) at {}", health.status, health.at),
-        false => format!("unhealthy ({} {}) at {}", health.status, health.error, health.at),
+        true => format!("healthy ({}) at {}", health.status, short_time(&health.at, now)),
+        false => format!("unhealthy ({} {}) at {}", health.status, health.error, short_time(&health.at, now)),
     });
     let facts = [
-        Some(of.state.clone()),
+        Some(of.state.replace('_', " ")),
         named("listens on ", &of.listen.join(" ")),
         health,
-        of.last_start.as_ref().map(|at| format!("started {at}")),
-        of.last_exit.as_ref().map(|exit| format!("last end {} at {}", exit.how, exit.at)),
+        of.last_start.as_ref().map(|at| format!("started {}", short_time(at, now))),
+        of.last_exit.as_ref().map(|exit| format!("last end {} at {}", exit.how, short_time(&exit.at, now))),
         named("unit ", &of.unit),
     ];
     line(out, 0, &format!("instance {} on {}", of.service, of.host), &facts);
@@ -112,8 +116,8 @@ fn instance(out: &mut String, doc: &InstanceEnvironmentDoc) {
     for one in &doc.processes {
         let limit = one.fd_limit.map(|most| format!(" of {most}")).unwrap_or_default();
         let facts = [
-            Some(one.state.clone()),
-            Some(format!("since {}", one.started)),
+            Some(process_state(&one.state).to_owned()),
+            Some(format!("since {}", short_time(&one.started, now))),
             Some(size(Some(one.rss_bytes))),
             Some(format!("{} threads", one.threads)),
             one.fds.map(|fds| format!("{fds}{limit} descriptors")),
@@ -127,7 +131,19 @@ fn instance(out: &mut String, doc: &InstanceEnvironmentDoc) {
     }
 }
 
-fn gateway(out: &mut String, doc: &GatewayEnvironmentDoc, style: Style) {
+/// What the kernel's letter for the state of a process means.
+fn process_state(letter: &str) -> &str {
+    match letter {
+        "R" => "running",
+        "S" | "I" => "sleeping",
+        "D" => "waiting for a device",
+        "T" | "t" => "stopped by a signal",
+        "Z" => "ended, not yet waited for",
+        other => other,
+    }
+}
+
+fn gateway(out: &mut String, doc: &GatewayEnvironmentDoc, now: &str, style: Style) {
     let of = &doc.gateway;
     let readable = of.config_readable.map(|is| if is { "configuration read" } else { "configuration not readable" });
     line(out, 0, &format!("gateway {} on {}", of.name, of.host), &[named("", &of.kind), readable.map(str::to_owned)]);
@@ -149,21 +165,29 @@ fn gateway(out: &mut String, doc: &GatewayEnvironmentDoc, style: Style) {
             Some(format!("{} answered", one.answered)),
             Some(format!("{} failed", one.failed)),
             Some(format!("{} of these in the last ten minutes", one.failed_10m)),
-            one.last_failed.as_ref().map(|at| format!("last at {at}")),
+            one.last_failed.as_ref().map(|at| format!("last at {}", short_time(at, now))),
         ];
         line(out, 2, &format!("upstream {}", one.upstream), &facts);
     }
 }
 
+/// A time that was set, in the unit that it was most likely set in.
+fn time(ms: u64) -> String {
+    if ms > 0 && ms.is_multiple_of(1000) { format!("{} s", ms / 1000) } else { format!("{ms} ms") }
+}
+
 fn pool(out: &mut String, doc: &PoolDoc) {
-    let limit = |what: &str, ms: Option<u64>| ms.map(|ms| format!("{what} {ms} ms"));
+    let limit = |what: &str, ms: Option<u64>| ms.map(|ms| format!("{what} {}", time(ms)));
     let facts = [
         named("", &doc.scheme),
-        (doc.tries > 0).then(|| format!("{} tries", doc.tries)),
+        (doc.tries > 0).then(|| if doc.tries == 1 { "one try".to_owned() } else { format!("{} tries", doc.tries) }),
         limit("connect", doc.connect_ms),
         limit("send", doc.send_ms),
         limit("read", doc.read_ms),
-        limit("keeps idle connections", doc.keepalive_idle_ms),
+        doc.keepalive_idle_ms.map(|ms| match ms {
+            0 => "keeps no idle connections".to_owned(),
+            ms => format!("keeps idle connections {}", time(ms)),
+        }),
         (doc.header_limit_bytes > 0).then(|| format!("headers of {} B at most", doc.header_limit_bytes)),
         doc.tls.as_ref().map(|tls| format!("TLS {}", if tls.verify { "verified" } else { "not verified" })),
     ];
@@ -173,17 +197,20 @@ fn pool(out: &mut String, doc: &PoolDoc) {
             named("", &check.path),
             named("host ", &check.host),
             named("expects ", &check.expects),
-            Some(format!("every {} ms within {} ms", check.interval_ms, check.timeout_ms)),
+            Some(format!("every {} within {}", time(check.interval_ms), time(check.timeout_ms))),
             Some(format!("out after {}, back after {}", check.fall, check.rise)),
         ];
         line(out, 4, &format!("{} check", check.kind), &facts);
     }
     for one in &doc.members {
-        let within = one.fail_timeout_ms.map(|ms| format!(" in {ms} ms")).unwrap_or_default();
+        let within = one.fail_timeout_ms.map(|ms| format!(" in {}", time(ms))).unwrap_or_default();
         let facts = [
             named("", &one.name),
             named("checked at ", &one.check_address),
-            one.max_fails.map(|fails| format!("out after {fails} failures{within}")),
+            one.max_fails.map(|fails| match fails {
+                0 => "failures never take it out".to_owned(),
+                fails => format!("out after {fails} failures{within}"),
+            }),
             (one.max_connections > 0).then(|| format!("{} connections at most", one.max_connections)),
             one.backup.then(|| "backup".to_owned()),
             one.down.then(|| "switched off".to_owned()),

@@ -101,8 +101,10 @@ pub fn hosts(doc: &HostsDoc, style: Style) -> String {
     if doc.hosts.is_empty() {
         return nothing("host", doc.kept_since.as_deref());
     }
-    let mut table =
-        Table::new(&["HOST", "STATE", "LAST HEARD", "CPU", "LOAD", "MEM", "SERVICES", "GATEWAYS", "BLIND IN"]);
+    let mut table = Table::new(
+        &["HOST", "STATE", "LAST HEARD", "CPU", "LOAD", "MEM", "SERVICES", "GATEWAYS", "BLIND IN"],
+        &["LOAD", "MEM", "CPU", "GATEWAYS", "SERVICES"],
+    );
     for host in &doc.hosts {
         let tone = match host.state.as_str() {
             "up" if host.impaired.is_empty() => Tone::Plain,
@@ -134,19 +136,10 @@ pub fn instances(doc: &InstancesDoc, style: Style) -> String {
     if doc.instances.is_empty() {
         return nothing("service", doc.kept_since.as_deref());
     }
-    let mut table = Table::new(&[
-        "SERVICE",
-        "HOST",
-        "STATE",
-        "LISTEN",
-        "PROCS",
-        "CPU",
-        "MEMORY",
-        "QUEUE",
-        "HEALTH",
-        "ROLE",
-        "LAST EXIT",
-    ]);
+    let mut table = Table::new(
+        &["SERVICE", "HOST", "STATE", "LISTEN", "PROCS", "CPU", "MEMORY", "QUEUE", "HEALTH", "ROLE", "LAST EXIT"],
+        &["PROCS", "QUEUE", "CPU", "MEMORY", "LISTEN"],
+    );
     for one in &doc.instances {
         let tone = match one.state.as_str() {
             "running" => Tone::Plain,
@@ -242,8 +235,10 @@ pub fn gateways(doc: &GatewaysDoc, style: Style) -> String {
         if gateway.unparsed > told_by_sources {
             out.push_str(&unparsed(gateway.unparsed - told_by_sources, &gateway.unparsed_sample, style));
         }
-        let mut table =
-            Table::new(&["UPSTREAM", "SERVICE", "HOST", "ANSWERED", "5XX", "FAILED", "LAST 10M", "LAST FAILURE"]);
+        let mut table = Table::new(
+            &["UPSTREAM", "SERVICE", "HOST", "ANSWERED", "5XX", "FAILED", "LAST 10M", "LAST FAILURE"],
+            &["5XX", "HOST", "SERVICE"],
+        );
         for one in &gateway.upstreams {
             table.row(
                 if one.failed_10m > 0 { Tone::Bad } else { Tone::Plain },
@@ -259,7 +254,7 @@ pub fn gateways(doc: &GatewaysDoc, style: Style) -> String {
                 ],
             );
         }
-        table.render(style).lines().for_each(|line| out.extend(["  ", line, "\n"]));
+        table.render(style.within(2)).lines().for_each(|line| out.extend(["  ", line, "\n"]));
     }
     out
 }

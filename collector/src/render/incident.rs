@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::table::Table;
-use super::{Style, Tone, fleet, option, or_dash, short_time};
+use super::words::{between, hanging};
+use super::{Style, Tone, fleet, nobody, option, or_dash, short_time};
 use crate::view::*;
 
 /// Incidents as a table.
@@ -19,8 +20,10 @@ pub fn incidents(incidents: &[IncidentDoc], style: Style) -> String {
 
 /// Incidents as a table, those of one group as one line.
 pub fn table(incidents: &[IncidentDoc], now: &str, style: Style) -> String {
-    let mut table =
-        Table::new(&["SINCE", "STATE", "UPSTREAM", "SERVICE", "HOST", "COUNT", "CAUSE", "SURE", "GATEWAY", "ID"]);
+    let mut table = Table::new(
+        &["SINCE", "STATE", "UPSTREAM", "SERVICE", "HOST", "COUNT", "CAUSE", "SURE", "GATEWAY", "ID"],
+        &["GATEWAY", "ID", "HOST", "SERVICE"],
+    );
     for fold in fold(incidents) {
         let (one, open) = (fold.lead, fold.open());
         table.row(
@@ -115,8 +118,9 @@ fn percent(confidence: f64) -> String {
 /// The incidents of a target as a report, and what is known of it now.
 pub fn why(doc: &IncidentsDoc, style: Style) -> String {
     let mut out = String::new();
+    let at = doc.now.as_ref().filter(|_| doc.replay.is_none()).map_or("", |now| now.at.as_str());
     for fold in fold(&doc.incidents) {
-        out.push_str(&report(fold.lead, style));
+        out.push_str(&report(fold.lead, at, style));
         for other in fold.also {
             let _ = writeln!(out, "  also      {}: {} failures, {}", place(other), other.count, clean(&other.state));
         }
@@ -124,10 +128,10 @@ pub fn why(doc: &IncidentsDoc, style: Style) -> String {
     }
     out.push_str(&doc.replay.as_ref().map(replayed).unwrap_or_default());
     let Some(now) = doc.now.as_ref().filter(|_| doc.replay.is_none()) else { return out };
-    if doc.incidents.is_empty() {
-        let _ = writeln!(out, "nothing is known to be wrong with {} in that time", clean(&doc.target));
-        let known = !now.hosts.is_empty() || !now.instances.is_empty() || !now.upstreams.is_empty();
-        let _ = writeln!(out, "{}", if known { "what is known of it now:\n" } else { "it is not known at all" });
+    match doc.incidents.first() {
+        None if !now.is_known() => return nobody(&doc.target, &doc.near),
+        None => out.push_str(&nothing_wrong(&doc.target, &now.at)),
+        Some(_) => {}
     }
     if !now.hosts.is_empty() {
         out.push_str(&fleet::hosts(&HostsDoc { hosts: now.hosts.clone(), ..HostsDoc::default() }, style));
@@ -139,17 +143,33 @@ pub fn why(doc: &IncidentsDoc, style: Style) -> String {
         ));
     }
     for one in now.upstreams.iter().filter(|_| doc.incidents.is_empty()) {
-        let _ = writeln!(
-            out,
-            "gateway {} on {}: {} answered, {} failed{}",
-            clean(&one.gateway),
-            clean(&one.gateway_host),
-            one.answered,
-            one.failed,
-            one.last_failed.as_deref().map(|at| format!(", last at {}", short_time(at, &now.at))).unwrap_or_default(),
-        );
+        out.push_str(&way(one, &now.at));
     }
+    let target = doc.incidents.first().map_or(doc.target.as_str(), |newest| newest.id.as_str());
+    let further = format!("more: why502 timeline {0}, why502 logs {0}, why502 environment {0}", clean(target));
+    let _ = writeln!(out, "{}", style.paint(Tone::Faint, &further));
     out
+}
+
+fn nothing_wrong(target: &str, at: &str) -> String {
+    let target = clean(target);
+    format!(
+        "nothing is known to be wrong with {target}; further back: why502 why {target} --since 24h\nat {} it looks so:\n\n",
+        short_time(at, at)
+    )
+}
+
+/// What one gateway had from an upstream.
+fn way(one: &UpstreamDoc, now: &str) -> String {
+    let last = one.last_failed.as_deref().map(|at| format!(", last at {}", short_time(at, now))).unwrap_or_default();
+    format!(
+        "gateway {} on {} -> {}: {} answered, {} failed{last}\n",
+        clean(&one.gateway),
+        clean(&one.gateway_host),
+        clean(&one.upstream),
+        one.answered,
+        one.failed,
+    )
 }
 
 /// How the replay of a capsule compares, and why it differs where it does.
@@ -182,33 +202,69 @@ fn replayed(doc: &ReplayDoc) -> String {
 }
 
 /// One incident as a report: what, where, since when, how many, why, how sure, evidence, what was not seen, what to do.
-fn report(one: &IncidentDoc, style: Style) -> String {
-    let mut out = String::new();
-    let now = &one.changed;
+/// `at` is the moment of the answer; empty where that tells nothing.
+fn report(one: &IncidentDoc, at: &str, style: Style) -> String {
+    let state = clean(&one.state).to_uppercase();
     let tone = if one.state == "open" { Tone::Bad } else { Tone::Good };
-    let _ = writeln!(out, "{} {}", style.paint(tone, &clean(&one.state).to_uppercase()), clean(&one.sentence));
-    let _ = writeln!(out, "  where     {}", place(one));
-    let until = one.resolved.as_deref().map(|at| format!(", resolved {}", short_time(at, now))).unwrap_or_default();
-    let (first, last) = (short_time(&one.first_seen, ""), short_time(&one.last_seen, &one.first_seen));
-    let _ = writeln!(out, "  when      {first} to {last}{until}");
-    let _ = writeln!(out, "  failures  {}", failures(one));
-    let sure = percent(one.confidence);
-    let _ = writeln!(out, "  why       {} ({}), {sure} sure", clean(&one.cause), clean(&one.family));
-    if !one.alternatives.is_empty() {
-        let others =
-            one.alternatives.iter().map(|other| format!("{} {}", clean(&other.cause), percent(other.confidence)));
-        let _ = writeln!(out, "  or        {}", others.collect::<Vec<_>>().join(", "));
+    let headline = hanging(&format!("{state} "), &clean(&one.sentence), 2, style);
+    let mut out = headline.replacen(&state, &style.paint(tone, &state), 1);
+    for (name, text) in
+        [("gateway", gateway_words(one)), ("when", when(one, at)), ("failures", failures(one)), ("cause", cause(one))]
+    {
+        out.push_str(&hanging(&format!("  {name:8}  "), &text, 12, style));
     }
-    let _ = writeln!(out, "  evidence");
-    for evidence in &one.evidence {
-        let at = short_time(&evidence.at, &one.first_seen);
-        let (host, source) = (or_dash(&evidence.host), or_dash(&evidence.source));
-        let _ = writeln!(out, "    {at}  {host}  {source}: {}", clean(&evidence.says));
-    }
-    list(&mut out, "not seen", &one.missing);
-    list(&mut out, "what to do", &one.advice);
-    let group = one.group.as_deref().map(|group| format!(", group {}", clean(group))).unwrap_or_default();
+    out.push_str(&evidence(one, style));
+    out.push_str(&list("not seen", &one.missing, style));
+    out.push_str(&list("what to do", &one.advice, style));
+    let group = one.group.as_deref().filter(|group| *group != one.id);
+    let group = group.map(|group| format!(", group {}", clean(group))).unwrap_or_default();
     let _ = writeln!(out, "  {}", style.paint(Tone::Faint, &format!("incident {}{group}", clean(&one.id))));
+    out
+}
+
+fn gateway_words(one: &IncidentDoc) -> String {
+    let to = if one.upstream.is_none() { ", to an upstream that no record names" } else { "" };
+    clean(&format!("{} ({}) on {}{to}", one.gateway.name, one.gateway.kind, one.gateway.host)).into_owned()
+}
+
+/// From when to when it failed, and how long ago that ended.
+fn when(one: &IncidentDoc, at: &str) -> String {
+    let (first, last) = (short_time(&one.first_seen, ""), short_time(&one.last_seen, &one.first_seen));
+    let lasted = between(&one.first_seen, &one.last_seen).map(|span| format!(", for {span}")).unwrap_or_default();
+    let end = match one.resolved.as_deref() {
+        Some(resolved) => format!(", resolved {}", short_time(resolved, &one.first_seen)),
+        None => between(&one.last_seen, at).map(|span| format!(", last {span} ago")).unwrap_or_default(),
+    };
+    format!("{first} to {last}{lasted}{end}")
+}
+
+fn cause(one: &IncidentDoc) -> String {
+    let sure = percent(one.confidence);
+    let mut out = format!("{} ({}), {sure} sure", clean(&one.cause), clean(&one.family));
+    let others = one.alternatives.iter().map(|other| format!("{} {}", clean(&other.cause), percent(other.confidence)));
+    let others: Vec<String> = others.collect();
+    if !others.is_empty() {
+        let _ = write!(out, "; else {}", others.join(", "));
+    }
+    out
+}
+
+/// What was seen, in columns; the words go on below themselves but for the columns of host and source.
+fn evidence(one: &IncidentDoc, style: Style) -> String {
+    let told = |evidence: &EvidenceDoc| {
+        let at = short_time(&evidence.at, &one.first_seen);
+        (at, or_dash(&evidence.host), or_dash(&evidence.source), clean(&evidence.says).into_owned())
+    };
+    let rows: Vec<_> = one.evidence.iter().map(told).collect();
+    let widest = |column: fn(&(String, String, String, String)) -> &String| {
+        rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0)
+    };
+    let (at_wide, host_wide, source_wide) = (widest(|row| &row.0), widest(|row| &row.1), widest(|row| &row.2));
+    let mut out = "  evidence\n".to_owned();
+    for (at, host, source, says) in &rows {
+        let begin = format!("    {at:at_wide$}  {host:host_wide$}  {source:source_wide$}  ");
+        out.push_str(&hanging(&begin, says, at_wide + 6, style));
+    }
     out
 }
 
@@ -222,7 +278,10 @@ fn place(one: &IncidentDoc) -> String {
 
 fn failures(one: &IncidentDoc) -> String {
     let told = |counts: &std::collections::BTreeMap<String, u64>| {
-        let each = counts.iter().map(|(name, count)| format!("{count} x {}", clean(name)));
+        let each = counts.iter().map(|(name, count)| match *count == one.count {
+            true => clean(name).into_owned(),
+            false => format!("{count} x {}", clean(name)),
+        });
         each.collect::<Vec<_>>().join(", ")
     };
     let mut out = one.count.to_string();
@@ -235,13 +294,12 @@ fn failures(one: &IncidentDoc) -> String {
     out
 }
 
-fn list(out: &mut String, name: &str, lines: &[String]) {
-    if !lines.is_empty() {
-        let _ = writeln!(out, "  {name}");
-    }
+fn list(name: &str, lines: &[String], style: Style) -> String {
+    let mut out = if lines.is_empty() { String::new() } else { format!("  {name}\n") };
     for line in lines {
-        let _ = writeln!(out, "    - {}", clean(line));
+        out.push_str(&hanging("    - ", &clean(line), 6, style));
     }
+    out
 }
 
 /// The catalogue.

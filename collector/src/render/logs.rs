@@ -2,11 +2,14 @@
 
 use std::fmt::Write;
 
-use super::{Style, Tone, short_time};
+use super::{Style, Tone, nobody, short_time};
 use crate::view::*;
 
 /// The lines, and what is not among them.
 pub fn logs(doc: &LogsDoc, style: Style) -> String {
+    if !doc.near.is_empty() {
+        return nobody(&doc.target, &doc.near);
+    }
     let mut out = String::new();
     if doc.lines.is_empty() {
         let (from, to) = (short_time(&doc.from, ""), short_time(&doc.to, &doc.from));

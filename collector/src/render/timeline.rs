@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{Style, Tone, short_time, size};
+use super::{Style, Tone, nobody, short_time, size};
 use crate::view::*;
 
 /// Width where there is no terminal.
@@ -44,7 +44,7 @@ const STATES: [(&str, char, Tone); 9] = [
 /// A timeline as text.
 pub fn timeline(doc: &TimelineDoc, style: Style) -> String {
     if doc.tracks.is_empty() {
-        return format!("{} is not known\n", clean(&doc.target));
+        return nobody(&doc.target, &doc.near);
     }
     let chart = Chart::new(doc, style);
     let mut out = String::new();
