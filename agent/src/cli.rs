@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::check::{self, Verdict};
@@ -130,11 +131,12 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(usage) => {
+        Err(error) if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             // Help and version are answers, not faults. A closed pipe is no fault of ours either.
-            let _ = usage.print();
-            return if usage.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
+        Err(error) => return ExitCode::from(complain(&usage(&error), EXIT_USAGE)),
     };
     ExitCode::from(match cli.command {
         Command::Run { config } => run(&config),
@@ -212,6 +214,15 @@ fn read(arguments: &ReadArgs) -> u8 {
         Ok(()) => EXIT_OK,
         Err(error) => complain(&format!("can't read {}: {error}", arguments.file.display()), EXIT_USAGE),
     }
+}
+
+/// A fault of usage in one line: what is wrong, and how it is used.
+fn usage(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let parts = text.split("\n\n").filter(|part| !part.starts_with("For more information"));
+    let parts = parts.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    let parts = parts.map(|part| part.replacen("error: ", "", 1).replacen("Usage: ", "usage: ", 1));
+    format!("{}; --help tells more", parts.collect::<Vec<_>>().join("; "))
 }
 
 /// Says why a command ends so.

@@ -63,6 +63,9 @@ fn bad_usage_exits_2_and_help_0() {
     ] {
         let output = agent(arguments, "");
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}");
+        let told = text(&output.stderr);
+        // Without any argument the help itself is the answer.
+        assert!(arguments.is_empty() || told.lines().count() == 1, "{arguments:?}: {told}");
     }
     assert_eq!(agent(&["--help"], "").status.code(), Some(0));
     assert_eq!(agent(&["--version"], "").status.code(), Some(0));

@@ -17,7 +17,8 @@ pub struct Pin([u8; 32]);
 impl Pin {
     /// From 64 hexadecimal digits; colons and "sha256:" before them are passed over.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let bad = || format!("\"{}\" is no pin: 64 hexadecimal digits", text.escape_debug());
+        let bad =
+            || format!("\"{}\" is no pin: 64 hexadecimal digits, as why502 ca pin prints them", text.escape_debug());
         let digits = text.trim().trim_start_matches("sha256:").chars().filter(|c| *c != ':');
         let digits: Vec<u8> =
             digits.map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>().ok_or_else(bad)?;
