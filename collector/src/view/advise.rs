@@ -152,9 +152,17 @@ fn wanted(setting: Setting, kind: &str, pool: &Pool, measured: &Measured) -> Opt
         }
         Setting::CheckTimeout => check_timeout(check.map(|check| check.timeout_us), measured),
         Setting::CheckFall => {
-            let now =
-                check.map(|check| u64::from(check.fall)).or(member.and_then(|member| member.max_fails.map(u64::from)));
-            count(now, CHECK_FALL, 2..=5, "one failure is no proof; five are too many to wait for")
+            let max_fails = member.and_then(|member| member.max_fails).map(u64::from);
+            let now = check.map(|check| u64::from(check.fall)).or(max_fails);
+            let wanted = count(now, CHECK_FALL, 2..=5, "one failure is no proof; five are too many to wait for");
+            match (check, max_fails) {
+                (None, Some(0)) => Wanted {
+                    now: Some("0".to_owned()),
+                    why: "failures never take a dead member out".to_owned(),
+                    ..wanted
+                },
+                _ => wanted,
+            }
         }
         Setting::CheckRise => {
             let now = check.map(|check| u64::from(check.rise));
@@ -166,6 +174,8 @@ fn wanted(setting: Setting, kind: &str, pool: &Pool, measured: &Measured) -> Opt
             let why = "a host that is there answers in milliseconds".to_owned();
             seconds(timeouts.and_then(|timeouts| timeouts.connect_us), CONNECT_S, 1..=10, why)
         }
+        // One setting for both: what is read tells more.
+        Setting::SendTimeout if setting.called(kind) == Setting::ReadTimeout.called(kind) => return None,
         Setting::SendTimeout => {
             let why = "between two writes of a request".to_owned();
             seconds(timeouts.and_then(|timeouts| timeouts.send_us), SEND_S, 5..=60, why)
