@@ -14,8 +14,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod watch;
 mod words;
 
+pub use watch::Watch;
 use words::{nobody, option, or_dash, percent, short_time, size};
 
 /// How it should look.
@@ -73,9 +75,4 @@ pub fn document(name: &str, json: &str, style: Style) -> Result<String, serde_js
         "causes" => incident::causes(&serde_json::from_str(json)?, style),
         _ => incident::incidents(&serde_json::from_str::<IncidentsDoc>(json)?.incidents, style),
     })
-}
-
-/// Renders one line of `watch`.
-pub fn watch_line(json: &str, style: Style) -> Result<String, serde_json::Error> {
-    Ok(incident::watch(&serde_json::from_str(json)?, style))
 }

@@ -162,14 +162,14 @@ pub fn fault(asking: &Asking, status: &Status) -> Fault {
 /// Prints what the collector tells until it stops or nobody reads.
 async fn watch(client: &mut Client, asking: &Asking) -> Result<u8, Fault> {
     let lines = client.watch(v1::WatchRequest {}).await.map_err(|status| fault(asking, &status))?;
-    let mut lines = lines.into_inner();
+    let (mut lines, mut told) = (lines.into_inner(), render::Watch::default());
     while let Some(line) = lines.message().await.map_err(|status| fault(asking, &status))? {
         if asking.json {
             print(&format!("{}\n", clean_json(&line.json)))?;
             continue;
         }
-        let told = render::watch_line(&line.json, style());
-        print(&told.map_err(|why| Fault::Unreachable(format!("the collector's answer is not understood: {why}")))?)?;
+        let next = told.line(&line.json, style());
+        print(&next.map_err(|why| Fault::Unreachable(format!("the collector's answer is not understood: {why}")))?)?;
     }
     Err(out_of_reach(asking, "it closed the stream"))
 }

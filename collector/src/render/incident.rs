@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::table::Table;
 use super::words::{between, hanging};
-use super::{Style, Tone, fleet, nobody, option, or_dash, short_time};
+use super::{Style, Tone, fleet, nobody, option, or_dash, percent, short_time};
 use crate::view::*;
 
 /// Incidents as a table.
@@ -36,7 +36,7 @@ pub fn table(incidents: &[IncidentDoc], now: &str, style: Style) -> String {
                 option(one.host.as_deref()),
                 fold.count().to_string(),
                 one.cause.clone(),
-                percent(one.confidence),
+                percent(Some(one.confidence)),
                 and_more(gateway(one), fold.gateways()),
                 one.id.clone(),
             ],
@@ -111,10 +111,6 @@ fn and_more(first: String, count: usize) -> String {
     if count > 1 { format!("{first} +{}", count - 1) } else { first }
 }
 
-fn percent(confidence: f64) -> String {
-    format!("{:.0}%", confidence * 100.0)
-}
-
 /// The incidents of a target as a report, and what is known of it now.
 pub fn why(doc: &IncidentsDoc, style: Style) -> String {
     let mut out = String::new();
@@ -134,11 +130,14 @@ pub fn why(doc: &IncidentsDoc, style: Style) -> String {
         Some(_) => {}
     }
     if !now.hosts.is_empty() {
-        out.push_str(&fleet::hosts(&HostsDoc { hosts: now.hosts.clone(), ..HostsDoc::default() }, style));
+        out.push_str(&fleet::hosts(
+            &HostsDoc { at: now.at.clone(), hosts: now.hosts.clone(), kept_since: None },
+            style,
+        ));
     }
     if !now.instances.is_empty() {
         out.push_str(&fleet::instances(
-            &InstancesDoc { instances: now.instances.clone(), ..InstancesDoc::default() },
+            &InstancesDoc { at: now.at.clone(), instances: now.instances.clone(), kept_since: None },
             style,
         ));
     }
@@ -175,7 +174,7 @@ fn way(one: &UpstreamDoc, now: &str) -> String {
 /// How the replay of a capsule compares, and why it differs where it does.
 fn replayed(doc: &ReplayDoc) -> String {
     let (by, now) = (clean(&doc.recorded_by), clean(&doc.replayed_by));
-    let recorded = format!("{} ({}), recorded by why502 {by}", clean(&doc.cause), percent(doc.confidence));
+    let recorded = format!("{} ({}), recorded by why502 {by}", clean(&doc.cause), percent(Some(doc.confidence)));
     if doc.same {
         return format!("the same as {recorded}\n");
     }
@@ -239,12 +238,16 @@ fn when(one: &IncidentDoc, at: &str) -> String {
 }
 
 fn cause(one: &IncidentDoc) -> String {
-    let sure = percent(one.confidence);
-    let mut out = format!("{} ({}), {sure} sure", clean(&one.cause), clean(&one.family));
-    let others = one.alternatives.iter().map(|other| format!("{} {}", clean(&other.cause), percent(other.confidence)));
+    let is_unknown = one.cause == "unknown";
+    let mut out = match is_unknown {
+        true => "unknown".to_owned(),
+        false => format!("{} ({}), {} sure", clean(&one.cause), clean(&one.family), percent(Some(one.confidence))),
+    };
+    let others =
+        one.alternatives.iter().map(|other| format!("{} {}", clean(&other.cause), percent(Some(other.confidence))));
     let others: Vec<String> = others.collect();
     if !others.is_empty() {
-        let _ = write!(out, "; else {}", others.join(", "));
+        let _ = write!(out, "; {} {}", if is_unknown { "perhaps" } else { "else" }, others.join(", "));
     }
     out
 }
@@ -315,29 +318,4 @@ pub fn causes(doc: &CausesDoc, style: Style) -> String {
         }
     }
     out
-}
-
-/// One line of `watch`.
-pub fn watch(doc: &WatchDoc, style: Style) -> String {
-    match doc {
-        WatchDoc::Rate(RateDoc { at, this_minute, last_minute }) => {
-            let line =
-                format!("{}  {this_minute} failures this minute, {last_minute} the minute before", short_time(at, at));
-            format!("{}\n", style.paint(Tone::Faint, &line))
-        }
-        WatchDoc::Incident(told) => {
-            let ChangeDoc { at, change, incident } = told.as_ref();
-            let tone = match (change.as_str(), incident.state.as_str()) {
-                (_, "resolved") => Tone::Good,
-                ("opened", _) => Tone::Bad,
-                _ => Tone::Warn,
-            };
-            let (change, cause) = (clean(change), clean(&incident.cause));
-            let (count, sure) = (incident.count, percent(incident.confidence));
-            let (sentence, id) = (clean(&incident.sentence), clean(&incident.id));
-            let line =
-                format!("{}  {change:8}  {sentence}  [{cause} {sure}, {count} failures, {id}]", short_time(at, at));
-            format!("{}\n", style.paint(tone, &line))
-        }
-    }
 }

@@ -208,7 +208,7 @@ fn nothing_from_outside_reaches_a_terminal_raw() {
             assert!(is_fit_for_a_terminal(&clean_json(&json)), "round {round}, {name} as JSON");
         }
         for change in changes(&View::default(), &view) {
-            let text = watch_line(&serde_json::to_string(&change).unwrap(), Style::default()).unwrap();
+            let text = Watch::default().line(&serde_json::to_string(&change).unwrap(), Style::default()).unwrap();
             assert!(is_fit_for_a_terminal(&text) && text.lines().count() == 1, "round {round}, watch: {text:?}");
         }
     }
