@@ -1,6 +1,6 @@
 //! Incidents: as table lines, as a report, as they come.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use super::table::Table;
@@ -279,22 +279,24 @@ fn place(one: &IncidentDoc) -> String {
     clean(&format!("{gateway} -> {to}{service}{host}")).into_owned()
 }
 
+/// How many attempts failed, what clients got for them, and how they failed.
 fn failures(one: &IncidentDoc) -> String {
-    let told = |counts: &std::collections::BTreeMap<String, u64>| {
-        let each = counts.iter().map(|(name, count)| match *count == one.count {
-            true => clean(name).into_owned(),
-            false => format!("{count} x {}", clean(name)),
-        });
-        each.collect::<Vec<_>>().join(", ")
+    let each = |counts: &BTreeMap<String, u64>| {
+        let told = counts.iter().map(|(name, count)| format!("{count} x {}", clean(name)));
+        told.collect::<Vec<_>>().join(", ")
     };
-    let mut out = one.count.to_string();
-    for part in [told(&one.statuses), told(&one.signals)].iter().filter(|part| !part.is_empty()) {
-        let _ = write!(out, "; {part}");
-    }
-    if one.retried > 0 {
-        let _ = write!(out, "; {} served by another upstream", one.retried);
-    }
-    out
+    let answers = one.statuses.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
+    let signals = match one.signals.keys().next() {
+        Some(only) if one.signals.len() == 1 => clean(only).into_owned(),
+        _ => each(&one.signals),
+    };
+    let parts = [
+        (answers != one.count).then(|| format!("{} attempts", one.count)),
+        Some(each(&one.statuses)),
+        Some(signals),
+        (one.retried > 0).then(|| format!("{} served by another upstream", one.retried)),
+    ];
+    parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 fn list(name: &str, lines: &[String], style: Style) -> String {

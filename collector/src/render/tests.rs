@@ -240,7 +240,7 @@ fn why_reads_as_a_report() {
 OPEN api on app-1 (10.0.0.2:3000) was killed by the kernel because its memory ran out
   gateway   edge (nginx) on lb-1
   when      2023-11-14 22:13:20Z to 22:13:21Z, for 1 s
-  failures  3; 502; connect_refused; 1 served by another upstream
+  failures  3 x 502; connect_refused; 1 served by another upstream
   cause     oom_killed (instance_down), 97% sure; else process_killed 2%
   evidence
     22:13:19Z  app-1  kernel_log  oom-kill: 4242
