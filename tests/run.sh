@@ -67,7 +67,7 @@ add_counts() {
 
 # program:package pairs of Debian; sbin is not in everybody's path.
 PATH=$PATH:/usr/sbin:/sbin
-needed=(cc:gcc cc:libc6-dev nginx:nginx haproxy:haproxy apache2:apache2 node:nodejs gunicorn:gunicorn uvicorn:uvicorn uwsgi:uwsgi-core uwsgi:uwsgi-plugin-python3 php-fpm8.2:php-fpm puma:puma openssl:openssl
+needed=(cc:gcc cc:libc6-dev nginx:nginx haproxy:haproxy apache2:apache2 varnishd:varnish node:nodejs gunicorn:gunicorn uvicorn:uvicorn uwsgi:uwsgi-core uwsgi:uwsgi-plugin-python3 php-fpm8.2:php-fpm puma:puma openssl:openssl
     iptables:iptables ip:iproute2 promtool:prometheus prometheus-alertmanager:prometheus-alertmanager rpmbuild:rpm systemd-analyze:systemd file:file unshare:util-linux faketime:faketime ps:procps
     /usr/lib/systemd/systemd-journal-remote:systemd-journal-remote sshd:openssh-server sshd:python3-apt buildah:buildah)
 

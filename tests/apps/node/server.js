@@ -9,7 +9,7 @@
 //   {"leak_mb_s": 200}                    memory grows
 //   {"leak_fds": true}                    descriptors are opened and never closed
 //   {"exit": 3} {"throw": "text"} {"signal": "SIGSEGV"}   it ends so
-//   {"answer": {"status": 503, "body": "...", "log": "..."}}   answers so, /health aside
+//   {"answer": {"status": 503, "body": "...", "log": "..."}}   answers so, /health aside; with "path" only there
 //   {"health": {"status": 503, "body": "...", "ms": 0}}    only its health
 //   {"header_bytes": 65536}               an answer's header of that size
 //   {"close": "before" | "half" | "reset"}   closes the connection instead of an answer, in the middle, or abruptly
@@ -140,7 +140,7 @@ function handle(req, res) {
   if (path.startsWith('/no-such')) return answer(res, 404, '{"error":"no such page"}');
   if (faults.close && path !== '/health') return close(req, res, faults.close);
   if (faults.header_bytes && path !== '/health') return answer(res, 200, '{}', { 'set-cookie': 'basket=' + 'x'.repeat(faults.header_bytes) });
-  if (faults.answer) {
+  if (faults.answer && path.startsWith(faults.answer.path || '/')) {
     if (faults.answer.log) log('ERROR', faults.answer.log);
     return answer(res, faults.answer.status, faults.answer.body || '{}');
   }

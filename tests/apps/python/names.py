@@ -1,10 +1,11 @@
 """A name server of one file: it answers for the names that the JSON object in the file of its only argument has, each with a list of
-IPv4 addresses; all other names are unknown. The file is read again at each question."""
+IPv4 addresses; null has the server fail, all other names are unknown. The file is read again at each question."""
 import json
 import socket
 import struct
 import sys
 
+SERVER_FAILS = 2
 NO_SUCH_NAME = 3
 A = 1
 
@@ -15,9 +16,11 @@ def answer(query, names):
         parts.append(query[at + 1 : at + 1 + query[at]].decode())
         at += query[at] + 1
     (kind,) = struct.unpack(">H", query[at + 1 : at + 3])
-    addresses = names.get(".".join(parts).lower())
+    name = ".".join(parts).lower()
+    addresses = names.get(name)
     found = addresses if kind == A and addresses else []
-    flags = 0x8180 | (NO_SUCH_NAME if addresses is None else 0)
+    fault = SERVER_FAILS if name in names else NO_SUCH_NAME
+    flags = 0x8180 | (fault if addresses is None else 0)
     head = query[:2] + struct.pack(">HHHHH", flags, 1, len(found), 0, 0)
     records = b"".join(b"\xc0\x0c" + struct.pack(">HHIH", A, 1, 1, 4) + socket.inet_aton(one) for one in found)
     return head + query[12 : at + 5] + records

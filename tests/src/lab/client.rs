@@ -10,6 +10,8 @@ use tokio::sync::Semaphore;
 
 /// Most requests under way at once.
 const UNDER_WAY: usize = 128;
+/// Requests to one gateway before the next is asked.
+const IN_A_ROW: usize = 7;
 
 /// What the client asks for; may change while it runs.
 #[derive(Debug, Clone)]
@@ -62,8 +64,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Starts asking `gateway`.
-    pub fn start(gateway: SocketAddr, traffic: Traffic) -> std::io::Result<Self> {
+    /// Starts asking each of `gateways` in turn.
+    pub fn start(gateways: Vec<SocketAddr>, traffic: Traffic) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let client = Self { traffic: Arc::new(Mutex::new(traffic)), answers: Arc::default(), _runtime: runtime };
         let (traffic, answers) = (client.traffic.clone(), client.answers.clone());
@@ -74,6 +76,8 @@ impl Client {
                 for _ in 0..now.burst {
                     let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
                     let (method, path, answers) = (now.method, now.paths[number % now.paths.len()], answers.clone());
+                    // Some in a row each, so that no path is asked of one alone.
+                    let gateway = gateways[number / IN_A_ROW % gateways.len()];
                     tokio::spawn(async move {
                         let status = tokio::time::timeout(now.patience, ask(gateway, method, path)).await;
                         let answer = Answer { at: Instant::now(), status: status.ok().flatten() };

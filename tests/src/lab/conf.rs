@@ -5,16 +5,20 @@ use std::path::Path;
 
 use super::gateway::SetUp;
 use super::host::{MANAGEMENT, SERVICE};
-use super::plan::{App, INNER_HOST, PORT, Plan, Runtime, SOCKET};
+use super::plan::{App, BESIDE_HOST, Gateway, INNER_HOST, PORT, Plan, Runtime, SOCKET};
 
 /// agent.toml of a gateway's host.
-pub fn gateway_agent(host: &str, plan: &Plan, set_up: &SetUp, dir: &Path) -> String {
+pub fn gateway_agent(host: &str, plan: &Plan, gateway: &Gateway, set_up: &SetUp, dir: &Path) -> String {
     let mut text = agent_head(host, plan, dir);
     plan.apps.iter().filter(|app| app.host == host).for_each(|app| text.push_str(&service(app, dir)));
-    let (kind, at) = (plan.gateway.kind.id(), dir.display());
-    let name = if host == INNER_HOST { "inner" } else { "edge" };
+    let (kind, at) = (gateway.kind.id(), dir.display());
+    let name = match host {
+        INNER_HOST => "inner",
+        BESIDE_HOST => "other",
+        _ => "edge",
+    };
     let _ = write!(text, "\n[[gateway]]\nname = \"{name}\"\nkind = \"{kind}\"\nconfig = \"{at}/{}\"\n", set_up.file);
-    for (key, file) in set_up.logs.iter().filter(|(key, _)| plan.gateway.error_log || *key != "error_log") {
+    for (key, file) in set_up.logs.iter().filter(|(key, _)| gateway.error_log || *key != "error_log") {
         let _ = writeln!(text, "{key} = \"{at}/{file}\"");
     }
     text

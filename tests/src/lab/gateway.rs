@@ -11,6 +11,7 @@ mod caddy;
 mod envoy;
 mod haproxy;
 mod nginx;
+mod varnish;
 
 /// Where clients reach the gateway.
 pub const PORT: u16 = 8080;
@@ -51,6 +52,7 @@ pub fn set_up(gateway: &Gateway, members: &[String], dir: &Path) -> SetUp {
         Kind::Envoy => envoy::set_up(gateway, members, dir),
         Kind::Apache => apache::set_up(gateway, members, dir),
         Kind::Caddy => caddy::set_up(gateway, members, dir),
+        Kind::Varnish => varnish::set_up(gateway, members, dir),
     }
 }
 

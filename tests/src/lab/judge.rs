@@ -1,5 +1,7 @@
 //! Compares what the collector says with what was done, while a story goes on.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -100,15 +102,15 @@ impl Outcome {
 pub fn play(story: &Story, world: &mut World, outcome: &mut Outcome) -> Done {
     healthy(world)?;
     let broken = Instant::now();
-    (story.fault)(world)?;
+    let seen = break_it(story, world)?;
     if story.expects.is_empty() {
         return silent(world, Duration::from_secs(8));
     }
     let labels = story.labels();
     if !story.told_late {
-        watch(story, &labels, world, outcome, broken)?;
+        watch(story, &labels, world, outcome, Break { at: broken, seen })?;
     } else if !story.until_told.is_empty() {
-        watch(story, &story.labels_of(&story.until_told), world, &mut Outcome::default(), broken)?;
+        watch(story, &story.labels_of(&story.until_told), world, &mut Outcome::default(), Break { at: broken, seen })?;
     } else {
         wait_for("an incident opens", story.limit, || ask::incidents().ok().filter(|all| !all.is_empty()))?;
     }
@@ -119,7 +121,7 @@ pub fn play(story: &Story, world: &mut World, outcome: &mut Outcome) -> Done {
         (newest.len() >= 20 && newest[newest.len() - 20..].iter().all(|answer| answer.is_ok())).then_some(())
     })?;
     if story.told_late {
-        watch(story, &labels, world, outcome, mended)?;
+        watch(story, &labels, world, outcome, Break { at: mended, seen: None })?;
     }
     resolved(world)?;
     outcome.resolved_s = Some(mended.elapsed().as_secs_f64());
@@ -129,6 +131,33 @@ pub fn play(story: &Story, world: &mut World, outcome: &mut Outcome) -> Done {
         return outcome.falls_short(format!("in the end: {}", faults.join("; ")));
     }
     counted(story, world, broken, &incidents)
+}
+
+/// When something was broken, and when an incident was first there while that went on.
+#[derive(Clone, Copy)]
+struct Break {
+    at: Instant,
+    seen: Option<Instant>,
+}
+
+/// Breaks what the story breaks, which may take its time, and sees when the first incident is there meanwhile.
+fn break_it(story: &Story, world: &mut World) -> Done<Option<Instant>> {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                if ask::incidents().is_ok_and(|all| !all.is_empty()) {
+                    return Some(Instant::now());
+                }
+                thread::sleep(LOOK);
+            }
+            None
+        });
+        let done = (story.fault)(world);
+        over.store(true, Ordering::Relaxed);
+        let seen = looks.join().unwrap_or(None);
+        done.map(|()| seen)
+    })
 }
 
 /// Waits until every incident is resolved, and lets others have the machine meanwhile.
@@ -168,8 +197,9 @@ fn silent(world: &World, stretch: Duration) -> Done {
 }
 
 /// Waits until each expected verdict is there and has held, and keeps the times.
-fn watch(story: &Story, labels: &[Value], world: &World, outcome: &mut Outcome, broken: Instant) -> Done {
-    let (mut right_since, mut first): (Option<Instant>, Option<Instant>) = (None, None);
+fn watch(story: &Story, labels: &[Value], world: &World, outcome: &mut Outcome, broken: Break) -> Done {
+    let (broken, mut first) = (broken.at, broken.seen);
+    let mut right_since: Option<Instant> = None;
     let until = Instant::now() + story.limit;
     loop {
         let incidents = ask::incidents().unwrap_or_default();
@@ -191,7 +221,7 @@ fn watch(story: &Story, labels: &[Value], world: &World, outcome: &mut Outcome, 
         if now > until && right_since.is_none() {
             return outcome.falls_short(format!("not within {} s: {}", story.limit.as_secs(), faults.join("; ")));
         }
-        std::thread::sleep(LOOK);
+        thread::sleep(LOOK);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Compares incidents with what must be said of them. A label is `{"upstream", "cause", "host", "evidence": [...], "advice":
 //! [...], "missing": [...]}`: the first three must be equal (an empty host: not asked), of the lists each entry must stand
-//! somewhere, whatever its case; `|` parts ways to say it.
+//! somewhere, whatever its case; `|` parts ways to say it. `"or": [...]` names causes that may be said instead.
 
 use serde_json::Value;
 
@@ -56,7 +56,7 @@ pub fn compare(labels: &[Value], incidents: &[Value]) -> Vec<Fault> {
 /// Where one incident differs from its label.
 fn differs(label: &Value, incident: &Value) -> Vec<Fault> {
     let upstream = &label["upstream"];
-    if incident["cause"] != label["cause"] {
+    if !allows(label, incident) {
         let (got, confidence) = (&incident["cause"], &incident["confidence"]);
         let says = format!("{upstream} is {got} ({confidence}), not {}", label["cause"]);
         return vec![Fault { part: Part::Cause, says }];
@@ -78,13 +78,19 @@ fn differs(label: &Value, incident: &Value) -> Vec<Fault> {
     faults
 }
 
+/// The incident's cause is the label's, or one that may be said instead.
+fn allows(label: &Value, incident: &Value) -> bool {
+    let cause = &incident["cause"];
+    *cause == label["cause"] || label["or"].as_array().is_some_and(|others| others.contains(cause))
+}
+
 /// A verdict given with more than four fifths that is not what its label says. An incident of an upstream without a label is
 /// no matter of confidence.
 pub fn confident_wrong(labels: &[Value], incidents: &[Value]) -> Option<String> {
     let wrong = |incident: &&Value| {
         let label = labels.iter().find(|label| label["upstream"] == incident["upstream"]);
         incident["confidence"].as_f64().is_some_and(|confidence| confidence > 0.8)
-            && label.is_some_and(|label| label["cause"] != incident["cause"])
+            && label.is_some_and(|label| !allows(label, incident))
     };
     let found = incidents.iter().find(wrong)?;
     Some(format!("{} is {}", found["upstream"], found["cause"]))
@@ -98,4 +104,25 @@ pub fn brief(incidents: &[Value]) -> String {
         format!("{state} {upstream} {host} {cause} ({})", incident["confidence"])
     };
     incidents.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_may_be_said_instead_is_right_and_nothing_else() {
+        let says = |cause: &str| {
+            vec![json!({ "upstream": "a", "cause": cause, "host": null, "confidence": 0.9, "evidence": ["seen"] })]
+        };
+        let labels = [json!({ "upstream": "a", "cause": "process_killed", "host": "", "or": ["unknown"] })];
+        for cause in ["process_killed", "unknown"] {
+            assert_eq!(faults(&labels, &says(cause)), Vec::<String>::new());
+            assert_eq!(confident_wrong(&labels, &says(cause)), None);
+        }
+        assert_eq!(faults(&labels, &says("oom_killed")).len(), 1);
+        assert!(confident_wrong(&labels, &says("oom_killed")).is_some());
+    }
 }

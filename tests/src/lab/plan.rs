@@ -3,141 +3,28 @@
 use super::cgroup::Limits;
 use super::client::Traffic;
 
+mod gateway;
+
+pub use gateway::{Check, Gateway, Kind};
+
 /// The gateway's number on the network.
 pub const GATEWAY: u8 = 10;
 /// The number of the gateway between it and the applications.
 pub const INNER: u8 = 11;
+/// The number of another gateway before the same applications.
+pub const BESIDE: u8 = 12;
 /// The gateway's host.
 pub const GATEWAY_HOST: &str = "lb-1";
 /// The host of the gateway between.
 pub const INNER_HOST: &str = "mid-1";
+/// The host of another gateway before the same applications.
+pub const BESIDE_HOST: &str = "lb-2";
 /// The port that every application serves on.
 pub const PORT: u16 = 3000;
-
-/// Which gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// nginx.
-    Nginx,
-    /// HAProxy.
-    Haproxy,
-    /// Envoy.
-    Envoy,
-    /// Apache httpd.
-    Apache,
-    /// Caddy.
-    Caddy,
-}
-
-impl Kind {
-    /// All that the lab has.
-    pub const ALL: [Self; 5] = [Self::Nginx, Self::Haproxy, Self::Envoy, Self::Apache, Self::Caddy];
-
-    /// As agent.toml names it.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Nginx => "nginx",
-            Self::Haproxy => "haproxy",
-            Self::Envoy => "envoy",
-            Self::Apache => "apache",
-            Self::Caddy => "caddy",
-        }
-    }
-
-    /// The program that must be there.
-    pub fn program(self) -> &'static str {
-        match self {
-            Self::Apache => "apache2",
-            other => other.id(),
-        }
-    }
-}
-
-/// A gateway's own health check.
-#[derive(Debug, Clone, Copy)]
-pub struct Check {
-    /// What it asks for.
-    pub path: &'static str,
-    /// Between two checks.
-    pub every_ms: u32,
-    /// How long it waits for an answer.
-    pub timeout_ms: u32,
-    /// So many failures in a row take a member out.
-    pub fall: u32,
-    /// So many successes take it in again.
-    pub rise: u32,
-}
-
-impl Default for Check {
-    fn default() -> Self {
-        Self { path: "/health", every_ms: 500, timeout_ms: 1000, fall: 2, rise: 2 }
-    }
-}
-
-/// How the gateway is set up.
-#[derive(Debug, Clone)]
-pub struct Gateway {
-    /// Which.
-    pub kind: Kind,
-    /// Its members, `ip:port`. Empty: each application's.
-    pub members: Vec<String>,
-    /// A request that failed is given to another member.
-    pub retries: bool,
-    /// Seconds to connect.
-    pub connect_s: u32,
-    /// Seconds to wait for an answer.
-    pub read_s: u32,
-    /// Idle connections that are kept to the members; 0: none.
-    pub keepalive: u32,
-    /// The log format that it ships with, which tells neither upstream nor reason.
-    pub plain_log: bool,
-    /// The largest answer header, KiB, where that is a setting of its own.
-    pub header_kib: u32,
-    /// Its health check. None: it has none; HAProxy always has one.
-    pub check: Option<Check>,
-    /// It speaks TLS to the members, and trusts the first certificate that they had.
-    pub tls: bool,
-    /// Connections that nginx may have at once.
-    pub connections: u32,
-    /// Its members are the addresses of one name, looked up as requests come (nginx, Caddy).
-    pub by_name: bool,
-    /// Whom nginx' workers run as.
-    pub user: &'static str,
-    /// Its agent is told of its error log too.
-    pub error_log: bool,
-    /// What it speaks to its members, as nginx names it: "http", "fastcgi", "uwsgi".
-    pub protocol: &'static str,
-    /// The variable of nginx whose request id is logged and handed on. Empty: none.
-    pub request_id: &'static str,
-}
-
 /// The name of the members that are found by name.
 pub const NAME: &str = "shop.internal";
 /// Where a gateway's host has a unix socket of its application.
 pub const SOCKET: &str = "/srv/shop.sock";
-
-impl Default for Gateway {
-    fn default() -> Self {
-        Self {
-            kind: Kind::Nginx,
-            members: Vec::new(),
-            retries: false,
-            connect_s: 2,
-            read_s: 3,
-            keepalive: 0,
-            plain_log: false,
-            header_kib: 4,
-            check: None,
-            tls: false,
-            connections: 1024,
-            by_name: false,
-            user: "root",
-            error_log: true,
-            protocol: "http",
-            request_id: "",
-        }
-    }
-}
 
 /// What an application is made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -313,8 +200,10 @@ pub struct Plan {
     pub traffic: Traffic,
     /// Agents report over a network of their own.
     pub management: bool,
-    /// Another nginx, on a host of its own, stands between the gateway and the applications.
-    pub inner: bool,
+    /// Another gateway of that kind, on a host of its own, stands between the gateway and the applications.
+    pub inner: Option<Kind>,
+    /// Another gateway, on a host of its own, stands before the same applications.
+    pub beside: Option<Gateway>,
     /// How often agents sample, seconds.
     pub interval_s: u32,
     /// Hosts whose clocks are wrong, and by how many seconds they are ahead.
@@ -330,7 +219,8 @@ impl Default for Plan {
             apps,
             traffic: Traffic::default(),
             management: false,
-            inner: false,
+            inner: None,
+            beside: None,
             interval_s: 2,
             clocks: Vec::new(),
         }

@@ -17,6 +17,8 @@ pub type Act = Arc<dyn Fn(&mut World) -> Done + Send + Sync>;
 pub struct Expect {
     /// The cause.
     pub cause: &'static str,
+    /// What may be said instead, where nobody can know better or both are true.
+    pub or: Vec<&'static str>,
     /// The address the gateway tried.
     pub upstream: String,
     /// The instance's host; empty where nobody can know it.
@@ -35,12 +37,19 @@ impl Expect {
     /// A cause at the address of the host `app-N`.
     pub fn new(cause: &'static str, host: &'static str, number: u8) -> Self {
         let upstream = super::world::upstream(number);
-        Self { cause, upstream, host, cites: Vec::new(), advises: Vec::new(), settings: Vec::new(), misses: Vec::new() }
+        let (cites, advises, settings, misses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { cause, or: Vec::new(), upstream, host, cites, advises, settings, misses }
     }
 
     /// The same at another address. Empty: no record tells the upstream.
     pub fn at(mut self, upstream: &str) -> Self {
         self.upstream = upstream.to_owned();
+        self
+    }
+
+    /// What may be said instead.
+    pub fn or(mut self, causes: &[&'static str]) -> Self {
+        self.or.extend_from_slice(causes);
         self
     }
 
@@ -125,10 +134,14 @@ impl Story {
         let label = |expect: &Expect| {
             let settings = expect.settings.iter().filter(|(of, _)| *of == kind).map(|(_, setting)| *setting);
             let advice: Vec<&str> = expect.advises.iter().copied().chain(settings).collect();
-            json!({
+            let mut label = json!({
                 "upstream": (!expect.upstream.is_empty()).then_some(&expect.upstream), "cause": expect.cause, "host": expect.host,
                 "evidence": expect.cites, "advice": advice, "missing": expect.misses,
-            })
+            });
+            if !expect.or.is_empty() {
+                label["or"] = json!(expect.or);
+            }
+            label
         };
         expects.iter().map(label).collect()
     }

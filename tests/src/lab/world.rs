@@ -10,16 +10,17 @@ use serde_json::{Value, json};
 use super::cgroup::{Groups, Limits};
 use super::client::Client;
 use super::enter::HOST;
-use super::gateway::{self, Reload, SetUp};
+use super::gateway;
 use super::host::{Host, MANAGEMENT, Network, SERVICE, ip, run, tail};
 use super::plan::{
-    App, CERTIFICATES, GATEWAY, GATEWAY_HOST, Gateway, INNER, INNER_HOST, NAME, PORT, Plan, Runtime, SOCKET,
+    App, BESIDE, BESIDE_HOST, CERTIFICATES, GATEWAY, GATEWAY_HOST, INNER, INNER_HOST, PORT, Plan, Runtime, SOCKET,
 };
 use super::{Doing, Done, ask, conf, wait_for};
 use crate::programs;
 
 mod acts;
 mod agents;
+mod gateways;
 
 /// How long anything may take to come up.
 const UP_LIMIT: Duration = Duration::from_secs(45);
@@ -98,9 +99,13 @@ impl World {
         if world.host(GATEWAY_HOST).is_err() {
             world.boot(GATEWAY_HOST, GATEWAY)?;
         }
-        if world.plan.inner {
+        if world.plan.inner.is_some() {
             world.boot(INNER_HOST, INNER)?;
             world.start_gateway(INNER_HOST)?;
+        }
+        if world.plan.beside.is_some() {
+            world.boot(BESIDE_HOST, BESIDE)?;
+            world.start_gateway(BESIDE_HOST)?;
         }
         if world.plan.gateway.by_name {
             world.start_names()?;
@@ -209,75 +214,10 @@ impl World {
         wait_for("the collector ends", UP_LIMIT, || child.try_wait().ok().flatten()).map(drop)
     }
 
-    /// Members of the gateway's pool.
-    pub fn members(&self) -> Vec<String> {
-        if self.plan.gateway.by_name {
-            return vec![format!("{NAME}:{PORT}")];
-        }
-        let given = self.plan.gateway.members.clone();
-        if given.is_empty() { self.plan.apps.iter().map(App::address).collect() } else { given }
-    }
-
-    /// The set-up of a host's gateway. Where there is one between, the outer one has it for its only member.
-    fn set_up(&self, host: &str) -> SetUp {
-        let (mut gateway, mut members) = (self.plan.gateway.clone(), self.members());
-        match (self.plan.inner, host) {
-            (true, INNER_HOST) => gateway.request_id = "$http_x_request_id",
-            (true, _) => {
-                gateway.request_id = "$request_id";
-                members = vec![inner_address()];
-            }
-            (false, _) => {}
-        }
-        gateway::set_up(&gateway, &members, &self.dir_of(host))
-    }
-
-    /// Starts a host's gateway and its agent.
-    fn start_gateway(&mut self, host: &str) -> Done {
-        self.run_gateway(host)?;
-        let text = conf::gateway_agent(host, &self.plan, &self.set_up(host), &self.dir_of(host));
-        self.start_agent(host, &text)
-    }
-
-    fn run_gateway(&mut self, host: &str) -> Done {
-        let (dir, set_up) = (self.dir_of(host), self.set_up(host));
-        fs::write(dir.join(set_up.file), set_up.text).doing("gateway configuration")?;
-        let request = json!({
-            "op": "start", "name": "gateway", "argv": self.under_clock(host, set_up.argv), "out": dir.join(set_up.out),
-            "err": dir.join("gateway.err"), "env": { "XDG_DATA_HOME": dir, "XDG_CONFIG_HOME": dir },
-        });
-        self.host(host)?.ask(&request)?;
-        let address = std::net::SocketAddr::new(self.host(host)?.ip.parse().doing("address")?, gateway::PORT);
-        wait_for("the gateway listens", UP_LIMIT, || std::net::TcpStream::connect(address).ok()).map(drop)
-    }
-
-    /// Writes the gateway's configuration anew with other members, and has it read.
-    pub fn reload_gateway(&mut self, members: &[String]) -> Done {
-        self.change_gateway(|gateway| gateway.members = members.to_vec())
-    }
-
-    /// Writes the gateway's configuration anew, and has it read.
-    pub fn change_gateway(&mut self, change: impl FnOnce(&mut Gateway)) -> Done {
-        change(&mut self.plan.gateway);
-        let set_up = self.set_up(GATEWAY_HOST);
-        fs::write(self.dir_of("lb-1").join(set_up.file), set_up.text).doing("gateway configuration")?;
-        match set_up.reload {
-            Reload::Signal(signal) => {
-                self.host("lb-1")?.ask(&json!({ "op": "signal", "name": "gateway", "signal": signal })).map(drop)
-            }
-            Reload::Command(command) => self.run("lb-1", &command),
-            Reload::Restart => {
-                let before = self.client()?.pause();
-                self.host("lb-1")?.ask(&json!({ "op": "stop", "name": "gateway" }))?;
-                self.run_gateway(GATEWAY_HOST)?;
-                self.client()?.change(|traffic| *traffic = before);
-                Ok(())
-            }
-        }
-    }
-
     fn start_client(&mut self) -> Done {
-        let client = Client::start(gateway_address(), self.plan.traffic.clone()).doing("start the client")?;
+        let gateways = [GATEWAY].into_iter().chain(self.plan.beside.as_ref().map(|_| BESIDE));
+        let gateways = gateways.map(gateway_address).collect();
+        let client = Client::start(gateways, self.plan.traffic.clone()).doing("start the client")?;
         let (from, wanted) = (Instant::now(), 20);
         let client = self.client.insert(client);
         wait_for("a client is served", UP_LIMIT, || {
@@ -370,9 +310,9 @@ pub fn tails(world: &Path) -> String {
     text
 }
 
-/// Where clients reach the gateway.
-fn gateway_address() -> std::net::SocketAddr {
-    std::net::SocketAddr::from(([10, 50, 0, GATEWAY], gateway::PORT))
+/// Where clients reach a gateway by its host's number.
+fn gateway_address(number: u8) -> std::net::SocketAddr {
+    std::net::SocketAddr::from(([10, 50, 0, number], gateway::PORT))
 }
 
 /// Where the outer gateway reaches the one between.

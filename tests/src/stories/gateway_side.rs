@@ -102,7 +102,7 @@ fn gateway_out_of_connections() -> Story {
 /// nginx before nginx: the outer one passes on what the inner one answers for an application that was killed.
 fn behind_inner_gateway() -> Story {
     Story::new("behind_inner_gateway")
-        .plan(Plan { inner: true, ..Plan::default() })
+        .plan(Plan { inner: Some(Kind::Nginx), ..Plan::default() })
         // Both gateways count each.
         .clients_unharmed()
         .expect(Expect::new("process_killed", "app-1", ONE).cites(&["signal 9|sigkill"]).advises(&["kill"]))

@@ -22,14 +22,15 @@ fn configuration(gateway: &Gateway, members: &[String], dir: &Path) -> String {
     let retries = if gateway.retries { 3 } else { 0 };
     let check = gateway.check.unwrap_or_default();
     let (path, timeout_ms) = (check.path, check.timeout_ms);
+    let (mode, log) = if gateway.is_tcp { ("tcp", "tcplog") } else { ("http", "httplog") };
     format!(
         "global
     log stdout format raw local0
     maxconn 1000
 defaults
-    mode http
+    mode {mode}
     log global
-    option httplog
+    option {log}
     option log-health-checks
     retries {retries}
     timeout connect {connect_s}s

@@ -104,7 +104,11 @@ impl World {
 
     /// What that name server answers from now on. None: there is no such name.
     pub fn name(&self, addresses: Vec<String>) -> Done {
-        let names = if addresses.is_empty() { json!({}) } else { json!({ NAME: addresses }) };
+        self.names(&if addresses.is_empty() { json!({}) } else { json!({ NAME: addresses }) })
+    }
+
+    /// The same for any names, each with its addresses; null: the server fails at it.
+    pub fn names(&self, names: &Value) -> Done {
         fs::write(self.dir_of(GATEWAY_HOST).join("names.json"), names.to_string()).doing("names.json")
     }
 

@@ -34,7 +34,8 @@ impl World {
 
     pub(super) fn wait_for_agents(&self) -> Done {
         let apps = self.plan.apps.iter().filter(|app| app.has_agent && app.host != GATEWAY_HOST).count();
-        let wanted = 1 + usize::from(self.plan.inner) + apps;
+        let gateways = 1 + usize::from(self.plan.inner.is_some()) + usize::from(self.plan.beside.is_some());
+        let wanted = gateways + apps;
         wait_for("every agent reports", UP_LIMIT, || {
             let hosts = ask::get("/v1/hosts").ok()?;
             (hosts["hosts"].as_array()?.len() >= wanted).then_some(())

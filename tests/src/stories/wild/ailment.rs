@@ -1,14 +1,32 @@
 //! Ways to break one application, whatever stands around it. The number that comes with each draws its details.
 
 mod answers;
+mod checked;
 mod load;
 mod network;
+mod path;
+mod pool;
+mod settings;
+mod twofold;
 
 use serde_json::json;
 
+use super::HOSTS;
 use crate::lab::Done;
 use crate::lab::plan::{App, Gateway, Plan, Runtime};
+use crate::lab::story::Expect;
 use crate::lab::world::World;
+
+/// How much of a world an ailment takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// One member, whatever the others do.
+    Member,
+    /// One member of a pool that all have to be made for it.
+    Pool,
+    /// The gateway, all members or all traffic: nothing else can be told beside it.
+    All,
+}
 
 /// A way to break one application.
 #[derive(Clone)]
@@ -18,6 +36,11 @@ pub(super) struct Ailment {
     pub needs: &'static [&'static str],
     /// Where it can be told.
     pub fits: fn(&Gateway, &App) -> bool,
+    pub scope: Scope,
+    /// The gateway's side tells it though nobody on the application's host reports.
+    pub told_by_gateway: bool,
+    /// What must be said of it, in the world that was prepared.
+    pub expects: fn(&Self, &Plan, usize, u64) -> Vec<Expect>,
     /// What the world must have for it.
     pub prepare: fn(&mut Plan, usize, u64),
     pub fault: fn(&mut World, &'static str, u64) -> Done,
@@ -27,7 +50,18 @@ pub(super) struct Ailment {
 impl Ailment {
     /// One of Node.js applications that goes away when the application is started anew.
     fn new(name: &'static str, cause: &'static str, fault: fn(&mut World, &'static str, u64) -> Done) -> Self {
-        Self { name, cause, needs: &[], fits: |_, app| is_node(app), prepare: |_, _, _| {}, fault, heal: start_again }
+        Self {
+            name,
+            cause,
+            needs: &[],
+            fits: |_, app| is_node(app),
+            scope: Scope::Member,
+            told_by_gateway: false,
+            expects: |ailment, _, place, _| vec![Expect::new(ailment.cause, HOSTS[place].0, HOSTS[place].1)],
+            prepare: |_, _, _| {},
+            fault,
+            heal: start_again,
+        }
     }
 }
 
@@ -37,7 +71,7 @@ fn is_node(app: &App) -> bool {
 
 /// One process that holds the socket by itself.
 fn is_single(app: &App) -> bool {
-    !matches!(app.runtime, Runtime::Gunicorn)
+    !matches!(app.runtime, Runtime::Gunicorn | Runtime::Uwsgi | Runtime::PhpFpm)
 }
 
 fn start_again(world: &mut World, host: &'static str, _: u64) -> Done {
@@ -61,6 +95,11 @@ fn number(world: &World, host: &str) -> Done<u8> {
 
 pub(super) fn all() -> Vec<Ailment> {
     [endings(), silences(), restarts(), network::all(), load::all(), answers::all()].into_iter().flatten().collect()
+}
+
+/// Those that came later.
+pub(super) fn more() -> Vec<Ailment> {
+    [settings::all(), checked::all(), path::all(), pool::all(), twofold::all()].into_iter().flatten().collect()
 }
 
 fn endings() -> Vec<Ailment> {

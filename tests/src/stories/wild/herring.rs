@@ -62,3 +62,47 @@ pub(super) const ALL: [Herring; 9] = [
         act: |world, _| world.ask(&["mark", "deploy", "--service", "billing", "--version", "7"]).map(drop),
     },
 ];
+
+/// Those that came later.
+pub(super) const MORE: [Herring; 6] = [
+    Herring {
+        // A job of somebody else's that fails each time.
+        name: "cron",
+        act: |world, host| {
+            world.start_other(host, "cron", "while :; do sh -c 'exit 3'; sleep 0.4; done", Limits::default())
+        },
+    },
+    Herring {
+        name: "writes",
+        act: |world, host| {
+            let file = world.dir_of(host).join("bulk").display().to_string();
+            let command = format!("for i in 1 2 3 4; do head -c 48M /dev/zero > {file}; sync {file}; done; rm {file}");
+            world.start_other(host, "bulk", &command, Limits::default())
+        },
+    },
+    Herring {
+        name: "deaf",
+        act: |world, host| world.run(host, "iptables -w -A INPUT -p icmp --icmp-type echo-request -j DROP"),
+    },
+    Herring {
+        name: "twin",
+        act: |world, _| world.ask(&["mark", "deploy", "--service", "shop-admin", "--version", "8"]).map(drop),
+    },
+    Herring {
+        name: "notfound",
+        act: |world, _| {
+            world.client()?.change(|traffic| traffic.paths.extend(["/no-such-page", "/no-such-item"]));
+            Ok(())
+        },
+    },
+    Herring {
+        name: "watcher",
+        act: |world, host| {
+            if world.app(host)?.has_agent {
+                world.agent(host, false)?;
+                world.agent(host, true)?;
+            }
+            Ok(())
+        },
+    },
+];

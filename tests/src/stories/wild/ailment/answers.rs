@@ -22,6 +22,7 @@ fn bad() -> Vec<Ailment> {
     vec![
         Ailment {
             fits: answers_so,
+            told_by_gateway: true,
             heal: behave,
             ..Ailment::new("503", "app_unavailable", |world, host, _| {
                 world.faults(host, &json!({ "answer": { "status": 503, "body": "{}" } }))
@@ -29,6 +30,7 @@ fn bad() -> Vec<Ailment> {
         },
         Ailment {
             fits: answers_so,
+            told_by_gateway: true,
             heal: behave,
             ..Ailment::new("5xx", "app_error", |world, host, n| {
                 world.faults(host, &json!({ "answer": { "status": pick(&[500, 501, 502, 507], n), "body": "{}" } }))
@@ -42,6 +44,7 @@ fn bad() -> Vec<Ailment> {
             })
         },
         Ailment {
+            told_by_gateway: true,
             // Only such a request is repeated to see what its answer has.
             prepare: |plan, _, _| plan.traffic.method = "GET",
             heal: behave,

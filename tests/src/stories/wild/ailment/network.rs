@@ -53,6 +53,7 @@ fn cut_off() -> Vec<Ailment> {
         },
         Ailment {
             fits: anywhere,
+            told_by_gateway: true,
             heal: |world, host, _| route(world, "del", host),
             ..Ailment::new("route", "no_route", |world, host, _| route(world, "add", host))
         },
