@@ -1,7 +1,10 @@
-//! Where the programs under test are: named by the environment, else beside the test program.
+//! Where the programs under test are: named by the environment, else beside the test program. And how they are started, so
+//! that none is left behind.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// The collector and its command line.
 pub fn why502() -> PathBuf {
@@ -26,4 +29,35 @@ pub fn built(name: &str) -> PathBuf {
     let own = env::current_exe().unwrap_or_default();
     let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| PathBuf::from(name))
+}
+
+/// A command of a program that ends as soon as the thread that starts it does, however that ends: where this program is
+/// killed nobody is left to end what it started.
+pub fn mortal(program: impl AsRef<OsStr>) -> Command {
+    // The kernel's own tie between both would take unsafe code here; it lasts through the call of the program.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::process::ExitStatusExt;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::lab::wait_for;
+
+    #[test]
+    fn what_is_mortal_ends_with_who_started_it() {
+        let started = std::thread::spawn(|| {
+            let child = mortal("sleep").arg("600").spawn().unwrap();
+            let name = format!("/proc/{}/comm", child.id());
+            let runs = || fs::read_to_string(&name).is_ok_and(|name| name.trim() == "sleep").then_some(());
+            wait_for("the program runs", Duration::from_secs(20), runs).map(|()| child)
+        });
+        let mut child = started.join().unwrap().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
 }

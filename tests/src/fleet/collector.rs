@@ -35,15 +35,15 @@ pub struct Collector {
 impl Collector {
     /// Starts one with its store in `dir` and waits until it serves; `ports` are free ones, or those of the one before.
     pub fn start(dir: &Path, ports: (u16, u16)) -> Result<Self, String> {
-        Self::start_by(Command::new(programs::why502()), dir, ports)
+        Self::start_by(programs::mortal(programs::why502()), dir, ports)
     }
 
     /// Starts one that agents reach over TLS, with a CA of its own, and with so many descriptors at the most.
     pub fn start_guarded(dir: &Path, descriptors: Option<u64>) -> Result<Self, String> {
         Self::give_authority(dir)?;
-        let mut program = Command::new(programs::why502());
+        let mut program = programs::mortal(programs::why502());
         if let Some(descriptors) = descriptors {
-            program = Command::new("prlimit");
+            program = programs::mortal("prlimit");
             program.arg(format!("--nofile={descriptors}:{descriptors}")).arg(programs::why502());
         }
         Self::start_by(program, dir, (0, 0))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
@@ -171,7 +171,7 @@ impl Scene {
     fn start_agent(&mut self) -> Result<(), String> {
         self.before = self.connections();
         let log = OpenOptions::new().create(true).append(true).open(self.dir.path().join("agent.log"));
-        let mut command = if self.small_disk { Command::new("unshare") } else { Command::new(programs::agent()) };
+        let mut command = programs::mortal(if self.small_disk { "unshare".into() } else { programs::agent() });
         if self.small_disk {
             let script = format!("mount -t tmpfs -o size={DISK_KIB}k tmpfs \"$1\" && shift && exec \"$@\"");
             command
