@@ -8,20 +8,19 @@
 
 mod group;
 mod position;
+mod rotation;
 mod siblings;
 mod source;
 
 use std::collections::VecDeque;
-use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use group::Group;
 pub use position::{FilePosition, Fingerprint, Mark, Position, Positions};
 use siblings::{Sibling, siblings};
-use source::{Source, Step};
+use source::{Identity, Source, Step};
 
 /// The most of one line that is kept, bytes.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -87,7 +86,11 @@ pub struct Tail {
     begun: bool,
     lingering: Vec<Lingering>,
     current: Option<Source>,
+    /// What was last taken up at the path itself: what is copied away and cut back stays the same file there.
+    at_path: Option<Identity>,
     finished: VecDeque<FilePosition>,
+    /// When the newest of the files that were counted as lost was last written, unix nanoseconds.
+    lost_ns: u64,
     counts: Counts,
     sight: Sight,
 }
@@ -101,7 +104,9 @@ impl Tail {
             begun: false,
             lingering: Vec::new(),
             current: None,
+            at_path: None,
             finished: VecDeque::new(),
+            lost_ns: 0,
             counts: Counts::default(),
             sight: Sight::Missing,
         }
@@ -168,6 +173,7 @@ impl Tail {
             if let Ok(mut source) = Source::open(&self.path)
                 && source.seek_to_end().is_ok()
             {
+                self.at_path = Some(source.identity());
                 self.current = Some(source);
             }
             return;
@@ -234,7 +240,12 @@ impl Tail {
 
     fn finish(&mut self, index: usize) {
         let old = self.lingering.remove(index);
-        self.finished.push_back(old.source.position());
+        self.forget(old.source.position());
+    }
+
+    /// Remembers a file as done with.
+    fn forget(&mut self, file: FilePosition) {
+        self.finished.push_back(file);
         if self.finished.len() > MAX_FINISHED {
             self.finished.pop_front();
         }
@@ -265,92 +276,10 @@ impl Tail {
     fn take_up(&mut self, source: Source) -> bool {
         // One that still lingers (a link that went back) is taken up again where it stands.
         let known = self.lingering.iter().position(|old| old.source.identity() == source.identity());
+        self.at_path = Some(source.identity());
         self.current = Some(known.map_or(source, |index| self.lingering.remove(index).source));
         self.sight = Sight::Following;
         true
-    }
-
-    /// The current file was read to its end: whether another one stands at the path by now.
-    fn look_for_successor(&mut self, now: Instant) -> bool {
-        let Some(current) = &self.current else { return false };
-        let at_path = match fs::metadata(&self.path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.sight = Sight::Missing;
-                return false;
-            }
-            Err(error) => {
-                self.sight = Sight::Unreadable(error.to_string());
-                return false;
-            }
-        };
-        if identity(&at_path) == current.identity() {
-            self.sight = Sight::Following;
-            return false;
-        }
-        let between = current.modified_ns().and_then(|base| self.first_after(base, &at_path));
-        let opened = Source::open(&self.path).ok();
-        if between.is_none() && opened.as_ref().is_some_and(|source| source.identity() != identity(&at_path)) {
-            // It was rotated once more since the look at it: what stood there then is beside it now, and comes first.
-            return true;
-        }
-        let Some(done) = self.current.take() else { return false };
-        // It is read once more before the next one, since lines may have come between its end and its renaming.
-        match between {
-            Some(source) => {
-                self.linger(done, now);
-                self.current = Some(source);
-                true
-            }
-            None => {
-                self.linger(done, now + LINGER);
-                match opened {
-                    Some(source) => self.take_up(source),
-                    None => self.open_path(),
-                }
-            }
-        }
-    }
-
-    /// The current file is not what was read: reads on in the copy of what it held, where there is one.
-    fn truncated(&mut self) {
-        let Some(mut current) = self.current.take() else { return };
-        let held = current.position();
-        let other = self.copy_of(&held).or_else(|| self.first_after(held.seen_ns, &fs::metadata(&self.path).ok()?));
-        self.current = other.or_else(|| {
-            self.counts.truncations += 1;
-            current.restart();
-            Some(current)
-        });
-    }
-
-    /// The current file had been empty and was written since: whether it was filled and copied away meanwhile.
-    fn begun(&mut self) {
-        let Some(current) = self.current.take() else { return };
-        let seen_ns = current.position().seen_ns;
-        let missed = fs::metadata(&self.path).ok().filter(|at_path| identity(at_path) == current.identity());
-        let missed = missed.and_then(|at_path| self.first_after(seen_ns, &at_path));
-        self.current = Some(missed.unwrap_or(current));
-    }
-
-    /// The oldest file beside the log that was written after `base` and not read yet.
-    fn first_after(&mut self, base_ns: u64, at_path: &Metadata) -> Option<Source> {
-        let mut found = None;
-        for sibling in siblings(&self.path) {
-            if sibling.modified_ns < base_ns || sibling.identity == identity(at_path) || self.is_known(&sibling) {
-                continue;
-            }
-            if sibling.compressed {
-                self.counts.lost_files += u64::from(sibling.modified_ns > base_ns);
-                continue;
-            }
-            let opened = Source::open(&sibling.path).ok().filter(|source| source.identity() == sibling.identity);
-            if opened.is_some() {
-                found = opened;
-                break;
-            }
-        }
-        found
     }
 
     /// Whether a file is a part of this log under another name: renamed, or a copy of what was read.
@@ -378,10 +307,6 @@ impl Tail {
                     && Source::open(&sibling.path).is_ok_and(|source| source.resume(done).is_some())
             })
     }
-}
-
-fn identity(metadata: &Metadata) -> source::Identity {
-    (metadata.dev(), metadata.ino())
 }
 
 #[cfg(test)]

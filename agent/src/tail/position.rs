@@ -37,6 +37,20 @@ impl Fingerprint {
         Ok(Self::of_bytes(start))
     }
 
+    /// That of the first of these bytes, which a file begins with.
+    pub fn of_first(bytes: &[u8]) -> Self {
+        match bytes.len().min(FINGERPRINT_BYTES as usize) {
+            0 => Self::default(),
+            len => Self::of_bytes(&bytes[..len]),
+        }
+    }
+
+    /// Whether bytes begin so.
+    pub fn begins(&self, bytes: &[u8]) -> bool {
+        let start = usize::try_from(self.len_bytes).ok().and_then(|len| bytes.get(..len));
+        start.is_some_and(|start| Self::of_bytes(start) == *self)
+    }
+
     /// That of bytes at hand.
     pub fn of_bytes(start: &[u8]) -> Self {
         let hash = start

@@ -22,6 +22,8 @@ pub struct Sibling {
     pub modified_ns: u64,
     /// It is compressed, so it can't be read on.
     pub compressed: bool,
+    /// Nothing is in it.
+    pub is_empty: bool,
 }
 
 /// The siblings of a log, oldest first. Where the log is a link, the files like its target too.
@@ -48,7 +50,13 @@ fn in_folder(log: &Path, matches: impl Fn(&[u8], &[u8]) -> Option<bool>) -> Vec<
             let path = folder.join(OsStr::from_bytes(name.as_bytes()));
             let metadata = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?;
             let identity = (metadata.dev(), metadata.ino());
-            Some(Sibling { path, identity, modified_ns: modified_ns(&metadata), compressed })
+            Some(Sibling {
+                path,
+                identity,
+                modified_ns: modified_ns(&metadata),
+                compressed,
+                is_empty: metadata.len() == 0,
+            })
         })
         .collect()
 }

@@ -21,7 +21,8 @@ pub enum Step {
     Read,
     /// There is more.
     More,
-    /// A file that had been seen empty was written since: it may have been filled and cut back meanwhile. Told once.
+    /// A file that had been empty was written since: it may have been filled and cut back meanwhile. Told once of what it
+    /// begins with.
     Begun,
     /// It is not the file that was read up to the offset: cut back, or written anew.
     Truncated,
@@ -34,8 +35,8 @@ pub struct Source {
     position: FilePosition,
     /// The rest of an over-long line is being passed over.
     skipping: bool,
-    /// The time of change for which `Step::Begun` was told.
-    begun_ns: u64,
+    /// The time of change for which `Step::Begun` was told, and how the file began then.
+    begun: Option<(u64, Fingerprint)>,
     /// Size and time of change at the last look that came to the end.
     seen: Option<(u64, u64)>,
 }
@@ -59,7 +60,7 @@ impl Source {
             start: Fingerprint::default(),
             seen_ns: 0,
         };
-        Ok(Self { file, position, skipping: false, begun_ns: 0, seen: None })
+        Ok(Self { file, position, skipping: false, begun: None, seen: None })
     }
 
     /// Goes to the end, without reading what stands before it; an unfinished line there is passed over.
@@ -77,11 +78,21 @@ impl Source {
 
     /// Goes to a saved position, if this is the file it was saved of: it begins alike and is not shorter.
     pub fn resume(mut self, saved: &FilePosition) -> Option<Self> {
-        let fits = self.file.metadata().is_ok_and(|metadata| metadata.len() >= saved.offset_bytes);
-        (fits && saved.start.matches(&self.file)).then(|| {
+        self.holds(saved).then(|| {
             self.position = FilePosition { device: self.position.device, inode: self.position.inode, ..*saved };
             self
         })
+    }
+
+    /// Whether it begins as the file of a position and holds all that was read of that.
+    pub fn holds(&self, saved: &FilePosition) -> bool {
+        let fits = self.file.metadata().is_ok_and(|metadata| metadata.len() >= saved.offset_bytes);
+        fits && saved.start.matches(&self.file)
+    }
+
+    /// Takes the file for one that was begun after a time, at which something else of the log was read to its end.
+    pub fn begins_after(&mut self, seen_ns: u64) {
+        self.position.seen_ns = seen_ns;
     }
 
     /// Begins again after the file was cut back, after the hole that a writer leaves who keeps its own offset.
@@ -90,7 +101,7 @@ impl Source {
         self.position.offset_bytes = data.unwrap_or(0);
         self.position.start = Fingerprint::default();
         self.skipping = false;
-        self.begun_ns = 0;
+        self.begun = None;
         self.seen = None;
     }
 
@@ -129,7 +140,7 @@ impl Source {
         let room = waiting.min(buffer.len());
         let filled = self.fill(&mut buffer[..room])?;
         let touched = self.position.offset_bytes == 0 && self.position.seen_ns > 0 && self.position.seen_ns != look.1;
-        if touched && std::mem::replace(&mut self.begun_ns, look.1) != look.1 {
+        if touched && !self.begins_as_told(look.1, &buffer[..filled]) {
             return Ok(Step::Begun);
         }
         // After the read, so that what was read is of the file that begins as expected.
@@ -147,6 +158,18 @@ impl Source {
         self.seen = Some(look);
         self.position.seen_ns = look.1;
         Ok(if used > 0 { Step::Read } else { Step::Idle })
+    }
+
+    /// Whether `Step::Begun` was told of these bytes: then no other part of the log came before them in the meantime.
+    fn begins_as_told(&mut self, changed_ns: u64, bytes: &[u8]) -> bool {
+        let is_told = self.begun.is_some_and(|(told_ns, start)| match start.len_bytes {
+            0 => bytes.is_empty() && told_ns == changed_ns,
+            _ => start.begins(bytes),
+        });
+        if !is_told {
+            self.begun = Some((changed_ns, Fingerprint::of_first(bytes)));
+        }
+        is_told
     }
 
     /// The line without an end that stands at the end of a file to which nobody will add.

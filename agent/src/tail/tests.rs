@@ -1,6 +1,6 @@
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::time::SystemTime;
 
 use super::*;
@@ -65,10 +65,15 @@ impl Writer {
     }
 
     fn copy_and_truncate(&mut self) {
+        self.copy_and_truncate_after(&mut || {});
+    }
+
+    fn copy_and_truncate_after(&mut self, between: &mut dyn FnMut()) {
         let to = self.numbered();
         fs::copy(&self.path, &to).unwrap();
         self.tick();
         File::options().write(true).open(&to).unwrap().set_modified(self.clock).unwrap();
+        between();
         self.file.set_len(0).unwrap();
         self.tick();
     }
@@ -97,6 +102,12 @@ impl Reader {
         let mut reader = Self { tail, buffer: vec![0; BUFFER_BYTES], now: Instant::now(), got: Vec::new() };
         reader.read_all();
         reader
+    }
+
+    /// One poll, whether there is more or not.
+    fn look(&mut self) {
+        let got = &mut self.got;
+        self.tail.poll(self.now, &mut self.buffer, &mut |line| got.push(String::from_utf8_lossy(line).into_owned()));
     }
 
     fn read_all(&mut self) {
@@ -173,6 +184,29 @@ fn copied_and_truncated_logs_lose_nothing_while_the_reader_pauses_and_restarts()
         }
     }
     (1..=10).for_each(|seed| story(seed, rotate, true));
+}
+
+#[test]
+fn a_log_copied_away_between_any_two_looks_loses_nothing() {
+    for looks in 0..8 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+        let mut writer = Writer::new(path.clone());
+        let mut reader = Reader::new(&path, None);
+        for lines in [20, 3] {
+            writer.write(lines);
+            reader.look();
+        }
+        for _ in 0..3 {
+            writer.copy_and_truncate();
+            writer.write(20);
+            (0..looks).for_each(|_| reader.look());
+            writer.copy_and_truncate_after(&mut || (0..looks).for_each(|_| reader.look()));
+            writer.write(20);
+        }
+        reader.read_all();
+        assert_eq!(reader.numbers(), (0..writer.written).collect::<Vec<_>>(), "{looks} looks");
+    }
 }
 
 #[test]
