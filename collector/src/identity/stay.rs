@@ -50,6 +50,11 @@ impl Stay {
         (state.held == 0 && !state.settled).then_some(state.idle_since)
     }
 
+    /// Whether it has a place among those that nothing was let in from yet.
+    pub fn is_unproven(&self) -> bool {
+        self.state().unproven.is_some()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,9 +77,9 @@ mod tests {
         let places = Arc::new(tokio::sync::Semaphore::new(1));
         let stay = Stay::new(Instant::now(), Some(places.clone().try_acquire_owned().unwrap()));
         let begun = stay.idle_since().unwrap();
-        assert_eq!(places.available_permits(), 0);
+        assert_eq!((stay.is_unproven(), places.available_permits()), (true, 0));
         let (one, other) = (stay.hold(), stay.hold());
-        assert_eq!((stay.idle_since(), places.available_permits()), (None, 1));
+        assert_eq!((stay.idle_since(), stay.is_unproven(), places.available_permits()), (None, false, 1));
         drop(one);
         assert_eq!(stay.idle_since(), None);
         drop(other);

@@ -1,20 +1,23 @@
 //! TLS handshakes under way: at most so many at once, few that linger from one address, none for longer than a stated time.
 //! Where there are too many, the oldest of the address that has the most gives way: one that is held open on purpose is the one
 //! that has waited. A fleet that comes back at once has too many as well, and they are all young: then nobody is ended who is
-//! about to be done, and whoever comes too many is turned away and tries again.
+//! about to be done, and whoever comes too many is turned away and tries again. Their arithmetic is done by threads of its own,
+//! half as many as there are processors: those who are in already never stand in line behind those who want in.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{Guarded, Wire};
 use crate::doors::{Door, Notices};
@@ -47,7 +50,12 @@ pub struct Handshakes {
     unproven: Arc<Semaphore>,
     anonymous: Arc<Semaphore>,
     tell: Option<Arc<Notices>>,
+    threads: Threads,
 }
+
+/// The threads that do the arithmetic. They have no clock and wait for nothing: what a connection waits for stays with those who
+/// serve it.
+struct Threads(Option<Runtime>);
 
 /// One under way.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +81,8 @@ impl Handshakes {
         let within = |most: usize| most.min(places / 4).max(1);
         let semaphore = |most| Arc::new(Semaphore::new(within(most)));
         let (unproven, anonymous) = (semaphore(UNPROVEN_MAX), semaphore(ANONYMOUS_MAX));
-        Self { door, pending: VecDeque::new(), pending_max: within(PENDING_MAX), unproven, anonymous, tell }
+        let threads = if door.identity().is_some() { Threads::start() } else { Threads(None) };
+        Self { door, pending: VecDeque::new(), pending_max: within(PENDING_MAX), unproven, anonymous, tell, threads }
     }
 
     /// Whether this door needs any.
@@ -97,9 +106,10 @@ impl Handshakes {
         }
         let plain_too = matches!(self.door, Door::Either(_));
         let (unproven, anonymous, tell) = (self.unproven.clone(), self.anonymous.clone(), self.tell.clone());
+        let shaking = self.threads.run(shake(stream, identity.clone(), plain_too));
         let task = tokio::spawn(async move {
             let shaken = tokio::time::timeout(LIMIT, async {
-                let (wire, secured) = shake(stream, &identity, plain_too).await?;
+                let (wire, secured) = done(shaking).await?;
                 let named = secured.as_ref().is_some_and(|secured| secured.certificate.is_some());
                 let unproven = if named { unproven } else { anonymous }.acquire_owned().await;
                 Ok::<_, io::Error>((wire, secured, unproven.map_err(io::Error::other)?))
@@ -131,6 +141,42 @@ impl Handshakes {
     }
 }
 
+impl Threads {
+    fn start() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2);
+        let started = Builder::new_multi_thread().worker_threads(threads).thread_name("handshakes").build();
+        // Those who serve do it too, where the machine has no thread left.
+        Self(started.inspect_err(|error| warn!("threads for handshakes: {error}")).ok())
+    }
+
+    /// Does one, unless what it gives is dropped before.
+    fn run<T: Send + 'static>(&self, shaking: impl Future<Output = T> + Send + 'static) -> JoinSet<T> {
+        let mut one = JoinSet::new();
+        match &self.0 {
+            Some(threads) => one.spawn_on(shaking, threads.handle()),
+            None => one.spawn(shaking),
+        };
+        one
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(threads) = self.0.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+/// What a handshake gave.
+async fn done<T: 'static>(mut shaking: JoinSet<io::Result<T>>) -> io::Result<T> {
+    match shaking.join_next().await {
+        Some(Ok(shaken)) => shaken,
+        Some(Err(error)) => Err(io::Error::other(error)),
+        None => Err(io::ErrorKind::Interrupted.into()),
+    }
+}
+
 /// Whether one of an address may begin beside those under way, oldest first.
 fn room(pending: &[Pending], pending_max: usize, address: IpAddr, now: Instant) -> Room {
     let lingers = |one: &Pending| now.duration_since(one.since) > LINGERS;
@@ -153,7 +199,7 @@ fn room(pending: &[Pending], pending_max: usize, address: IpAddr, now: Instant) 
     }
 }
 
-async fn shake(stream: TcpStream, identity: &Arc<Identity>, plain_too: bool) -> io::Result<(Wire, Option<Secured>)> {
+async fn shake(stream: TcpStream, identity: Arc<Identity>, plain_too: bool) -> io::Result<(Wire, Option<Secured>)> {
     if plain_too {
         let mut first = [0];
         if stream.peek(&mut first).await? == 0 {

@@ -1,6 +1,7 @@
 //! A collector under attack while honest hosts report: it must stay small, cut off and name who attacks, and the honest must
 //! not notice. How soon they are acknowledged is printed and not judged: attackers, honest hosts and collector share the
-//! processors here, which elsewhere they do not.
+//! processors here, which elsewhere they do not. Attackers have threads of their own, so that the honest wait for the collector
+//! and not for them.
 
 pub mod descriptors;
 pub mod flood;
@@ -14,7 +15,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use why502_proto::v1;
@@ -38,6 +39,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// A collector over TLS and honest hosts before it.
 struct Siege {
     runtime: Runtime,
+    /// The attackers'.
+    hostile: Runtime,
     /// Until the end.
     _dir: tempfile::TempDir,
     collector: Collector,
@@ -64,8 +67,10 @@ impl Siege {
     /// Starts both, and looks at them before the attack.
     fn begin(descriptors: Option<u64>) -> Result<Self, String> {
         fleet::more_descriptors()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let runtime = runtime.map_err(|error| error.to_string())?;
+        let threads = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let (runtime, hostile) = (threads(), threads());
+        let (runtime, hostile) =
+            (runtime.map_err(|error| error.to_string())?, hostile.map_err(|error| error.to_string())?);
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let collector = Collector::start_guarded(dir.path(), descriptors)?;
         let entrance = collector.entrance(dir.path())?;
@@ -83,14 +88,23 @@ impl Siege {
             Ok::<_, String>((fleet, calm))
         })?;
         let resident = collector.resident_bytes();
-        Ok(Self { runtime, _dir: dir, collector, entrance, fleet, newcomer, calm, resident })
+        Ok(Self { runtime, hostile, _dir: dir, collector, entrance, fleet, newcomer, calm, resident })
     }
 
     /// Attacks while the honest go on. Nothing of theirs may be lost or wait for ever, no stream of theirs may end, and the
     /// collector must not grow by more than `most` bytes, not even for a moment.
-    fn under<T>(&self, most: u64, attack: impl Future<Output = Result<T, String>>) -> Result<(T, Seen), String> {
+    fn under<T: Send>(
+        &self,
+        most: u64,
+        attack: impl Future<Output = Result<T, String>> + Send,
+    ) -> Result<(T, Seen), String> {
         self.collector.forget_peak()?;
-        let (done, during) = self.runtime.block_on(look(&self.fleet, &self.newcomer, attack))?;
+        let (done, during) = std::thread::scope(|scope| {
+            let (tell, over) = oneshot::channel();
+            scope.spawn(|| tell.send(self.hostile.block_on(attack)));
+            self.runtime.block_on(look(&self.fleet, &self.newcomer, over))
+        })?;
+        let done = done.map_err(|_| "the attack broke off")?;
         let (done, grown) = (done?, self.collector.peak_bytes().saturating_sub(self.resident));
         self.runtime.block_on(self.fleet.all_acknowledged(DEADLINE))?;
         match (self.fleet.figures.reconnects(), grown > most) {
@@ -107,9 +121,9 @@ impl Siege {
             let status = self.collector.document("/v1/status")?;
             let notices = status["doors"]["notices"].as_array().map(Vec::as_slice).unwrap_or_default();
             let said = |host: &String| {
-                let of_host = notices.iter().find(|one| one["host"].as_str() == Some(host));
-                let says = of_host.and_then(|one| one["says"].as_str()).unwrap_or_default();
-                says.strip_prefix("was cut off: ").map(str::to_owned)
+                let of_host = notices.iter().filter(|one| one["host"].as_str() == Some(host));
+                let mut cut_off = of_host.filter_map(|one| one["says"].as_str()?.strip_prefix("was cut off: "));
+                cut_off.next().map(str::to_owned)
             };
             match hosts.iter().find(|host| said(host).is_none()) {
                 None => return Ok(hosts.first().and_then(said).unwrap_or_default()),
@@ -203,17 +217,15 @@ impl Greeted {
         self.out.send(v1::AgentMessage { kind: Some(kind) }).await.is_ok()
     }
 
-    /// Waits until all reports up to this one are acknowledged. False: the stream ended before.
+    /// Waits until all reports up to this one are acknowledged, however slowly. False: the stream ended before.
     async fn acknowledged(&mut self, up_to: u64) -> Result<bool, String> {
-        let acknowledged = async {
-            while let Ok(Some(message)) = self.acks.message().await {
-                if message.ack.is_some_and(|ack| ack.up_to_seq >= up_to) {
-                    return true;
-                }
+        loop {
+            let next = tokio::time::timeout(DEADLINE, self.acks.message()).await;
+            let Ok(Some(message)) = next.map_err(|_| "reports are not acknowledged")? else { return Ok(false) };
+            if message.ack.is_some_and(|ack| ack.up_to_seq >= up_to) {
+                return Ok(true);
             }
-            false
-        };
-        tokio::time::timeout(DEADLINE, acknowledged).await.map_err(|_| "reports are not acknowledged".to_owned())
+        }
     }
 
     /// Why it ended.
