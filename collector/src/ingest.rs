@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::info;
@@ -23,16 +24,18 @@ use crate::wire::{self, Numbering, Unpacker};
 
 mod names;
 mod pace;
+mod share;
 mod streams;
 
 use names::Names;
 pub use pace::paced;
-use streams::Streams;
+use share::Share;
+use streams::{Entered, Streams};
 
 /// Largest message of an agent, bytes.
 pub const MESSAGE_MAX: usize = 256 << 10;
-/// How long a stream may be open without a hello.
-const HELLO_WAIT: Duration = Duration::from_secs(10);
+/// How long a stream may be open without a hello: it hears why it ends before its connection is closed.
+const HELLO_WAIT: Duration = Duration::from_secs(5);
 /// How long a stream may be silent beside twice its agent's interval.
 const IDLE: Duration = Duration::from_secs(60);
 /// Longest interval that lengthens it.
@@ -41,11 +44,20 @@ const INTERVAL_MAX: Duration = Duration::from_secs(600);
 const UNREAD: Duration = Duration::from_secs(30);
 /// Reports of one stream that may wait for the engine at once.
 const IN_FLIGHT: usize = 16;
+/// They are no more than these bytes and one report: what is large makes nobody else wait for long.
+const IN_FLIGHT_BYTES: usize = MESSAGE_MAX / 2;
 /// What a loaded collector asks its agents to wait.
 const PAUSE: Duration = Duration::from_millis(500);
 
 type Acks = mpsc::Sender<Result<v1::CollectorMessage, Status>>;
-type Pending = (i64, oneshot::Receiver<Result<Taken, Refusal>>);
+
+/// A report that waits for the engine.
+struct Pending {
+    /// When its agent sent it, by the agent's clock.
+    echo_us: i64,
+    bytes: usize,
+    answer: oneshot::Receiver<Result<Taken, Refusal>>,
+}
 
 /// The ingest service.
 pub struct Ingest {
@@ -93,6 +105,31 @@ struct Session {
     inbound: Streaming<v1::AgentMessage>,
     unpacker: Unpacker,
     names: Names,
+}
+
+/// A host that was let in.
+struct Guest<'a> {
+    numbering: &'a Numbering,
+    peer: &'a str,
+    streams: &'a Streams,
+    /// How long it may be silent.
+    idle: Duration,
+    replaced: oneshot::Receiver<()>,
+    pass: Pass,
+    share: Share,
+    /// Nothing is read from it until then.
+    held_until: Option<Instant>,
+}
+
+impl Guest<'_> {
+    /// Takes what it sent off its share.
+    fn spend(&mut self, bytes: usize) {
+        let Some(spell) = self.share.spend(bytes, Instant::now()) else { return };
+        self.held_until = Some(spell.until);
+        if spell.untold {
+            self.streams.slowed(&self.numbering.host, self.peer);
+        }
+    }
 }
 
 /// How a stream ended.
@@ -146,43 +183,40 @@ impl Session {
         let pass = origin.pass(&numbering.host).map_err(|why| streams.turn_away(&numbering.host, peer, why))?;
         // Before the agent hears that it is over, the connection may go.
         let _held = origin.stay.hold();
-        let (id, replaced) = streams.enter(&numbering, peer);
+        let Entered { id, replaced, share } = streams.enter(&numbering, peer);
+        let idle = idle_limit(interval_us);
+        let mut guest = Guest { numbering: &numbering, peer, streams, idle, replaced, pass, share, held_until: None };
         let end = match self.engine.take(hello).await {
             Ok(taken) => {
                 info!("agent of {:?} connected from {peer}, taken up to {}", numbering.host, taken.up_to);
                 match self.acknowledge(taken.up_to, echo_us).await {
-                    Ok(()) => self.reports(&numbering, idle_limit(interval_us), replaced, pass).await,
+                    Ok(()) => self.reports(&mut guest).await,
                     Err(end) => end,
                 }
             }
             Err(refusal) => End::Refused(status(&refusal)),
         };
+        if let End::Fault(why) = &end {
+            guest.share.forfeit(Instant::now());
+            streams.cut_off(&numbering.host, peer, why.message());
+        }
         if streams.leave(&numbering.host, id) {
             info!("stream of {:?} ended: {}", numbering.host, end.words());
             self.engine.tell(wire::stream_ended(&numbering.host, end.words())).await;
-        }
-        if let End::Fault(why) = &end {
-            streams.cut_off(&numbering.host, peer, why.message());
         }
         end.status()
     }
 
     /// Takes reports until the stream ends.
-    async fn reports(
-        &mut self,
-        numbering: &Numbering,
-        idle: Duration,
-        mut replaced: oneshot::Receiver<()>,
-        mut pass: Pass,
-    ) -> End {
+    async fn reports(&mut self, guest: &mut Guest<'_>) -> End {
         let mut waiting: VecDeque<Pending> = VecDeque::new();
         let mut closing = self.closing.clone();
         let mut open = true;
         while open || !waiting.is_empty() {
-            let room = open && waiting.len() < IN_FLIGHT;
+            let room = open && guest.held_until.is_none() && has_room(&waiting);
             tokio::select! {
-                message = tokio::time::timeout(idle, self.inbound.message()), if room => {
-                    match self.accept(numbering, message, &mut waiting).await {
+                message = tokio::time::timeout(guest.idle, self.inbound.message()), if room => {
+                    match self.accept(guest, message, &mut waiting).await {
                         Ok(true) => {}
                         Ok(false) => open = false,
                         Err(end) => return end,
@@ -193,9 +227,10 @@ impl Session {
                         return end;
                     }
                 }
-                _ = &mut replaced => return End::Replaced,
+                () = over(guest.held_until), if open => guest.held_until = None,
+                _ = &mut guest.replaced => return End::Replaced,
                 () = closed(&mut closing) => return End::Stopping,
-                why = pass.over() => return End::Refused(Status::permission_denied(why)),
+                why = guest.pass.over() => return End::Refused(Status::permission_denied(why)),
             }
         }
         End::Closed
@@ -204,7 +239,7 @@ impl Session {
     /// Hands a message to the engine. False: the agent has closed its side.
     async fn accept(
         &mut self,
-        numbering: &Numbering,
+        guest: &mut Guest<'_>,
         message: Result<Result<Option<v1::AgentMessage>, Status>, tokio::time::error::Elapsed>,
         waiting: &mut VecDeque<Pending>,
     ) -> Result<bool, End> {
@@ -225,8 +260,10 @@ impl Session {
         };
         self.names.take(&report).map_err(End::Fault)?;
         let echo_us = report.at_unix_us;
-        let report = wire::report(numbering, report).map_err(refused)?;
-        waiting.push_back((echo_us, self.engine.submit(report).await));
+        let report = wire::report(guest.numbering, report).map_err(refused)?;
+        let bytes = report.encoded_len();
+        guest.spend(bytes);
+        waiting.push_back(Pending { echo_us, bytes, answer: self.engine.submit(report).await });
         Ok(true)
     }
 
@@ -238,9 +275,9 @@ impl Session {
     ) -> Result<(), End> {
         let mut up_to = first.map_err(|refusal| End::Refused(status(&refusal)))?.up_to;
         let mut refused = None;
-        while let Some((echo, answer)) = waiting.front_mut() {
-            match answer.try_recv() {
-                Ok(Ok(taken)) => (up_to, echo_us) = (up_to.max(taken.up_to), *echo),
+        while let Some(next) = waiting.front_mut() {
+            match next.answer.try_recv() {
+                Ok(Ok(taken)) => (up_to, echo_us) = (up_to.max(taken.up_to), next.echo_us),
                 Ok(Err(refusal)) => refused = Some(refusal),
                 Err(_) => break,
             }
@@ -263,12 +300,25 @@ impl Session {
     }
 }
 
+/// Whether one more report may be read while these wait.
+fn has_room(waiting: &VecDeque<Pending>) -> bool {
+    waiting.len() < IN_FLIGHT && waiting.iter().map(|one| one.bytes).sum::<usize>() < IN_FLIGHT_BYTES
+}
+
+/// Done at a time; without one, never.
+async fn over(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The answer to the report that has waited longest. It stays in the list until it is there, so that waiting for it
 /// may be broken off.
 async fn first_answer(waiting: &mut VecDeque<Pending>) -> (i64, Result<Taken, Refusal>) {
     match waiting.front_mut() {
-        Some((echo_us, answer)) => {
-            let answered = (*echo_us, answer.await.unwrap_or(Err(Refusal::Stopped)));
+        Some(first) => {
+            let answered = (first.echo_us, (&mut first.answer).await.unwrap_or(Err(Refusal::Stopped)));
             waiting.pop_front();
             answered
         }

@@ -5,14 +5,19 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tonic::Status;
 use tracing::warn;
 
+use super::share::{Share, Shares};
 use crate::doors::Notices;
 use crate::wire::Numbering;
 
 /// Hosts whose replaced machines are remembered; the longest remembered go first.
 const REPLACED_MAX: usize = 1_024;
+
+/// What is told of a host that sends more than its share.
+const SLOWED: &str = "sends more than 128 KiB a second without end: it is read no faster, and its reports come late";
 
 /// The open streams.
 pub struct Streams {
@@ -26,6 +31,17 @@ struct Open {
     newest: u64,
     /// Who was replaced while its stream was open.
     replaced: VecDeque<Numbering>,
+    shares: Shares,
+}
+
+/// A stream's place on the list.
+pub struct Entered {
+    /// Its number there.
+    pub id: u64,
+    /// Fires when another stream takes its place.
+    pub replaced: oneshot::Receiver<()>,
+    /// What its host may send.
+    pub share: Share,
 }
 
 struct Stream {
@@ -43,7 +59,7 @@ impl Streams {
     }
 
     /// Enters a stream and tells the one before it that it is replaced.
-    pub fn enter(&self, machine: &Numbering, peer: &str) -> (u64, oneshot::Receiver<()>) {
+    pub fn enter(&self, machine: &Numbering, peer: &str) -> Entered {
         let (replace, replaced) = oneshot::channel();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.newest += 1;
@@ -60,7 +76,7 @@ impl Streams {
                 }
             }
         }
-        (id, replaced)
+        Entered { id, replaced, share: open.shares.of(&machine.host, Instant::now()) }
     }
 
     fn tell_twice(&self, host: &str, one: &str, other: &str) {
@@ -78,6 +94,8 @@ impl Streams {
         let own = open.by_host.get(host).is_some_and(|present| present.id == id);
         if own {
             open.by_host.remove(host);
+            let streams = open.by_host.len();
+            open.shares.left(host, streams, Instant::now());
         }
         own
     }
@@ -86,6 +104,12 @@ impl Streams {
     pub fn cut_off(&self, host: &str, peer: &str, why: &str) {
         self.notices.tell(host, format!("was cut off: {why}"));
         warn!("agent of {host:?} at {peer} is cut off: {why}");
+    }
+
+    /// Tells that a host has sent more than its share.
+    pub fn slowed(&self, host: &str, peer: &str) {
+        self.notices.tell(host, SLOWED.to_owned());
+        warn!("agent of {host:?} at {peer} {SLOWED}");
     }
 
     /// Tells that a stream of a host was not let in, and gives the status that says so.

@@ -14,7 +14,7 @@ const MOST: u64 = 64 << 20;
 
 /// Sends them all, coming in again whenever it is cut off.
 pub fn run(size: Size) -> Outcome {
-    let names = size.pick(30_000, 1_000_000);
+    let names = size.pick(25_000, 1_000_000);
     let siege = Siege::begin(None)?;
     let host = Host::new(ATTACKER);
     let way = siege.entrance.way(&host.name, ATTACKER)?;
