@@ -19,7 +19,7 @@ use whereabouts::Whereabouts;
 
 use crate::model::{
     CONNECTION_LOST, EventKind, FELL_IDLE, Failure, GatewayState, Hello, HostSample, HostState, InstanceState, Mark,
-    Record, RecordKind, Report, SamplerStatus, UpstreamSample,
+    Record, RecordKind, Report, SamplerStatus, UpstreamSample, UpstreamTotals,
 };
 
 /// Marks kept.
@@ -30,7 +30,7 @@ const INSTANCES_MAX: usize = 1_024;
 const GATEWAYS_MAX: usize = 64;
 /// Samplers kept per host.
 const SAMPLERS_MAX: usize = 256;
-/// Upstreams kept per gateway; a gateway that names more keeps the first.
+/// Upstreams kept per host, of all its gateways; a host that names more keeps the first.
 const UPSTREAMS_MAX: usize = 4_096;
 /// Sources of lines kept per gateway.
 const SOURCES_MAX: usize = 64;
@@ -192,11 +192,11 @@ impl Fleet {
         }
         let mut upstreams = report.upstreams.clone();
         for sample in &mut upstreams {
+            // What a log names by a server's name is told and asked for by its address.
             if let Some(gateway) = gateway(state, &sample.gateway) {
-                // What a log names by a server's name is told and asked for by its address.
                 sample.upstream = gateway.address_of("", &sample.upstream);
-                count_answers(gateway, sample);
             }
+            count_answers(state, sample);
         }
         for source in &report.sources {
             let sources = gateway(state, &source.gateway).map(|gateway| &mut gateway.sources);
@@ -208,6 +208,10 @@ impl Fleet {
             fold_event(state, event.at_us, &event.kind);
         }
         entry.history.report(report, upstreams, now_us);
+        let thinned = entry.history.thinned();
+        if thinned > state.thinned.map_or(0, |(_, times)| times) {
+            state.thinned = Some((now_us, thinned));
+        }
     }
 }
 
@@ -227,19 +231,27 @@ fn gateway<'a>(state: &'a mut HostState, name: &str) -> Option<&'a mut GatewaySt
     entry_within(&mut state.gateways, name, GATEWAYS_MAX)
 }
 
+fn upstream<'a>(state: &'a mut HostState, of: &str, address: &str) -> Option<&'a mut UpstreamTotals> {
+    let kept: usize = state.gateways.values().map(|gateway| gateway.upstreams.len()).sum();
+    let gateway = gateway(state, of)?;
+    let most = UPSTREAMS_MAX.saturating_sub(kept - gateway.upstreams.len());
+    entry_within(&mut gateway.upstreams, address, most)
+}
+
 fn by_name(samplers: &[SamplerStatus]) -> BTreeMap<String, SamplerStatus> {
     samplers.iter().map(|status| (status.name.clone(), status.clone())).collect()
 }
 
-fn count_answers(gateway: &mut GatewayState, sample: &UpstreamSample) {
+fn count_answers(state: &mut HostState, sample: &UpstreamSample) {
     if sample.upstream.is_empty() {
+        let Some(gateway) = gateway(state, &sample.gateway) else { return };
         gateway.unparsed += sample.unparsed;
         if !sample.unparsed_sample.is_empty() {
             gateway.unparsed_sample.clone_from(&sample.unparsed_sample);
         }
         return;
     }
-    let Some(totals) = entry_within(&mut gateway.upstreams, &sample.upstream, UPSTREAMS_MAX) else { return };
+    let Some(totals) = upstream(state, &sample.gateway, &sample.upstream) else { return };
     totals.answered += sample.answered;
     totals.answered_5xx += sample.answered_5xx;
     totals.slowest_us.note(sample.to_us, sample.response_max_us);
@@ -300,10 +312,12 @@ fn count_failures(state: &mut HostState, at_us: i64, failure: &Failure) {
     if failure.unconfirmed {
         return;
     }
-    let Some(gateway) = gateway(state, &failure.gateway) else { return };
+    // It is known from its first failure on, also where that names no upstream.
+    gateway(state, &failure.gateway);
     for attempt in failure.attempts.iter().filter(|attempt| attempt.signal.is_failure()) {
-        let upstream = gateway.address_of(&failure.pool, &attempt.upstream);
-        let Some(totals) = entry_within(&mut gateway.upstreams, &upstream, UPSTREAMS_MAX) else { continue };
+        let named = |gateway: &GatewayState| gateway.address_of(&failure.pool, &attempt.upstream);
+        let address = state.gateways.get(&failure.gateway).map(named).unwrap_or_default();
+        let Some(totals) = upstream(state, &failure.gateway, &address) else { continue };
         let failed = 1 + u64::from(failure.repeats);
         totals.failed += failed;
         totals.last_failed_us = totals.last_failed_us.max(at_us);

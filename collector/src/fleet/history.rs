@@ -1,5 +1,7 @@
 //! The recent history of one host, bounded in age and number: what evidence is drawn from.
 
+mod fit;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -57,6 +59,9 @@ pub struct History {
     heard_us: i64,
     agent_epoch: u64,
     agent_started_us: i64,
+    /// What came since it was weighed, bytes.
+    added_bytes: usize,
+    thinned: u64,
 }
 
 /// An error answer of a gateway of this host.
@@ -173,6 +178,7 @@ impl History {
             }
         }
         self.forget(now_us - AGE_MAX_US);
+        self.fit(report);
     }
 
     fn event(&mut self, event: &Event) {

@@ -47,6 +47,8 @@ pub struct HostState {
     pub instances: BTreeMap<String, InstanceState>,
     /// Its gateways.
     pub gateways: BTreeMap<String, GatewayState>,
+    /// When what is kept of its past was last thinned since it says too much, and how often it was.
+    pub thinned: Option<(i64, u64)>,
 }
 
 impl HostState {

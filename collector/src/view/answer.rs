@@ -34,7 +34,7 @@ pub fn answer(view: &View, question: &Question) -> Result<Answer, BadQuestion> {
 /// Answers a question from a view, and from how the front doors are open.
 pub fn answer_with(view: &View, doors: &DoorsDoc, question: &Question) -> Result<Answer, BadQuestion> {
     Ok(match question {
-        Question::Status => Answer::new(&StatusDoc { doors: doors.clone(), ..status_doc(view) }, true),
+        Question::Status => Answer::new(&StatusDoc { doors: with_talkers(view, doors), ..status_doc(view) }, true),
         Question::Hosts(_) => {
             let hosts: Vec<HostDoc> = view.hosts.iter().map(|host| host_doc(host)).collect();
             let found = !hosts.is_empty();
@@ -85,6 +85,24 @@ pub fn answer_with(view: &View, doors: &DoorsDoc, question: &Question) -> Result
             Answer::new(&doc, !doc.silences.is_empty())
         }
     })
+}
+
+/// Most notices told.
+const NOTICES_MAX: usize = 100;
+/// How long it is told that a host says too much, microseconds.
+const TALKER_US: i64 = 3_600_000_000;
+
+/// What the doors have to tell, and who says so much that not all of it is kept at hand. Newest first.
+fn with_talkers(view: &View, doors: &DoorsDoc) -> DoorsDoc {
+    let mut doors = doors.clone();
+    for host in &view.hosts {
+        let Some((at_us, count)) = host.thinned.filter(|(at_us, _)| view.at_us - at_us < TALKER_US) else { continue };
+        let says = "says more than is kept at hand of a host: its readings of a while ago are thinned".to_owned();
+        doors.notices.push(NoticeDoc { at: stamp(at_us), host: host.name.clone(), says, count });
+    }
+    doors.notices.sort_by(|one, other| other.at.cmp(&one.at));
+    doors.notices.truncate(NOTICES_MAX);
+    doors
 }
 
 fn kept_since(view: &View) -> Option<String> {
