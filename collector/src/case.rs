@@ -5,6 +5,7 @@
 mod aborts;
 mod blame;
 mod course;
+mod news;
 mod stretch;
 mod turn;
 
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use aborts::Aborts;
+use news::News;
 pub use stretch::{Note, Stretch};
 use turn::Turn;
 
@@ -22,7 +24,7 @@ use crate::model::{Attempt, Failure, GatewayNotice, GatewayRef, Origin, Signal, 
 /// Most cases open at once; failures of further ones are counted and passed over.
 const CASES_MAX: usize = 20_000;
 /// Of these, of one host's gateways: one that names upstreams without end must not take the others' places.
-const CASES_MAX_PER_HOST: usize = 4_096;
+const CASES_MAX_PER_HOST: usize = 1_024;
 /// More members than this are not tried one by one.
 const CANDIDATES_MAX: usize = 32;
 /// Answers after the last failure that make the next failure a new stretch.
@@ -71,9 +73,7 @@ pub struct Case {
     pub singled_out: Option<String>,
     /// Answers since the last failure.
     pub answers_since: u64,
-    /// Something that bears on its verdict came in since it was last judged.
-    pub dirty: bool,
-    /// It waits for its turn to be judged.
+    /// Something that bears on its verdict came in since it was last judged: it waits for its turn.
     pub waits: bool,
 }
 
@@ -85,6 +85,7 @@ pub struct Cases {
     by_host: BTreeMap<String, usize>,
     /// Whose turn it is to be judged, by the gateway's host.
     turns: BTreeMap<String, Turn>,
+    news: News,
     /// Upstreams that a gateway took out, with since when.
     down: BTreeMap<(GatewayRef, String), i64>,
     /// Failures passed over because too many cases were open.
@@ -189,11 +190,17 @@ impl Cases {
             self.passed_over += 1;
             return;
         }
-        let case = self.open.entry(key.clone()).or_insert_with(|| Case::new(key));
+        let news = &mut self.news;
+        let case = self.open.entry(key.clone()).or_insert_with(|| {
+            let case = Case::new(key);
+            news.opened(&case);
+            case
+        });
         if case.pool.is_empty() {
             case.pool.clone_from(&failure.pool);
         }
         case.add(Note::new(moment, failure, attempt), failure);
+        news.stir(case);
     }
 
     /// Whether a case of a host's gateways may be opened; it counts as open then.
@@ -243,7 +250,7 @@ impl Cases {
             };
             if sample.last_answered_us > case.total.last_us && served > 0 {
                 case.answers_since += served;
-                case.dirty = true;
+                self.news.stir(case);
             }
         }
     }
@@ -274,22 +281,6 @@ impl Cases {
     }
 
     /// All open cases.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Case> {
-        self.open.values_mut()
-    }
-
-    /// The cases that are to be judged now: those in which something changed, of each host's gateways so many at once.
-    pub fn due(&mut self, now_us: i64) -> Vec<CaseKey> {
-        for case in self.open.values_mut().filter(|case| case.dirty && !case.waits) {
-            case.waits = true;
-            self.turns.entry(case.key.gateway.host.clone()).or_default().wait(case.key.clone());
-        }
-        let mut due = Vec::new();
-        self.turns.retain(|_, turn| turn.take(now_us, &mut due));
-        due
-    }
-
-    /// All open cases.
     pub fn iter(&self) -> impl Iterator<Item = &Case> {
         self.open.values()
     }
@@ -297,9 +288,9 @@ impl Cases {
     /// Ends a case.
     pub fn close(&mut self, key: &CaseKey) {
         let host = &key.gateway.host;
-        if self.open.remove(key).is_some()
-            && let Some(of_host) = self.by_host.get_mut(host)
-        {
+        let Some(case) = self.open.remove(key) else { return };
+        self.news.closed(&case);
+        if let Some(of_host) = self.by_host.get_mut(host) {
             *of_host -= 1;
             if *of_host == 0 {
                 self.by_host.remove(host);
@@ -319,7 +310,6 @@ impl Case {
             host: None,
             singled_out: None,
             answers_since: 0,
-            dirty: true,
             waits: false,
         }
     }
@@ -337,7 +327,6 @@ impl Case {
         }
         self.total.add(&note, failure);
         self.current.add(&note, failure);
-        self.dirty = true;
     }
 
     /// The same failures, taken for those of one upstream.

@@ -41,12 +41,12 @@ impl Core {
         match &record.kind {
             RecordKind::Report(report) => {
                 self.take(report);
-                self.mark_concerned(&report.host);
+                self.cases.stir_concerned(&report.host);
             }
             RecordKind::Tick => self.tick(),
-            RecordKind::Mark(_) => self.cases.iter_mut().for_each(|case| case.dirty = true),
-            RecordKind::Hello(hello) => self.mark_concerned(&hello.host),
-            RecordKind::StreamEnded { host, .. } => self.mark_concerned(host),
+            RecordKind::Mark(_) => self.cases.stir_all(),
+            RecordKind::Hello(hello) => self.cases.stir_concerned(&hello.host),
+            RecordKind::StreamEnded { host, .. } => self.cases.stir_concerned(host),
             RecordKind::Alert(alert) => Arc::make_mut(&mut self.book).alert(alert, self.now_us),
             RecordKind::Silence(silence) => Arc::make_mut(&mut self.book).silence(silence, self.now_us),
             RecordKind::SilenceExpired(id) => Arc::make_mut(&mut self.book).expire(id, self.now_us),
@@ -94,14 +94,6 @@ impl Core {
         }
     }
 
-    /// Marks the cases that a host's news bears on.
-    fn mark_concerned(&mut self, host: &str) {
-        for case in self.cases.iter_mut().filter(|case| !case.dirty) {
-            let unplaced = case.key.upstream.is_none();
-            case.dirty = unplaced || case.key.gateway.host == host || case.host.as_deref() == Some(host);
-        }
-    }
-
     fn tick(&mut self) {
         let now_us = self.now_us;
         let over: Vec<CaseKey> =
@@ -109,9 +101,7 @@ impl Core {
         for key in over {
             self.cases.close(&key);
         }
-        for case in self.cases.iter_mut() {
-            case.dirty |= now_us - case.total.heard_us < JUDGED_FOR_US;
-        }
+        self.cases.stir_recent(now_us - JUDGED_FOR_US);
     }
 
     fn judge(&mut self) {
@@ -119,13 +109,15 @@ impl Core {
         for key in self.cases.due(now_us) {
             // It may have been closed while it waited.
             let Some(case) = self.cases.get_mut(&key) else { continue };
-            (case.dirty, case.waits) = (false, false);
+            case.waits = false;
+            let before = case.host.clone();
             if judge_one(&self.fleet, &mut self.incidents, case, now_us) == Outcome::Splits
                 && let Some(before) = case.split()
             {
                 self.incidents.split_off(&case.key, &before, now_us);
                 judge_one(&self.fleet, &mut self.incidents, case, now_us);
             }
+            self.cases.placed(&key, before.as_deref());
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::model::{Cause, Family, Incident, IncidentState, Verdict};
 
 /// Resolved incidents kept.
 const RESOLVED_MAX: usize = 10_000;
+/// Of these, of one host's gateways: one that fails without end must not push out what the others went through.
+const RESOLVED_MAX_PER_HOST: usize = 4_096;
 /// A first verdict below this confidence waits a little for more evidence.
 const SURE: f64 = 0.8;
 /// How long it waits at the most, microseconds.
@@ -33,6 +35,8 @@ pub struct Incidents {
     kept: BTreeMap<String, Arc<Incident>>,
     /// Where the open incident of a case stands: its id.
     open: BTreeMap<CaseKey, String>,
+    /// How many resolved ones are kept, by the gateway's host.
+    resolved_by_host: BTreeMap<String, usize>,
     /// The newest incident of each cause and subject, to group by.
     groups: BTreeMap<String, (String, i64)>,
     revision: u64,
@@ -97,9 +101,7 @@ impl Incidents {
         let Some(incident) = self.get_mut(&id) else { return };
         let mut next = (**incident).clone();
         count(&mut next, before);
-        next.state = IncidentState::Resolved;
-        next.resolved_us = Some(now_us);
-        self.replace(&id, next, now_us);
+        self.resolve(&id, next, now_us);
     }
 
     /// Whether a case is over; resolves its incident if so.
@@ -110,12 +112,19 @@ impl Incidents {
             && let Some(id) = self.open.remove(&case.key)
             && let Some(incident) = self.get_mut(&id)
         {
-            let mut next = (**incident).clone();
-            next.state = IncidentState::Resolved;
-            next.resolved_us = Some(now_us);
-            self.replace(&id, next, now_us);
+            let next = (**incident).clone();
+            self.resolve(&id, next, now_us);
         }
         over
+    }
+
+    fn resolve(&mut self, id: &str, incident: Incident, now_us: i64) {
+        let host = incident.gateway.host.clone();
+        let next = Incident { state: IncidentState::Resolved, resolved_us: Some(now_us), ..incident };
+        self.replace(id, next, now_us);
+        *self.resolved_by_host.entry(host.clone()).or_default() += 1;
+        let too_many = |incidents: &Self| incidents.resolved_by_host.get(&host) > Some(&RESOLVED_MAX_PER_HOST);
+        while too_many(self) && self.forget_oldest(|incident| incident.gateway.host == host) {}
     }
 
     /// Open incidents and the resolved ones kept, in the order of their opening.
@@ -189,11 +198,22 @@ impl Incidents {
     }
 
     fn forget(&mut self) {
-        while self.kept.len().saturating_sub(self.open.len()) > RESOLVED_MAX {
-            let oldest = self.kept.iter().find(|(_, incident)| incident.state == IncidentState::Resolved);
-            let Some(id) = oldest.map(|(id, _)| id.clone()) else { return };
-            self.kept.remove(&id);
+        while self.kept.len().saturating_sub(self.open.len()) > RESOLVED_MAX && self.forget_oldest(|_| true) {}
+    }
+
+    /// Forgets the oldest resolved incident of a kind. False: there is none.
+    fn forget_oldest(&mut self, is_meant: impl Fn(&Incident) -> bool) -> bool {
+        let is_over = |incident: &&Arc<Incident>| incident.state == IncidentState::Resolved && is_meant(incident);
+        let Some(oldest) = self.kept.values().find(is_over).cloned() else { return false };
+        self.kept.remove(&oldest.id);
+        let host = &oldest.gateway.host;
+        if let Some(kept) = self.resolved_by_host.get_mut(host) {
+            *kept = kept.saturating_sub(1);
+            if *kept == 0 {
+                self.resolved_by_host.remove(host);
+            }
         }
+        true
     }
 }
 
