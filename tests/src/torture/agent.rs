@@ -195,11 +195,15 @@ impl Scene {
 
     /// Waits until so many lines were told, ends both parts, and gives all that was told.
     fn end(mut self, written: u64) -> Result<Told, String> {
-        wait_for("all lines are told", LIMIT, || {
-            thread::sleep(LOOK);
-            Told::read(self.dir.path()).ok().filter(|told| told.failures >= written).map(drop)
-        })
-        .map_err(|why| format!("{why}; of {written} {}", self.last_words()))?;
+        let mut told = 0;
+        // An agent that had no time to read has much to tell: it is waited for as long as it goes on.
+        while told < written {
+            told = wait_for("more lines are told", LIMIT, || {
+                thread::sleep(LOOK);
+                Told::read(self.dir.path()).ok().map(|now| now.failures).filter(|now| *now > told)
+            })
+            .map_err(|why| format!("{why}; of {written} {}", self.last_words()))?;
+        }
         self.end_agent(Signal::SIGTERM);
         if let Some(collector) = self.collector.take() {
             collector.kill();
