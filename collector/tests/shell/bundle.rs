@@ -101,11 +101,7 @@ async fn a_bundle_holds_what_is_known_of_a_target() {
         assert_eq!((&app["cpus"], &app["interfaces"][0]["addresses"][0]), (&4.into(), &"10.0.0.2".into()));
         assert_eq!(environment["instances"][0]["container"], "docker");
         assert_eq!(environment["gateways"][0]["pools"].as_array().unwrap().len(), 1, "of another pool nobody asked");
-        assert!(
-            text("environment.txt").contains("pool shop (nginx.conf:4): read 20000 ms"),
-            "{}",
-            text("environment.txt")
-        );
+        assert!(text("environment.txt").contains("pool shop (nginx.conf:4): read 20 s"), "{}", text("environment.txt"));
         let capsule = Capsule::from_bytes(&held[&format!("capsules/{id}.tar.gz")]).unwrap();
         assert_eq!(capsule.replay().unwrap().id.as_ref(), Some(&id));
     }
