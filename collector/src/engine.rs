@@ -10,9 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
-use crate::journal::{self, CommitError, Journal, OpenError};
+use crate::journal::{self, CommitError, Journal, OpenError, Packed};
 use crate::view::{SinkInfo, Stats, View};
 use crate::wire::{self, Incoming, Key, Numbering};
 
@@ -49,6 +49,9 @@ const HOSTS_MAX: usize = 50_000;
 const PAST_READERS: usize = 2;
 /// Ticks between two looks at the retention.
 const RETAIN_TICKS: u64 = 60;
+
+/// Records of one host stand side by side in packed segments.
+const PACKING: journal::Packing = journal::Packing { kin: wire::kin, frame_bytes: 512 << 10 };
 
 /// A checkpoint is written once so many records came after the one before: folding them again takes about a second.
 const CHECKPOINT_RECORDS: u64 = 30_000;
@@ -87,7 +90,8 @@ impl Engine {
             None => (None, None, 0, Fold::default()),
         };
         let mut recorder = Recorder::open(dir, options.limits, past)?;
-        let options = journal::Options { limits: past::without_share(options.limits), ..options };
+        let limits = past::without_share(options.limits);
+        let options = journal::Options { limits, packing: Some(PACKING), ..options };
         let (journal, recovery) = Journal::open_on(dir, options, disk, after.as_ref(), &mut |entry| {
             last_us = last_us.max(entry.at_us);
             if let Some(host) = state.fold_bytes(entry.payload) {
@@ -154,6 +158,7 @@ impl Engine {
         let timer = timer.map_err(|error| format!("engine's timer: {error}"))?;
         let orphans = self.orphans();
         self.take(orphans)?;
+        self.pack();
         publisher.send_replace(Arc::new(self.view()));
         let (mut next_tick, mut last_view, mut dirty) = (Instant::now() + TICK, Instant::now(), false);
         loop {
@@ -297,6 +302,7 @@ impl Engine {
     fn tick(&mut self) -> Result<(), String> {
         self.take(vec![Command::Take(Box::new(wire::tick()), None)])?;
         self.ticks += 1;
+        self.pack();
         if self.ticks.is_multiple_of(RETAIN_TICKS) {
             self.retain();
         }
@@ -315,6 +321,16 @@ impl Engine {
         }
         let (oldest, newest) = self.journal.segments_kept();
         self.recorder.retain(&self.state, oldest, newest, self.last_us);
+    }
+
+    fn pack(&mut self) {
+        match self.journal.pack() {
+            Some(Ok(Packed { first, before, after })) => {
+                debug!("segment {first} packed from {before} to {after} bytes")
+            }
+            Some(Err(fault)) => warn!("packing the journal: {fault}; the segment stays as it is"),
+            None => {}
+        }
     }
 
     /// Has a checkpoint of the present state written, unless one is still being written.

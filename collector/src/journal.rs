@@ -4,6 +4,7 @@
 //! read. `open` keeps every valid record: a torn or corrupt stretch is set aside in a file and named, never a reason
 //! not to start. A full disk keeps nothing of the batch and can be tried again; any other failed write and every
 //! failed sync is final, because the kernel may have dropped the pages. One process owns a folder, by a lock file.
+//! Closed segments are packed beside all that, where its owner says which records are alike; a record keeps its place.
 //! It knows nothing of what a record means.
 
 use std::fs::{self, File};
@@ -18,21 +19,30 @@ mod disk;
 pub(crate) mod faulty;
 mod frame;
 pub mod loose;
+mod packed;
+mod packer;
 mod reader;
 mod recover;
 mod retention;
+mod segments;
 #[cfg(test)]
 mod tests;
 
 pub use bookmark::Bookmark;
 pub use disk::{Appender, Disk, FileSystem, rename_durably, sync_dir, write_durably};
 pub use frame::{Entry, MAX_PAYLOAD, Place};
+pub use packed::Packing;
+pub use packer::{Fault, Packed};
 pub use reader::Reader;
 pub use recover::{Note, Recovery};
 pub use retention::Limits;
 
 use frame::{SEGMENT_HEADER, SegmentHeader};
+use packer::Packer;
 use retention::SegmentFacts;
+
+/// A start closes the segment it finds last where that is at least so large, so that it is packed soon, bytes.
+const CLOSED_FROM: u64 = 1 << 20;
 
 /// How a journal is kept.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +51,14 @@ pub struct Options {
     pub segment_bytes: u64,
     /// How much is kept.
     pub limits: Limits,
+    /// How closed segments are packed. None: they are not.
+    pub packing: Option<Packing>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let limits = Limits { max_age: Duration::from_secs(7 * 86_400), max_bytes: 10 << 30 };
-        Self { segment_bytes: 64 << 20, limits }
+        Self { segment_bytes: 64 << 20, limits, packing: None }
     }
 }
 
@@ -85,6 +97,7 @@ pub struct Journal {
     placed: Vec<Place>,
     next_index: u64,
     broken: bool,
+    packer: Packer,
     /// Held as long as the journal is open; the lock goes with it.
     _lock: File,
 }
@@ -97,7 +110,7 @@ struct Active {
     oldest_us: Option<i64>,
 }
 
-/// Records that wait for a commit, payloads in `buffer`.
+/// Records that wait for a commit, frames in `buffer`.
 #[derive(Default)]
 struct Buffered {
     records: Vec<(i64, std::ops::Range<usize>)>,
@@ -120,16 +133,17 @@ impl Journal {
         let at_dir = |error| OpenError::Io(dir.to_owned(), error);
         fs::create_dir_all(dir).map_err(at_dir)?;
         let lock = lock(dir)?;
+        segments::settle(dir).map_err(at_dir)?;
         let (mut found, mut recovery) = recover::walk(dir, after, visit).map_err(at_dir)?;
         recover::mend(dir, &mut found, &mut recovery);
         let segments: Vec<SegmentFacts> = found.iter().filter_map(facts).collect();
         let active = match found.last() {
-            Some(last) => resume(last, disk.as_mut()).map_err(at_dir)?,
+            Some(last) => resume(last, disk.as_mut(), options.packing.is_some()).map_err(at_dir)?,
             None => None,
         };
         let mut next_index = recovery.next_index;
         // A damaged segment that could not be moved away keeps its name.
-        while active.is_none() && dir.join(recover::segment_name(next_index)).exists() {
+        while active.is_none() && segments::is_taken(dir, next_index) {
             next_index += 1;
         }
         let journal = Self {
@@ -143,6 +157,7 @@ impl Journal {
             placed: Vec::new(),
             next_index,
             broken: false,
+            packer: Packer::default(),
             _lock: lock,
         };
         Ok((journal, recovery))
@@ -151,13 +166,16 @@ impl Journal {
     /// Buffers a record. It is kept by the next `commit`. A payload above `MAX_PAYLOAD` is refused.
     pub fn append(&mut self, at_us: i64, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), TooLarge> {
         let start = self.buffer.len();
+        // The frame's header is written once its number is known.
+        self.buffer.resize(start + frame::FRAME_HEADER, 0);
         write(&mut self.buffer);
-        let len = self.buffer.len() - start;
+        let frame = start..self.buffer.len();
+        let len = frame.len() - frame::FRAME_HEADER;
         if len > MAX_PAYLOAD {
             self.buffer.truncate(start);
             return Err(TooLarge(len));
         }
-        self.buffered.records.push((at_us, start..start + len));
+        self.buffered.records.push((at_us, frame));
         Ok(())
     }
 
@@ -186,18 +204,16 @@ impl Journal {
         let Some(active) = self.active.as_mut() else {
             return Err(CommitError::Failed(io::Error::other("no segment is open")));
         };
-        let mut bytes = Vec::with_capacity(self.buffer.len() + records.len() * frame::FRAME_HEADER);
         let mut placed = Vec::with_capacity(records.len());
-        for (index, (at_us, range)) in (self.next_index..).zip(records) {
-            let payload = self.buffer.get(range.clone()).unwrap_or_default();
-            placed.push(Place { segment: active.first, offset: active.bytes + bytes.len() as u64 });
-            frame::encode(active.salt, index, *at_us, payload, &mut bytes);
+        for (index, (at_us, frame)) in (self.next_index..).zip(records) {
+            placed.push(Place { segment: active.first, offset: active.bytes + frame.start as u64 });
+            frame::seal(active.salt, index, *at_us, self.buffer.get_mut(frame.clone()).unwrap_or_default());
         }
-        active.write(&bytes)?;
+        active.write(&self.buffer)?;
         if durable {
             active.file.sync().map_err(CommitError::Failed)?;
         }
-        active.bytes += bytes.len() as u64;
+        active.bytes += self.buffer.len() as u64;
         active.oldest_us.get_or_insert(*first_us);
         self.next_index += records.len() as u64;
         self.placed = placed;
@@ -223,7 +239,7 @@ impl Journal {
             active.file.sync().map_err(CommitError::Failed)?;
         }
         let header = SegmentHeader { first: self.next_index, salt: RandomState::new().hash_one(self.next_index) };
-        let path = self.dir.join(recover::segment_name(header.first));
+        let path = self.dir.join(segments::segment_name(header.first));
         let made = self.disk.create(&path).and_then(|mut file| {
             file.append(&header.encode())?;
             Ok(file)
@@ -235,20 +251,51 @@ impl Journal {
         })?;
         let SegmentHeader { first, salt } = header;
         self.active = Some(Active { file, first, salt, bytes: SEGMENT_HEADER as u64, oldest_us: None });
-        self.segments.push(SegmentFacts { first: header.first, bytes: SEGMENT_HEADER as u64, newest_us: None });
+        self.segments.push(SegmentFacts { first, bytes: SEGMENT_HEADER as u64, unpacked: None, newest_us: None });
         Ok(())
     }
 
     /// Removes the segments that the limits let go; gives how many.
     pub fn retain(&mut self, now_us: i64) -> io::Result<usize> {
         let gone = retention::plan(&self.segments, self.options.limits, now_us);
+        // The one that is being packed, and those after it, wait for that.
+        let gone = gone.into_iter().take_while(|first| !self.packer.holds(*first));
+        let gone: Vec<u64> = gone.collect();
         for first in &gone {
-            match fs::remove_file(self.dir.join(recover::segment_name(*first))) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => self.segments.retain(|segment| segment.first != *first),
-            }
+            segments::remove(&self.dir, *first)?;
+            self.segments.retain(|segment| segment.first != *first);
         }
         Ok(gone.len())
+    }
+
+    /// Has the oldest closed segment packed that is not, beside everything else; one at a time. Gives what became of the one
+    /// before, once.
+    pub fn pack(&mut self) -> Option<Result<Packed, Fault>> {
+        let ended = self.packing_ended(false);
+        self.begin_packing();
+        ended
+    }
+
+    /// As `pack`, but waits for the segment, and gives what became of it. None: there was none to pack.
+    pub fn pack_waiting(&mut self) -> Option<Result<Packed, Fault>> {
+        self.begin_packing();
+        self.packing_ended(true)
+    }
+
+    fn packing_ended(&mut self, wait: bool) -> Option<Result<Packed, Fault>> {
+        let (first, ended) = self.packer.ended(wait)?;
+        let segment = self.segments.iter_mut().find(|segment| segment.first == first);
+        if let (Some(segment), Ok(packed)) = (segment, &ended) {
+            (segment.bytes, segment.unpacked) = (packed.after, Some(packed.before));
+        }
+        Some(ended)
+    }
+
+    fn begin_packing(&mut self) {
+        let closed = self.segments.len() - usize::from(self.active.is_some());
+        if let (Some(packing), false) = (self.options.packing, self.broken) {
+            self.packer.begin(&self.dir, &self.segments[..closed], packing, self.disk.share());
+        }
     }
 
     /// Where the records of the last commit stand, in their order.
@@ -326,18 +373,21 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
 
 fn facts(found: &recover::Found) -> Option<SegmentFacts> {
     let first = found.header?.first;
-    Some(SegmentFacts { first, bytes: found.len, newest_us: found.span_us.map(|(_, newest)| newest) })
+    let newest_us = found.span_us.map(|(_, newest)| newest);
+    Some(SegmentFacts { first, bytes: found.len, unpacked: found.unpacked, newest_us })
 }
 
 /// Goes on in the last segment where that is clean. What it holds may have been written without a sync by a process
-/// that was killed: it is made durable before anybody relies on it.
-fn resume(last: &recover::Found, disk: &mut dyn Disk) -> io::Result<Option<Active>> {
-    let Some(header) = last.header else { return Ok(None) };
+/// that was killed: it is made durable before anybody relies on it. Where segments are packed, one that is worth it is not
+/// gone on with.
+fn resume(last: &recover::Found, disk: &mut dyn Disk, packs: bool) -> io::Result<Option<Active>> {
+    let (Some(header), None) = (last.header, last.unpacked) else { return Ok(None) };
     let mut file = disk.reopen(&last.path)?;
     file.sync()?;
     let SegmentHeader { first, salt } = header;
     let active = Active { file, first, salt, bytes: last.len, oldest_us: last.span_us.map(|(oldest, _)| oldest) };
-    Ok((last.len == last.valid_len).then_some(active))
+    let is_closed = packs && last.len >= CLOSED_FROM;
+    Ok((last.len == last.valid_len && !is_closed).then_some(active))
 }
 
 /// Reads the journal in `dir` without changing anything; another process may own it.

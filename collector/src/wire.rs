@@ -17,6 +17,7 @@ mod base;
 mod bounds;
 mod config;
 mod event;
+mod kin;
 mod names;
 mod pack;
 mod probe;
@@ -28,6 +29,7 @@ pub use alert::{alert, silence, silence_expired};
 pub use base::{base, only_ends};
 use bounds::Line;
 pub use bounds::NAME_MAX;
+pub use kin::{kin, kin_of};
 pub use names::names;
 pub use pack::Unpacker;
 

@@ -57,6 +57,12 @@ pub fn all() -> Vec<Trial> {
     vec![
         trial("journal-cut", "cut at every byte: it opens with the exact records before the cut", damage::cut),
         trial("journal-flip", "every bit flipped: at most the record it is in is lost, and told", damage::flip),
+        trial("packed-cut", "a packed segment cut at every byte: the whole frames before the cut", damage::packed_cut),
+        trial(
+            "packed-flip",
+            "every bit of one flipped: at most the frame it is in is lost, and told",
+            damage::packed_flip,
+        ),
         trial("power-loss", "unsynced writes dropped: nothing that was committed is lost", lossy::power_loss),
         trial("disk-full", "no space at every write: refused, never acknowledged, goes on by itself", lossy::disk_full),
         trial("sync-fails", "an I/O error on sync: never tried again, never acknowledged", lossy::sync_fails),

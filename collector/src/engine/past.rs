@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::fold::HostFold;
 use crate::journal::{Place, Reader};
 use crate::model::{HostState, Record};
-use crate::wire::{Converter, Incoming};
+use crate::wire::{Converter, Incoming, kin_of};
 
 mod recorder;
 
@@ -87,6 +87,9 @@ struct Hop {
     at_us: i64,
     place: Place,
 }
+
+/// States are packed on the engine's own thread: fast before all else.
+const LEVEL: i32 = 1;
 
 /// The track of the records that are nobody's alone: ticks, marks, what people were told. No host has an empty name.
 const SHARED: &str = "";
@@ -200,15 +203,15 @@ impl Past {
         track: &str,
         from_us: i64,
         to_us: i64,
-        show: &mut dyn FnMut(&Block, &mut Reader) -> std::io::Result<()>,
+        show: &mut dyn FnMut(&Block, &mut Records) -> std::io::Result<()>,
     ) -> Result<(), PastError> {
         let unreadable = |error| PastError::Unreadable { host: track.to_owned(), error };
         let (full, open) = self.blocks(track, from_us, to_us);
         let mut blocks = Reader::new(&folder(&self.journal));
-        let mut records = Reader::new(&self.journal);
+        let mut records = Records { reader: Reader::new(&self.journal), kin: kin_of(track) };
         for place in full {
             let place = place.ok_or_else(|| PastError::NotKept(track.to_owned()))?;
-            let bytes = blocks.payload(place).map_err(unreadable)?;
+            let bytes = blocks.payload(place, 0).map_err(unreadable)?;
             let (_, block): (String, Block) = postcard::from_bytes(&bytes).map_err(|e| unreadable(damaged(&e)))?;
             show(&block, &mut records).map_err(unreadable)?;
         }
@@ -235,6 +238,18 @@ impl Past {
     }
 }
 
+/// Reads the records of one track.
+struct Records {
+    reader: Reader,
+    kin: u64,
+}
+
+impl Records {
+    fn payload(&mut self, place: Place) -> std::io::Result<Vec<u8>> {
+        self.reader.payload(place, self.kin)
+    }
+}
+
 impl Track {
     fn begins_us(&self) -> Option<i64> {
         self.full.front().map(|block| block.from_us).or(self.open.as_ref().map(|block| block.from_us))
@@ -244,7 +259,8 @@ impl Track {
 impl Block {
     /// A block that begins with a host's state, to which no record has been added.
     fn begin(from_us: i64, state: &[u8], segment: u64) -> Self {
-        let state = lz4_flex::compress_prepend_size(state).into();
+        // What could not be packed could not be read either: it is told when it is asked for.
+        let state = zstd::bulk::compress(state, LEVEL).unwrap_or_default().into();
         Self { from_us, state, hops: Vec::new(), last: Hop::default(), segment, segments: 0, bytes: 0 }
     }
 
@@ -275,7 +291,7 @@ impl Block {
     /// Folds its records up to a time; those from `from_us` on are shown. Gives the host as it was then.
     fn replay(
         &self,
-        reader: &mut Reader,
+        reader: &mut Records,
         from_us: i64,
         to_us: i64,
         visit: &mut Visit<'_>,
@@ -291,7 +307,7 @@ impl Block {
     }
 
     /// The host as it was before a time, or at the block's begin where that was later.
-    fn before(&self, reader: &mut Reader, at_us: i64) -> std::io::Result<Option<Arc<HostState>>> {
+    fn before(&self, reader: &mut Records, at_us: i64) -> std::io::Result<Option<Arc<HostState>>> {
         let mut fold = self.fold()?;
         for hop in self.hops().take_while(|hop| hop.at_us < at_us) {
             fold.apply(&reader.payload(hop.place)?);
@@ -302,7 +318,7 @@ impl Block {
     /// Shows the bytes of its records from one time to another, until `visit` breaks off.
     fn show(
         &self,
-        reader: &mut Reader,
+        reader: &mut Records,
         from_us: i64,
         to_us: i64,
         visit: &mut dyn FnMut(Raw) -> ControlFlow<()>,
@@ -317,7 +333,7 @@ impl Block {
 
     /// The fold that its records are folded into.
     fn fold(&self) -> std::io::Result<HostFold> {
-        let state = lz4_flex::decompress_size_prepended(&self.state).map_err(|error| damaged(&error))?;
+        let state = zstd::decode_all(&*self.state)?;
         HostFold::unpack(&state).map_err(|error| damaged(&error))
     }
 }

@@ -185,6 +185,13 @@ async fn past_states_are_told_as_they_were_also_after_a_restart() {
     end.await.unwrap().unwrap();
     let (engine, _end) = spawn(dir.path());
     times.extend(take_failures(&engine, 61..=100, 20_000).await);
+    // What the first one wrote is large enough to be packed by now.
+    let written = dir.path().join("00000000000000000001.seg");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while written.exists() && std::time::Instant::now() < deadline {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(!written.exists() && written.with_extension("pak").exists());
     for (seq, at_us) in (1..).zip(&times) {
         let host = engine.past.state("app-1", *at_us).unwrap().unwrap();
         let newest = times.iter().rposition(|other| other == at_us).unwrap() + 1;

@@ -1,15 +1,13 @@
 //! A place between two records of a journal, kept outside of it: whoever has folded everything before it may go on from
 //! there without reading it again. It is worth something only while the journal is the one it was made of.
 
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::frame::{Place, SEGMENT_HEADER, SegmentHeader};
-use super::recover::segment_name;
+use super::frame::{Place, SegmentHeader};
 use super::retention::SegmentFacts;
+use super::segments;
 
 /// Everything before it has been read and is durable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,17 +26,12 @@ impl Bookmark {
     /// Whether the journal in `dir` still is the one this was made of, with nothing before this place cut off.
     pub fn fits(&self, dir: &Path) -> bool {
         let earlier = self.segments.iter().filter(|segment| segment.first < self.place.segment);
-        let length = |first| fs::metadata(dir.join(segment_name(first))).map(|metadata| metadata.len());
-        let whole = earlier.into_iter().all(|segment| length(segment.first).is_ok_and(|len| len == segment.bytes))
-            && length(self.place.segment).is_ok_and(|len| len >= self.place.offset);
+        let written = |first| segments::facts(dir, first).map(|(_, written)| written);
+        let mut earlier = earlier.map(|segment| written(segment.first) == Some(segment.written()));
         let expected = SegmentHeader { first: self.place.segment, salt: self.salt };
-        whole && self.header(dir).is_some_and(|header| header == expected)
-    }
-
-    fn header(&self, dir: &Path) -> Option<SegmentHeader> {
-        let mut bytes = [0; SEGMENT_HEADER];
-        File::open(dir.join(segment_name(self.place.segment))).ok()?.read_exact(&mut bytes).ok()?;
-        SegmentHeader::decode(&bytes).map(|(header, _)| header)
+        earlier.all(|is_whole| is_whole)
+            && segments::facts(dir, self.place.segment)
+                .is_some_and(|(header, written)| header == expected && written >= self.place.offset)
     }
 
     /// Time of a segment's newest record before this place.

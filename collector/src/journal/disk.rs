@@ -10,6 +10,12 @@ pub trait Disk: Send {
     fn create(&mut self, path: &Path) -> io::Result<Box<dyn Appender>>;
     /// Opens a segment to append to its end.
     fn reopen(&mut self, path: &Path) -> io::Result<Box<dyn Appender>>;
+    /// Gives a segment another name, durably.
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a segment; a power loss may bring it back.
+    fn remove(&mut self, path: &Path) -> io::Result<()>;
+    /// The same disk, for another thread.
+    fn share(&self) -> Box<dyn Disk>;
 }
 
 /// One segment that is being written.
@@ -35,6 +41,19 @@ impl Disk for FileSystem {
 
     fn reopen(&mut self, path: &Path) -> io::Result<Box<dyn Appender>> {
         Ok(Box::new(OpenOptions::new().append(true).open(path)?))
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)?;
+        sync_dir(to)
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn share(&self) -> Box<dyn Disk> {
+        Box::new(Self)
     }
 }
 

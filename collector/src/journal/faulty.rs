@@ -69,6 +69,20 @@ impl Disk for Faulty {
     fn reopen(&mut self, path: &Path) -> io::Result<Box<dyn Appender>> {
         Ok(Box::new(FaultyFile(FileSystem.reopen(path)?, self.0.clone())))
     }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.step()?;
+        FileSystem.rename(from, to)
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        self.0.step()?;
+        FileSystem.remove(path)
+    }
+
+    fn share(&self) -> Box<dyn Disk> {
+        Box::new(Self(self.0.clone()))
+    }
 }
 
 impl Appender for FaultyFile {

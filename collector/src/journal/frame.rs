@@ -88,14 +88,21 @@ pub struct Place {
 /// Appends a frame to `out`.
 pub fn encode(salt: u64, index: u64, at_us: i64, payload: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
-    out.extend_from_slice(&FRAME_MAGIC);
-    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-    out.extend_from_slice(&index.to_le_bytes());
-    out.extend_from_slice(&at_us.to_le_bytes());
-    out.extend_from_slice(&salted_crc(salt, payload).to_le_bytes());
-    let crc = salted_crc(salt, &out[start..]);
-    out.extend_from_slice(&crc.to_le_bytes());
+    out.resize(start + FRAME_HEADER, 0);
     out.extend_from_slice(payload);
+    seal(salt, index, at_us, &mut out[start..]);
+}
+
+/// Writes the header of a frame whose payload stands behind it already.
+pub fn seal(salt: u64, index: u64, at_us: i64, frame: &mut [u8]) {
+    let Some((header, payload)) = frame.split_first_chunk_mut::<FRAME_HEADER>() else { return };
+    header[..4].copy_from_slice(&FRAME_MAGIC);
+    header[4..8].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    header[8..16].copy_from_slice(&index.to_le_bytes());
+    header[16..24].copy_from_slice(&at_us.to_le_bytes());
+    header[24..28].copy_from_slice(&salted_crc(salt, payload).to_le_bytes());
+    let crc = salted_crc(salt, &header[..28]);
+    header[28..].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// A stretch of a segment that holds no valid record.
@@ -139,7 +146,7 @@ pub fn scan<'a>(bytes: &'a [u8], header: SegmentHeader, start: usize, mut visit:
                 pos = end;
             }
             Some(Step { end, .. }) => pos = end,
-            None => pos = next_magic(bytes, pos + 1),
+            None => pos = next_magic(bytes, pos + 1, FRAME_MAGIC),
         }
     }
     found
@@ -176,23 +183,27 @@ fn parse(bytes: &[u8], pos: usize, salt: u64) -> Option<Step<'_>> {
     Some(Step { index: u64_at(header, 8)?, at_us: u64_at(header, 16)? as i64, payload: good.then_some(payload), end })
 }
 
-fn next_magic(bytes: &[u8], from: usize) -> usize {
+/// Where the next frame may begin.
+pub fn next_magic(bytes: &[u8], from: usize, magic: [u8; 4]) -> usize {
     let rest = bytes.get(from..).unwrap_or_default();
-    rest.windows(FRAME_MAGIC.len()).position(|window| window == FRAME_MAGIC).map_or(bytes.len(), |at| from + at)
+    rest.windows(magic.len()).position(|window| window == magic).map_or(bytes.len(), |at| from + at)
 }
 
-fn salted_crc(salt: u64, bytes: &[u8]) -> u32 {
+/// A checksum that nobody outside can make.
+pub fn salted_crc(salt: u64, bytes: &[u8]) -> u32 {
     let mut hasher = Hasher::new();
     hasher.update(&salt.to_le_bytes());
     hasher.update(bytes);
     hasher.finalize()
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+/// The number at a place.
+pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+/// The number at a place.
+pub fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes)
 }
 

@@ -2,7 +2,7 @@
 //! is refused.
 
 use super::frame::{Entry, SegmentHeader, encode, scan};
-use super::recover::segment_name;
+use super::segments::segment_name;
 
 /// Index of the first record.
 const FIRST: u64 = 1;

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use super::bookmark::Bookmark;
 use super::disk::{rename_durably, write_durably};
 use super::frame::{Bad, Entry, SEGMENT_HEADER, Scan, SegmentHeader, scan};
+use super::packed;
 use super::retention::SegmentFacts;
+use super::segments::{self, SegmentFile};
 
 /// Something in a journal that was not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,39 +52,25 @@ pub struct Found {
     pub bad: Vec<Bad>,
     /// Times of its first and last record.
     pub span_us: Option<(i64, i64)>,
+    /// Its length before it was packed, bytes. None: it is not packed.
+    pub unpacked: Option<u64>,
 }
 
 impl Found {
     /// A segment that lies before a bookmark and is not read.
-    fn passed(path: PathBuf, facts: &SegmentFacts) -> Self {
-        Self {
-            path,
+    fn passed(file: SegmentFile, facts: &SegmentFacts) -> io::Result<Self> {
+        // It may have been packed since the bookmark was made.
+        let len = fs::metadata(&file.path)?.len();
+        Ok(Self {
+            path: file.path,
             header: Some(SegmentHeader { first: facts.first, salt: 0 }),
-            len: facts.bytes,
-            valid_len: facts.bytes,
+            len,
+            valid_len: len,
+            unpacked: file.packed.then(|| facts.written()),
             bad: Vec::new(),
             span_us: facts.newest_us.map(|newest_us| (newest_us, newest_us)),
-        }
+        })
     }
-}
-
-/// The file name of the segment that begins with record `first`.
-pub fn segment_name(first: u64) -> String {
-    format!("{first:020}.seg")
-}
-
-/// The segments of a folder, in order, by the number in their names.
-pub fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let mut segments = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        let first = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".seg"));
-        if let Some(first) = first.and_then(|digits| digits.parse().ok()) {
-            segments.push((first, path));
-        }
-    }
-    segments.sort();
-    Ok(segments)
 }
 
 /// Reads every segment in order; each valid record goes to `visit` once. With a bookmark only what lies after it is read.
@@ -92,52 +80,90 @@ pub fn walk(
     visit: &mut dyn FnMut(Entry<'_>),
 ) -> io::Result<(Vec<Found>, Recovery)> {
     let mut recovery = Recovery { next_index: after.map_or(1, |after| after.next_index), ..Recovery::default() };
-    let mut segments = Vec::new();
-    for (first, path) in list(dir)? {
-        if let Some(passed) = after.and_then(|after| after.passed(first)) {
-            recovery.bytes += passed.bytes;
-            segments.push(Found::passed(path, passed));
+    let mut found = Vec::new();
+    for mut file in segments::list(dir)? {
+        let first = file.first;
+        if let Some(facts) = after.and_then(|after| after.passed(first)) {
+            let passed = Found::passed(file, facts)?;
+            recovery.bytes += passed.len;
+            found.push(passed);
             continue;
         }
-        let bytes = match fs::read(&path) {
-            // Its owner may remove a segment while another process reads.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            read => read?,
-        };
+        let Some(bytes) = segments::load(&mut file)? else { continue };
         recovery.bytes += bytes.len() as u64;
-        if first > recovery.next_index && !segments.is_empty() {
+        if first > recovery.next_index && !found.is_empty() {
             let what = format!("records {} to {} are missing before this segment", recovery.next_index, first - 1);
-            recovery.notes.push(Note { file: name_of(&path), offset: 0, bytes: 0, what });
+            recovery.notes.push(Note { file: name_of(&file.path), offset: 0, bytes: 0, what });
         }
         let start = after.filter(|after| after.place.segment == first).map_or(0, |after| after.place.offset);
-        let mut found = walk_segment(path, &bytes, start as usize, &mut recovery, visit);
+        let mut one = walk_segment(file, &bytes, start, &mut recovery, visit);
         if let Some(newest_us) = after.filter(|_| start > 0).and_then(|after| after.newest_us(first)) {
-            found.span_us = Some((newest_us, found.span_us.map_or(newest_us, |(_, newest_us)| newest_us)));
+            one.span_us = Some((newest_us, one.span_us.map_or(newest_us, |(_, newest_us)| newest_us)));
         }
         recovery.next_index = recovery.next_index.max(first);
-        segments.push(found);
+        found.push(one);
     }
-    Ok((segments, recovery))
+    Ok((found, recovery))
+}
+
+/// What a segment begins with.
+#[derive(Clone, Copy)]
+enum Head {
+    Written(SegmentHeader),
+    Packed(packed::Header),
+}
+
+impl Head {
+    /// Reads it; the other value tells whether both of its copies are good.
+    fn of(file: &SegmentFile, bytes: &[u8]) -> Option<(Self, bool)> {
+        // A file without its whole header was being made when the power went: it holds nothing.
+        match file.packed {
+            false if bytes.len() < SEGMENT_HEADER => None,
+            false => SegmentHeader::decode(bytes).map(|(header, both)| (Self::Written(header), both)),
+            true => packed::Header::decode(bytes).map(|(header, both)| (Self::Packed(header), both)),
+        }
+    }
+
+    fn segment(&self) -> SegmentHeader {
+        match self {
+            Self::Written(header) => *header,
+            Self::Packed(header) => header.segment,
+        }
+    }
+
+    fn read(&self, bytes: &[u8], start: u64, visit: &mut dyn FnMut(Entry<'_>)) -> Scan {
+        match self {
+            Self::Written(header) => scan(bytes, *header, start as usize, visit),
+            Self::Packed(header) => packed::read(bytes, *header, start, visit),
+        }
+    }
+
+    /// Bytes that are missing at its end.
+    fn missing(&self, bytes: &[u8]) -> u64 {
+        match self {
+            Self::Written(_) => 0,
+            Self::Packed(header) => header.packed.saturating_sub(bytes.len() as u64),
+        }
+    }
 }
 
 fn walk_segment(
-    path: PathBuf,
+    file: SegmentFile,
     bytes: &[u8],
-    start: usize,
+    start: u64,
     recovery: &mut Recovery,
     visit: &mut dyn FnMut(Entry<'_>),
 ) -> Found {
-    let file = name_of(&path);
-    // A file without its whole header was being made when the power went: it holds nothing.
-    let decoded = SegmentHeader::decode(bytes).filter(|_| bytes.len() >= SEGMENT_HEADER);
+    let name = name_of(&file.path);
+    let decoded = Head::of(&file, bytes);
     if let Some((_, false)) = decoded {
         let what = "one copy of the segment's header is damaged; the other was used".to_owned();
-        recovery.notes.push(Note { file: file.clone(), offset: 0, bytes: SEGMENT_HEADER as u64, what });
+        recovery.notes.push(Note { file: name.clone(), offset: 0, bytes: SEGMENT_HEADER as u64, what });
     }
     let mut seen = 0;
     let mut next_index = recovery.next_index;
     let mut scanned = match decoded {
-        Some((header, _)) => scan(bytes, header, start, |entry| {
+        Some((head, _)) => head.read(bytes, start, &mut |entry| {
             // A record that an earlier segment already gave is not given twice.
             if entry.index >= next_index {
                 next_index = entry.index + 1;
@@ -149,12 +175,20 @@ fn walk_segment(
     };
     recovery.records += seen;
     recovery.next_index = next_index;
+    let missing = decoded.map_or(0, |(head, _)| head.missing(bytes));
     if scanned.valid_len < bytes.len() {
         scanned.bad.push(Bad { offset: scanned.valid_len, len: bytes.len() - scanned.valid_len });
+    } else if missing > 0 {
+        let what = format!("{missing} bytes are missing at its end");
+        recovery.notes.push(Note { file: name, offset: bytes.len() as u64, bytes: 0, what });
     }
     Found {
-        path,
-        header: decoded.map(|(header, _)| header),
+        unpacked: decoded.and_then(|(head, _)| match head {
+            Head::Written(_) => None,
+            Head::Packed(header) => Some(header.unpacked),
+        }),
+        path: file.path,
+        header: decoded.map(|(head, _)| head.segment()),
         len: bytes.len() as u64,
         valid_len: scanned.valid_len as u64,
         bad: scanned.bad,
@@ -191,10 +225,16 @@ pub fn mend(dir: &Path, segments: &mut Vec<Found>, recovery: &mut Recovery) {
             let tail = bad.offset as u64 == segment.valid_len;
             let target = aside.join(format!("{}-{}.bad", name_of(&segment.path), bad.offset));
             let mut done = set_aside(&aside, segment, &bad, &target);
-            if tail && is_last && done.is_ok() {
+            // Nothing is ever appended to a packed one.
+            if tail && is_last && segment.unpacked.is_none() && done.is_ok() {
                 done = cut(segment);
             }
-            let what = said(if tail { "torn or corrupt tail was" } else { "corrupt record was" }, &target, &done);
+            let bad_what = match (tail, segment.unpacked) {
+                (true, _) => "torn or corrupt tail was",
+                (false, None) => "corrupt record was",
+                (false, Some(_)) => "corrupt frame of packed records was",
+            };
+            let what = said(bad_what, &target, &done);
             recovery.notes.push(note(segment, &bad, &what));
         }
         true

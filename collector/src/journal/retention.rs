@@ -21,8 +21,17 @@ pub struct SegmentFacts {
     pub first: u64,
     /// Its size, bytes.
     pub bytes: u64,
+    /// Its size before it was packed, bytes. None: it is not packed.
+    pub unpacked: Option<u64>,
     /// Time of its newest record, unix microseconds. None: it holds none.
     pub newest_us: Option<i64>,
+}
+
+impl SegmentFacts {
+    /// Its size as it was written, bytes.
+    pub fn written(&self) -> u64 {
+        self.unpacked.unwrap_or(self.bytes)
+    }
 }
 
 /// The segments that go, oldest first. `segments` are in order; the last is being written.
@@ -47,7 +56,7 @@ mod tests {
     use super::*;
 
     fn facts(first: u64, bytes: u64, newest_s: i64) -> SegmentFacts {
-        SegmentFacts { first, bytes, newest_us: Some(newest_s * 1_000_000) }
+        SegmentFacts { first, bytes, unpacked: None, newest_us: Some(newest_s * 1_000_000) }
     }
 
     const LIMITS: Limits = Limits { max_age: Duration::from_secs(100), max_bytes: 1000 };

@@ -28,7 +28,7 @@ fn written(dir: &Path, count: u64) -> (PathBuf, Vec<u8>) {
     for index in 1..=count {
         put(&mut journal, &payload(index)).unwrap();
     }
-    let path = dir.join(recover::segment_name(1));
+    let path = dir.join(segments::segment_name(1));
     let bytes = fs::read(&path).unwrap();
     (path, bytes)
 }
@@ -107,7 +107,7 @@ fn two_collectors_cannot_share_a_folder() {
 fn segments_roll_and_the_oldest_go() {
     let dir = tempfile::tempdir().unwrap();
     let limits = Limits { max_age: Duration::from_secs(1000), max_bytes: 400 };
-    let options = Options { segment_bytes: 100, limits };
+    let options = Options { segment_bytes: 100, limits, packing: None };
     let (mut journal, _) = Journal::open(dir.path(), options, &mut |_| {}).unwrap();
     for index in 1..=20 {
         put(&mut journal, &payload(index)).unwrap();

@@ -22,6 +22,8 @@ struct State {
     syncs: u64,
     /// Of each file how much is sure to be kept, and how much was written.
     files: BTreeMap<PathBuf, (u64, u64)>,
+    /// Files that were removed, with what they held: a power loss may bring them back.
+    removed: BTreeMap<PathBuf, Vec<u8>>,
 }
 
 impl Faults {
@@ -44,14 +46,24 @@ impl Faults {
         self.state().syncs
     }
 
-    /// The power goes: of what was not synced an arbitrary part is kept, and of that some is not what was written.
+    /// The power goes: of what was not synced an arbitrary part is kept, and of that some is not what was written. What was
+    /// removed may be there again.
     pub fn power_loss(&self, dice: &mut Dice) -> io::Result<u64> {
         let mut forgotten = 0;
+        for (path, bytes) in std::mem::take(&mut self.state().removed) {
+            if dice.below(2) == 0 {
+                fs::write(&path, bytes)?;
+            }
+        }
         for (path, (synced, written)) in std::mem::take(&mut self.state().files) {
             let unsynced = written - synced;
             let kept = synced + dice.below(unsynced + 1);
             forgotten += written - kept;
-            let mut bytes = fs::read(&path)?;
+            let mut bytes = match fs::read(&path) {
+                // Its owner gave it up.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                read => read?,
+            };
             bytes.truncate(kept as usize);
             if dice.below(2) == 0 && kept > synced {
                 // Blocks that were allocated and never written read as zeros.
@@ -109,6 +121,29 @@ impl Disk for Faulty {
 
     fn reopen(&mut self, path: &Path) -> io::Result<Box<dyn Appender>> {
         self.0.open(path)
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.write()?;
+        fs::rename(from, to)?;
+        let mut state = self.0.state();
+        if let Some(lengths) = state.files.remove(from) {
+            state.files.insert(to.to_owned(), lengths);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        let bytes = fs::read(path)?;
+        fs::remove_file(path)?;
+        let mut state = self.0.state();
+        state.files.remove(path);
+        state.removed.insert(path.to_owned(), bytes);
+        Ok(())
+    }
+
+    fn share(&self) -> Box<dyn Disk> {
+        Box::new(Self(self.0.clone()))
     }
 }
 

@@ -47,9 +47,11 @@ pub fn run(size: Size) -> Outcome {
     }
     let acknowledged = check(dir.path(), &acked)?;
     starts.sort();
+    let (packed, written) = segments(dir.path());
     let p99 = starts.get(starts.len() * 99 / 100).copied().unwrap_or_default();
     Ok(format!(
-        "{kills} kills under {agents} agents: {acknowledged} acknowledged, 0 lost, 0 twice; serving again after p99 {} ms",
+        "{kills} kills under {agents} agents: {acknowledged} acknowledged, 0 lost, 0 twice, in {packed} packed segments and \
+         {written} others; serving again after p99 {} ms",
         p99.as_millis()
     ))
 }
@@ -80,6 +82,21 @@ fn check(dir: &std::path::Path, acked: &[AtomicU64]) -> Result<u64, String> {
 
 fn name(agent: usize) -> String {
     format!("app-{agent}")
+}
+
+/// So large that the collector packs segments between two kills, and may be killed while it does.
+fn report(seq: u64) -> v1::Report {
+    let note = v1::KernelNote { line: format!("report {seq} ").repeat(300), ..Default::default() };
+    let events = vec![v1::Event { at_unix_us: 1, kind: Some(v1::event::Kind::KernelNote(note)) }];
+    v1::Report { seq, events, ..Default::default() }
+}
+
+/// How many segments are packed, and how many are not.
+fn segments(dir: &std::path::Path) -> (usize, usize) {
+    let entries = std::fs::read_dir(dir.join("store/journal")).into_iter().flatten().flatten();
+    let names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+    let count = |ending: &str| names.iter().filter(|name| name.to_string_lossy().ends_with(ending)).count();
+    (count(".pak"), count(".seg"))
 }
 
 /// One agent: sends, connects again, sends again what was not acknowledged.
@@ -115,8 +132,7 @@ async fn connection(agent: usize, ingest: &str, acked: &AtomicU64) -> Result<(),
         sent = sent.max(ack.up_to_seq);
         while sent < acked.load(SeqCst) + IN_FLIGHT {
             sent += 1;
-            let report = v1::Report { seq: sent, ..Default::default() };
-            if out.send(say(v1::agent_message::Kind::Report(report))).await.is_err() {
+            if out.send(say(v1::agent_message::Kind::Report(report(sent)))).await.is_err() {
                 return Ok(());
             }
         }

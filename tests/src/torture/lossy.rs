@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use why502::engine::{Engine, Handle, Refusal};
-use why502::journal::{Journal, Limits, Options};
+use why502::journal::{Journal, Limits, Options, Packing};
 use why502::wire::{self, Incoming, Numbering};
 use why502_proto::v1;
 
@@ -16,33 +16,39 @@ use crate::dice::Dice;
 /// How soon it must take reports again once there is space.
 const RECOVERY: Duration = Duration::from_secs(5);
 
+/// Frames of a few records.
+const PACKING: Packing = Packing { kin: |payload| payload.len() as u64 % 3, frame_bytes: 3 << 10 };
+
 /// Segments so small that a few records fill one.
 fn options() -> Options {
     let limits = Limits { max_age: Duration::from_secs(3600), max_bytes: 1 << 30 };
-    Options { segment_bytes: 4096, limits }
+    Options { segment_bytes: 4096, limits, packing: Some(PACKING) }
 }
 
 /// Drops unsynced writes over many seeds, several times in each.
 pub fn power_loss(size: Size) -> Outcome {
     let seeds = size.pick(300, 10_000);
-    let (mut records, mut forgotten) = (0, 0);
+    let (mut records, mut forgotten, mut packed) = (0, 0, 0);
     for seed in 0..seeds {
         let dir = folder()?;
         let mut dice = Dice::new(seed);
         let mut durable = 0;
         for life in 0..4 {
             let faults = Faults::default();
-            durable = one_life(dir.path(), &faults, durable, &mut dice)
+            durable = one_life(dir.path(), &faults, durable, &mut dice, &mut packed)
                 .map_err(|why| format!("seed {seed}, life {life}: {why}"))?;
             forgotten += faults.power_loss(&mut dice).map_err(|error| error.to_string())?;
         }
         records += durable;
     }
-    Ok(format!("{seeds} seeds, 4 losses each: {records} records committed, 0 lost; {forgotten} unsynced bytes dropped"))
+    Ok(format!(
+        "{seeds} seeds, 4 losses each: {records} records committed, 0 lost; {forgotten} unsynced bytes dropped; {packed} \
+         segments packed"
+    ))
 }
 
-/// Opens the journal, checks what it holds, appends; gives the number of the last record that is durable.
-fn one_life(dir: &Path, faults: &Faults, durable: u64, dice: &mut Dice) -> Result<u64, String> {
+/// Opens the journal, checks what it holds, appends, packs; gives the number of the last record that is durable.
+fn one_life(dir: &Path, faults: &Faults, durable: u64, dice: &mut Dice, packed: &mut u64) -> Result<u64, String> {
     let (mut next, mut wrong) = (1, None);
     let opened = Journal::open_on(dir, options(), Box::new(Faulty(faults.clone())), None, &mut |entry| {
         if entry.index != next || entry.payload != payload(entry.index) {
@@ -70,7 +76,21 @@ fn one_life(dir: &Path, faults: &Faults, durable: u64, dice: &mut Dice) -> Resul
             durable = next - 1;
         }
     }
+    *packed += pack(&mut journal, faults, dice);
     Ok(durable)
+}
+
+/// Packs some of what is closed, in one life of three; it may fail at any step. Gives how many were packed.
+fn pack(journal: &mut Journal, faults: &Faults, dice: &mut Dice) -> u64 {
+    if dice.below(3) > 0 {
+        return 0;
+    }
+    let steps = dice.below(12) as u32;
+    faults.room((steps < 6).then_some(steps));
+    let packed = (0..dice.below(4)).filter(|_| journal.pack_waiting().is_some_and(|ended| ended.is_ok())).count();
+    // This one is broken off, if there is one left.
+    drop(journal.pack());
+    packed as u64
 }
 
 fn report(seq: u64) -> Result<Incoming, String> {

@@ -72,7 +72,8 @@ impl Recorder {
         fs::create_dir_all(dir).map_err(|error| OpenError::Io(dir.to_owned(), error))?;
         let limits =
             Limits { max_bytes: limits.max_bytes / SHARE, max_age: limits.max_age + Duration::from_secs(3600) };
-        let options = Options { segment_bytes: SEGMENT_BYTES, limits };
+        // Their states are packed one by one.
+        let options = Options { segment_bytes: SEGMENT_BYTES, limits, packing: None };
         let opened = Journal::open_on(&folder, options, Box::new(FileSystem), bookmark.as_ref(), &mut |_| {})?;
         Ok(Self {
             timeline: Arc::new(RwLock::new(timeline)),
