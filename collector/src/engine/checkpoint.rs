@@ -1,4 +1,4 @@
-//! The folded state in one file beside the journal, so that a start reads only what came after it. It is written by a
+//! The folded state in one packed file beside the journal, so that a start reads only what came after it. It is written by a
 //! thread of its own from a frozen copy, whole and durable under another name before it takes the place of the one
 //! before. It is worth nothing to other code than wrote it, nor beside another journal: then, and where its checksum
 //! does not fit, it is passed over and the journal is folded from its beginning. Losing it loses nothing.
@@ -20,6 +20,8 @@ const MAGIC: &[u8; 8] = b"WHY502C1";
 const HEADER: usize = 16;
 /// Bytes after the body: its checksum.
 const TRAILER: usize = 4;
+/// A start waits for it to be unpacked, and the next one is written soon.
+const LEVEL: i32 = 1;
 /// Digest of the sources of this program, made by the build script.
 const SOURCES: &str = env!("WHY502_SOURCES");
 
@@ -60,7 +62,8 @@ impl Checkpoint {
         if checksum != crc32fast::hash(body).to_le_bytes() {
             return Err("its checksum does not fit".to_owned());
         }
-        let checkpoint: Self = postcard::from_bytes(body).map_err(|error| error.to_string())?;
+        let body = zstd::decode_all(body).map_err(|error| error.to_string())?;
+        let checkpoint: Self = postcard::from_bytes(&body).map_err(|error| error.to_string())?;
         match checkpoint.journal.fits(dir) {
             true => Ok(Some(checkpoint)),
             false => Err("it is of another journal".to_owned()),
@@ -82,13 +85,16 @@ impl Checkpoint {
     }
 
     fn write(&self, path: &Path) -> io::Result<u64> {
-        let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
-        out.write_all(&Self::header())?;
-        let mut body = Summed { out, sum: crc32fast::Hasher::new(), bytes: 0 };
-        postcard::to_io(self, &mut body).map_err(io::Error::other)?;
-        let Summed { mut out, sum, bytes } = body;
-        out.write_all(&sum.finalize().to_le_bytes())?;
-        out.into_inner().map_err(|error| error.into_error())?.sync_all()?;
+        let mut file = File::create(path)?;
+        file.write_all(&Self::header())?;
+        let body = Summed { out: file, sum: crc32fast::Hasher::new(), bytes: 0 };
+        // The state comes in pieces of a few bytes.
+        let mut packed = BufWriter::with_capacity(1 << 16, zstd::Encoder::new(body, LEVEL)?);
+        postcard::to_io(self, &mut packed).map_err(io::Error::other)?;
+        let body = packed.into_inner().map_err(|error| error.into_error())?.finish()?;
+        let Summed { out: mut file, sum, bytes } = body;
+        file.write_all(&sum.finalize().to_le_bytes())?;
+        file.sync_all()?;
         Ok(bytes)
     }
 
