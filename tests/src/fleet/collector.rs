@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use why502::identity::authority::Authority;
 
@@ -176,6 +178,13 @@ impl Collector {
                 String::from_utf8_lossy(answer.get(..200.min(answer.len())).unwrap_or_default())
             )),
         }
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn stop(mut self) -> Result<(), String> {
+        let pid = i32::try_from(self.child.id()).map_err(|error| error.to_string())?;
+        kill(Pid::from_raw(pid), Signal::SIGTERM).map_err(|error| format!("end the collector: {error}"))?;
+        self.child.wait().map(drop).map_err(|error| format!("end the collector: {error}"))
     }
 
     /// Ends it with SIGKILL.
