@@ -205,10 +205,12 @@ impl Engine {
         for command in batch {
             let Command::Take(mut incoming, reply) = command else { continue };
             let key = incoming.key();
-            let judged = self.judge(&key, &mut incoming, received_us);
+            incoming.stamp(received_us);
+            let bytes = incoming.encoded_len();
+            let judged = self.judge(&key, &incoming, bytes, received_us);
             if judged == Ok(Admission::Apply) {
                 durable |= reply.is_some();
-                fresh.push(*incoming);
+                fresh.push((incoming, bytes as u64));
             }
             answers.extend(reply.map(|reply| (reply, key, judged)));
         }
@@ -232,18 +234,17 @@ impl Engine {
     }
 
     /// Folds what the journal has just kept.
-    fn fold(&mut self, fresh: Vec<Incoming>, received_us: i64) {
-        for (incoming, place) in fresh.into_iter().zip(self.journal.placed()) {
-            let (host, bytes) = (incoming.host().unwrap_or_default().to_owned(), incoming.encoded_len() as u64);
-            self.state.apply(incoming);
+    fn fold(&mut self, fresh: Vec<(Box<Incoming>, u64)>, received_us: i64) {
+        for ((incoming, bytes), place) in fresh.into_iter().zip(self.journal.placed()) {
+            let host = incoming.host().unwrap_or_default().to_owned();
+            self.state.apply(*incoming);
             self.recorder.note(&self.state, &host, received_us, *place, bytes);
         }
         self.recorder.flush(true);
     }
 
-    fn judge(&mut self, key: &Key, incoming: &mut Incoming, received_us: i64) -> Result<Admission, Refusal> {
-        incoming.stamp(received_us);
-        if incoming.encoded_len() > journal::MAX_PAYLOAD {
+    fn judge(&mut self, key: &Key, incoming: &Incoming, bytes: usize, received_us: i64) -> Result<Admission, Refusal> {
+        if bytes > journal::MAX_PAYLOAD {
             return Err(Refusal::TooLarge);
         }
         if let Key::Hello(numbering, _) = key

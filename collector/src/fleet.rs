@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use history::Readings;
 pub use history::{FailedRequest, History, is_silent, silence_limit_us};
 pub use locate::Place;
 
@@ -177,12 +178,13 @@ impl Fleet {
                 *known = status.clone();
             }
         }
-        if let Some(sample) = &report.host_sample {
-            state.sample = Some(Arc::new(sample.clone()));
+        let mut readings = Readings::of(report);
+        if let Some(sample) = &readings.host {
+            state.sample = Some(sample.clone());
         }
-        for sample in &report.instances {
+        for sample in &readings.instances {
             if let Some(instance) = instance(state, &sample.service) {
-                instance.sample = Some(Arc::new(sample.clone()));
+                instance.sample = Some(sample.clone());
             }
         }
         for config in &report.gateways {
@@ -190,8 +192,7 @@ impl Fleet {
                 gateway.take_config(config);
             }
         }
-        let mut upstreams = report.upstreams.clone();
-        for sample in &mut upstreams {
+        for sample in &mut readings.upstreams {
             // What a log names by a server's name is told and asked for by its address.
             if let Some(gateway) = gateway(state, &sample.gateway) {
                 sample.upstream = gateway.address_of("", &sample.upstream);
@@ -207,7 +208,7 @@ impl Fleet {
         for event in &report.events {
             fold_event(state, event.at_us, &event.kind);
         }
-        entry.history.report(report, upstreams, now_us);
+        entry.history.report(report, readings, now_us);
         let thinned = entry.history.thinned();
         if thinned > state.thinned.map_or(0, |(_, times)| times) {
             state.thinned = Some((now_us, thinned));

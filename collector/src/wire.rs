@@ -147,7 +147,6 @@ impl Incoming {
 
     /// Its bytes for the journal.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.reserve(self.0.encoded_len());
         // Encoding fails only where the buffer has no room, and a vector grows.
         let _ = self.0.encode(out);
     }

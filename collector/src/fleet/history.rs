@@ -97,6 +97,25 @@ impl FailedRequest {
     }
 }
 
+/// A report's readings, shared by a host's state and its history.
+pub struct Readings {
+    /// The host's.
+    pub host: Option<Arc<HostSample>>,
+    /// Its services'.
+    pub instances: Vec<Arc<InstanceSample>>,
+    /// Its gateways' counts of answers.
+    pub upstreams: Vec<UpstreamSample>,
+}
+
+impl Readings {
+    /// Those of a report.
+    pub fn of(report: &Report) -> Self {
+        let instances = report.instances.iter().cloned().map(Arc::new).collect();
+        let host = report.host_sample.clone().map(Arc::new);
+        Self { host, instances, upstreams: report.upstreams.clone() }
+    }
+}
+
 /// Silence that is more than a late report of an agent with this interval, microseconds.
 pub fn silence_limit_us(interval_us: u64) -> i64 {
     (i64::try_from(interval_us).unwrap_or(i64::MAX / 8).min(i64::MAX / 8) * 5 / 2).max(3_000_000)
@@ -151,15 +170,15 @@ impl History {
         (!filled).then_some((began_us, ended_us))
     }
 
-    /// Folds a report.
-    pub fn report(&mut self, report: &Report, upstreams: Vec<UpstreamSample>, now_us: i64) {
+    /// Folds a report, whose readings these are.
+    pub fn report(&mut self, report: &Report, readings: Readings, now_us: i64) {
         for event in &report.events {
             self.event(event);
         }
-        if let Some(sample) = &report.host_sample {
-            push(&mut self.host_samples, Arc::new(sample.clone()), SAMPLES_MAX);
+        if let Some(sample) = readings.host {
+            push(&mut self.host_samples, sample, SAMPLES_MAX);
         }
-        for sample in &report.instances {
+        for sample in readings.instances {
             if sample.process_count > 0 {
                 within(&mut self.ever_ran, &sample.service, SERVICES_MAX, || sample.at_us);
             }
@@ -168,10 +187,10 @@ impl History {
             }
             let samples = within(&mut self.instance_samples, &sample.service, SERVICES_MAX, VecDeque::new);
             if let Some(samples) = samples {
-                push(samples, Arc::new(sample.clone()), SAMPLES_MAX);
+                push(samples, sample, SAMPLES_MAX);
             }
         }
-        for sample in upstreams.into_iter().filter(|sample| !sample.upstream.is_empty()) {
+        for sample in readings.upstreams.into_iter().filter(|sample| !sample.upstream.is_empty()) {
             let key = (sample.gateway.clone(), sample.upstream.clone());
             if let Some(samples) = within(&mut self.upstream_samples, &key, UPSTREAMS_MAX, VecDeque::new) {
                 push(samples, sample, SAMPLES_MAX);

@@ -111,6 +111,7 @@ fn thin<T>(items: &mut VecDeque<T>, whole: usize) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Readings;
     use super::*;
     use crate::model::{EventKind, KernelNote, ProcessSample};
 
@@ -143,7 +144,8 @@ mod tests {
     fn a_host_that_says_too_much_has_its_past_thinned() {
         let mut history = History::default();
         for second in 1..=100 {
-            history.report(&report(second), Vec::new(), second * 1_000_000);
+            let report = report(second);
+            history.report(&report, Readings::of(&report), second * 1_000_000);
         }
         assert!(history.thinned() > 0 && history.bytes() <= BYTES_MAX + WEIGHED_AFTER);
         let seconds: Vec<i64> =
@@ -162,7 +164,8 @@ mod tests {
                 processes: vec![ProcessSample::default(); 8],
                 ..InstanceSample::default()
             };
-            history.report(&Report { instances: vec![one], ..Report::default() }, Vec::new(), second * 1_000_000);
+            let report = Report { instances: vec![one], ..Report::default() };
+            history.report(&report, Readings::of(&report), second * 1_000_000);
         }
         assert_eq!((history.thinned(), history.instance_samples("", 0, i64::MAX).count()), (0, 600));
     }
