@@ -51,7 +51,7 @@ const PAST_READERS: usize = 2;
 const RETAIN_TICKS: u64 = 60;
 
 /// Records of one host stand side by side in packed segments.
-const PACKING: journal::Packing = journal::Packing { kin: wire::kin, frame_bytes: 512 << 10 };
+const PACKING: journal::Packing = journal::Packing { kin: wire::kin, frame_bytes: 128 << 10 };
 
 /// A checkpoint is written once so many records came after the one before: folding them again takes about a second.
 const CHECKPOINT_RECORDS: u64 = 30_000;
