@@ -1,6 +1,7 @@
 //! The chain of an instance's ends that explains why it did not answer: which end began it, and how each came about.
 //! An end whose effect is over (the instance served again) explains nothing that came later.
 
+use super::outage::NOT_AGAIN_US;
 use super::restarting::listened_after;
 use super::scene::{REACH_BACK_US, SAME_MOMENT_US, Scene};
 use crate::model::{Address, EventKind, ExitSource, OomKill, ProcessExited, Signal};
@@ -154,15 +155,14 @@ pub fn explaining<'a>(scene: &Scene<'a>, service: &str) -> Vec<End<'a>> {
     let Some(host) = scene.host else { return Vec::new() };
     let last_us = scene.failures.last_us + SAME_MOMENT_US;
     let events = host.history.lives(scene.failures.began_us - 2 * REACH_BACK_US, last_us + REACH_BACK_US);
-    let mut ends: Vec<End> = events
+    let (mut ends, later): (Vec<End>, Vec<End>) = events
         .filter_map(|event| match &event.kind {
             EventKind::ProcessExited(exit) if exit.service == service && ended(scene, event.at_us, exit) => {
                 Some(end_of(scene, event.at_us, exit))
             }
             _ => None,
         })
-        .filter(|end| end.began_us <= last_us)
-        .collect();
+        .partition(|end| end.began_us <= last_us);
     if ends.is_empty() {
         // It may have ended long ago and never come back.
         if let Some((at_us, exit)) = host.history.last_end(service).filter(|(at_us, _)| *at_us <= last_us) {
@@ -171,7 +171,22 @@ pub fn explaining<'a>(scene: &Scene<'a>, service: &str) -> Vec<End<'a>> {
     }
     let begin = beginning(scene, &ends);
     ends.drain(..begin);
+    goes_on(scene, &mut ends, later);
     ends
+}
+
+/// Adds the failed starts that came when the gateway asked no more: what was started in place of the last one that ended did
+/// not come up either.
+fn goes_on<'a>(scene: &Scene<'a>, ends: &mut Vec<End<'a>>, later: Vec<End<'a>>) {
+    for end in later {
+        let Some(last) = ends.last() else { return };
+        let soon = (-200_000..NOT_AGAIN_US).contains(&(end.exit.started_us - last.at_us));
+        let short = end.at_us - end.exit.started_us < SHORT_LIFE_US && end.failed();
+        if !soon || !short || scene.answered(last.at_us, end.at_us) > 0 {
+            return;
+        }
+        ends.push(end);
+    }
 }
 
 /// Whether an end left nothing that serves the upstream: nothing of the instance, or of several that the host runs the one

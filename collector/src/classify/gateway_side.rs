@@ -14,9 +14,14 @@ fn no_live_upstream(scene: &Scene) -> Option<Support> {
     if share < 0.9 {
         return None;
     }
-    // A health check's word, a host's, or what was met before tells why it was taken out; those rules weigh more.
+    // A health check's word or a host's tells why it was taken out; those rules weigh more. What was met before is the reason
+    // itself, also where nobody can tell what was behind it.
     let told = !scene.notices.is_empty() || share < 1.0;
-    let weight = if told { POSSIBLE } else { LIKELY };
+    let weight = match (share < 1.0, told) {
+        (true, _) => COMPATIBLE,
+        (false, true) => POSSIBLE,
+        (false, false) => LIKELY,
+    };
     let pool = if scene.case.pool.is_empty() { "the pool" } else { &scene.case.pool };
     let why = if told { "" } else { ", and no earlier record tells why" };
     let says = format!("no member of {pool} was live{why}");

@@ -129,6 +129,8 @@ fn process_stopped(scene: &Scene) -> Option<Support> {
         (EndKind::Clean, Some(_)) if outage.stayed_away() => end_weight(&outage),
         // Most failures came while it was away, not while it started.
         (EndKind::Clean, Some((start_us, _))) if share_before(scene, start_us) > 0.5 => LIKELY,
+        // Hardly any came before it listened again: what came after has another reason.
+        (EndKind::Clean, Some((start_us, _))) if share_while_away(scene, start_us) < 0.2 => return None,
         (EndKind::Clean, Some(_)) => POSSIBLE,
         (EndKind::Terminated, None) => weight_of_sigterm(scene, &outage, true),
         (EndKind::Terminated, Some(_)) if outage.stayed_away() => weight_of_sigterm(scene, &outage, true),
@@ -143,6 +145,12 @@ fn process_stopped(scene: &Scene) -> Option<Support> {
 /// Share of the failures that came before a time.
 fn share_before(scene: &Scene, at_us: i64) -> f64 {
     scene.failures.course.share(i64::MIN, at_us - 300_000)
+}
+
+/// Share of the failures that came before what was started at a time listened.
+fn share_while_away(scene: &Scene, start_us: i64) -> f64 {
+    let listened_us = super::restarting::listened_after(scene, start_us);
+    listened_us.map_or(1.0, |at_us| scene.failures.course.share(i64::MIN, at_us + SAME_MOMENT_US))
 }
 
 fn never_started(scene: &Scene) -> Option<Support> {

@@ -507,3 +507,51 @@ fn a_connect_that_is_told_late_lost_nothing_where_its_first_syn_was_answered() {
     told(0).is_not_surely(Cause::PacketLoss);
     told(2).is(Cause::PacketLoss);
 }
+
+/// It was down for a moment; what fails ever since then fails for another reason.
+#[test]
+fn a_stop_explains_nothing_that_failed_when_it_listened_again() {
+    let mut story = Story::new();
+    story.exits(100, None, Some(0)).fails(Signal::ConnectRefused, 502, 0, 2).comes_back(101, "v1").pass(3);
+    for _ in 0..8 {
+        story.fails(Signal::ClosedBeforeHeaders, 502, 1_000, 10).pass(1);
+    }
+    let incident = story.incident();
+    assert_ne!(incident.verdict.cause, Cause::ProcessStopped, "{:#?}", incident.verdict);
+}
+
+/// What members met before they were taken out is why they were, though nobody could see what was behind it.
+#[test]
+fn members_that_failed_before_they_were_taken_out_were_not_just_taken_out() {
+    let mut story = Story::behind("haproxy", Story::pool());
+    story.instance = None;
+    story.fails(Signal::ConnectFailed, 503, 0, 4).fails(Signal::NoLiveUpstream, 503, 0, 58).pass(10);
+    let incident = story.incident();
+    assert_ne!(incident.verdict.cause, Cause::NoLiveUpstream, "{:#?}", incident.verdict);
+}
+
+/// A gateway that tries a member again only after a while meets the first start of a release that never comes up.
+#[test]
+fn a_release_that_ends_at_each_start_loops_though_nobody_asks_it_any_more() {
+    let mut story = Story::new();
+    story.exits(100, None, Some(0)).fails(Signal::ConnectRefused, 502, 0, 7);
+    for pid in 101..105 {
+        let now_us = story.now_us;
+        story.started(pid, now_us, "v2", false).pass(1);
+        let exit = ProcessExited {
+            service: "api".into(),
+            pid,
+            started_us: now_us,
+            name: "node".into(),
+            exit_code: Some(1),
+            source: ExitSource::Pidfd,
+            leader: true,
+            still_listening: Some(false),
+            served: true,
+            ..Default::default()
+        };
+        story.app(EventKind::ProcessExited(exit)).pass(2);
+    }
+    story.is_not_surely(Cause::Deploying);
+    story.is(Cause::CrashLooping);
+}
