@@ -81,13 +81,13 @@ impl Engine {
     pub fn open_on(dir: &Path, options: journal::Options, disk: Box<dyn journal::Disk>) -> Result<Self, OpenError> {
         let began = Instant::now();
         let known = Checkpoint::load(dir).unwrap_or_else(|why| {
-            warn!("checkpoint: {why}; the journal is read from its beginning");
+            warn!("checkpoint: {why}; the journal is read without it");
             None
         });
         let known = known.filter(|known| known.past.as_ref().is_none_or(|past| past.fits(&past::folder(dir))));
         let (after, past, mut last_us, mut state) = match known {
             Some(known) => (Some(known.journal), Some((known.timeline, known.past)), known.last_us, known.fold),
-            None => (None, None, 0, Fold::default()),
+            None => (checkpoint::begin_without(dir), None, 0, Fold::default()),
         };
         let mut recorder = Recorder::open(dir, options.limits, past)?;
         let limits = past::without_share(options.limits);

@@ -24,6 +24,9 @@ const TRAILER: usize = 4;
 const LEVEL: i32 = 1;
 /// Digest of the sources of this program, made by the build script.
 const SOURCES: &str = env!("WHY502_SOURCES");
+/// Without a checkpoint, as after an upgrade, so much of what was written last is read, bytes: to read all that fits into the
+/// limit when it is packed could take hours, in which nobody would be told anything.
+const READ_WITHOUT_CHECKPOINT: u64 = 4 << 30;
 
 /// All that a start needs.
 #[derive(Clone, Serialize, Deserialize)]
@@ -104,6 +107,16 @@ impl Checkpoint {
         header[8..].copy_from_slice(&SOURCES.parse::<u64>().unwrap_or(0).to_le_bytes());
         header
     }
+}
+
+/// Where to begin to read a journal that has no checkpoint. None: at its beginning.
+pub fn begin_without(dir: &Path) -> Option<Bookmark> {
+    let after = Bookmark::before_newest(dir, READ_WITHOUT_CHECKPOINT)?;
+    let older = after.segments_before();
+    warn!(
+        "{older} older segments are kept and not read, to serve soon: `why502 replay` still tells of their time, --at does not"
+    );
+    Some(after)
 }
 
 /// Has checkpoints written, one at a time.

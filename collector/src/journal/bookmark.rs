@@ -23,6 +23,28 @@ pub struct Bookmark {
 }
 
 impl Bookmark {
+    /// The place before the newest segments that were not larger than this together when they were written, bytes. None: that is
+    /// the journal's beginning. Only packed segments lie before it: what must be known of those that are kept their headers tell.
+    pub fn before_newest(dir: &Path, bytes: u64) -> Option<Self> {
+        let files = segments::list(dir).ok()?;
+        let sizes = files.iter().rev().scan(0, |all: &mut u64, file| {
+            let (_, written) = segments::facts(dir, file.first)?;
+            *all = all.saturating_add(written);
+            Some(*all)
+        });
+        let newest = sizes.take_while(|all| *all <= bytes).count().max(1);
+        let older = files.iter().take(files.len().saturating_sub(newest));
+        let segments: Vec<SegmentFacts> = older.map_while(segments::packed_facts).collect();
+        let first = files.get(segments.len()).filter(|_| !segments.is_empty())?.first;
+        let (header, _) = segments::facts(dir, first)?;
+        Some(Self { place: Place { segment: first, offset: 0 }, salt: header.salt, next_index: first, segments })
+    }
+
+    /// Segments that lie before it.
+    pub fn segments_before(&self) -> usize {
+        self.segments.iter().filter(|segment| segment.first < self.place.segment).count()
+    }
+
     /// Whether the journal in `dir` still is the one this was made of, with nothing before this place cut off.
     pub fn fits(&self, dir: &Path) -> bool {
         let earlier = self.segments.iter().filter(|segment| segment.first < self.place.segment);

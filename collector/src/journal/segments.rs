@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::frame::{SEGMENT_HEADER, SegmentHeader};
 use super::packed;
+use super::retention::SegmentFacts;
 
 /// The file name of the segment that begins with record `first`.
 pub fn segment_name(first: u64) -> String {
@@ -104,6 +105,15 @@ pub fn load(file: &mut SegmentFile) -> io::Result<Option<Vec<u8>>> {
             read => return read.map(Some),
         }
     }
+}
+
+/// What is known of a packed segment without reading it. None: it is not packed, or not whole.
+pub fn packed_facts(file: &SegmentFile) -> Option<SegmentFacts> {
+    let opened = File::open(&file.path).ok().filter(|_| file.packed)?;
+    let bytes = opened.metadata().ok()?.len();
+    let (header, _) = packed::Header::decode(&head(opened, packed::HEADER)?)?;
+    let (first, unpacked, newest_us) = (file.first, Some(header.unpacked), Some(header.span_us.1));
+    (header.packed == bytes).then_some(SegmentFacts { first, bytes, unpacked, newest_us })
 }
 
 /// The header of the segment `first`, and how large it was as it was written, bytes. None: it is not there, or damaged.

@@ -126,6 +126,29 @@ fn a_bookmark_stays_good_while_what_is_before_it_is_packed() {
     assert!(!bookmark.fits(dir.path()), "it is cut");
 }
 
+#[test]
+fn what_is_not_among_the_newest_is_passed_over_where_it_is_packed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, kept) = written(dir.path());
+    drop(journal);
+    let newest = |bytes| Bookmark::before_newest(dir.path(), bytes);
+    assert_eq!(newest(0), None, "the first is not packed");
+    pack_first(dir.path());
+    pack(dir.path(), kept[25].0.segment, PACKING, &mut FileSystem, &|| true).unwrap();
+    assert_eq!(newest(1 << 20), None, "all is small enough");
+    for (bytes, from) in [(0, kept[49].0.segment), (2_000, kept[25].0.segment)] {
+        let after = newest(bytes).unwrap();
+        let mut seen = Vec::new();
+        let opened = Journal::open_on(dir.path(), options(), Box::new(FileSystem), Some(&after), &mut |entry| {
+            seen.push(entry.index);
+        });
+        let (mut journal, recovery) = opened.unwrap();
+        assert_eq!((seen, recovery.notes), ((from..=50).collect::<Vec<u64>>(), vec![]));
+        assert_eq!((journal.records(), journal.segments.len()), (50, 3));
+        assert_eq!(journal.retain(500).unwrap(), 0, "what was passed over is kept");
+    }
+}
+
 /// The first segment, packed, and its bytes.
 fn packed(dir: &Path) -> (PathBuf, Vec<u8>) {
     drop(written(dir));
