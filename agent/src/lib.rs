@@ -1,7 +1,6 @@
 //! Sees one host for why502: samplers hand what they observe, and those that follow logs what they read in a round, over
 //! bounded channels to the gatherer, which closes reports; the uplink keeps and delivers them. All of it runs on one thread.
 
-pub mod alarm;
 pub mod backoff;
 pub mod beat;
 pub mod budget;
@@ -28,7 +27,6 @@ pub mod spool;
 pub mod tail;
 pub mod unit_watch;
 pub mod uplink;
-pub mod wakeful;
 pub mod watch;
 
 use std::future::Future;
@@ -234,7 +232,7 @@ async fn gather(
                 Some(observed) => gatherer.add(observed, Instant::now()),
                 None => observes = false,
             },
-            () = alarm::sleep_until(gatherer.due()) => {}
+            () = tokio::time::sleep_until(gatherer.due().into()) => {}
         }
         let ended = !observes && !reads;
         if !ended && Instant::now() < gatherer.due() {

@@ -18,7 +18,7 @@ use crate::sampler::socket::is_at;
 use crate::sampler::{Observed, Status, unix_now_us};
 
 /// All of /proc is listed so often.
-const LISTING: Duration = Duration::from_secs(15);
+const LISTING: Duration = Duration::from_secs(5);
 /// A process younger than this is told a little later.
 const SETTLE: Duration = Duration::from_millis(100);
 /// Most processes of one host that are watched.
