@@ -49,7 +49,9 @@ pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
         _ if connected => POSSIBLE,
         _ => return None,
     };
-    let weight = if explained { weight.min(POSSIBLE) } else { weight };
+    // Where the gateway's check alone waited, the check's endpoint may be all that does not answer.
+    let checks_alone = stuck.is_none() && scene.met_by_checks_alone();
+    let weight = if explained || checks_alone { weight.min(POSSIBLE) } else { weight };
     // Where nobody sees the process, a hang is told from an overload by nothing.
     let weight = match (scene.alive_at_first().yes(), silent_probe.is_some()) {
         (true, _) => weight,

@@ -349,6 +349,8 @@ fn worker_pool_exhausted(scene: &Scene) -> Option<Support> {
     let weight = match (&log, &waiting, answered > 0, idle) {
         (Some(_), _, _, _) => PROVEN,
         (None, Some(_), true, _) if scene.others_fast() == Some(true) => COMPATIBLE,
+        // Nobody but a check waited for it.
+        (None, Some(_), true, _) if scene.met_by_checks_alone() => COMPATIBLE,
         (None, Some(_), true, false) => POSSIBLE,
         (None, Some(_), true, true) if !full && !lossy => PROVEN,
         (None, Some(_), true, true) => LIKELY,

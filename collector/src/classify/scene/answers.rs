@@ -2,9 +2,14 @@
 
 use super::{REACH_BACK_US, Scene};
 use crate::case::upstream_address;
-use crate::model::UpstreamTotals;
+use crate::model::{Signal, UpstreamTotals};
 
 impl Scene<'_> {
+    /// Whether no request of a client's met the upstream, only the gateway's checks, which took it out.
+    pub fn met_by_checks_alone(&self) -> bool {
+        self.failures.count_of(|signal| signal != Signal::NoLiveUpstream) == 0
+    }
+
     /// Attempts that the upstream answered while others waited in vain. 0 also where most of those that waited saw none:
     /// the first may have seen the last answers before the trouble, the last the first ones after it.
     pub fn answered_meanwhile(&self) -> u64 {
