@@ -11,6 +11,8 @@ const SHORT_LIFE_US: i64 = 30_000_000;
 
 /// A supervisor kills what does not stop within so long, seldom later, microseconds.
 const WINDING_UP_US: i64 = 10_000_000;
+/// What the agent sees within so long before an end may be that end's doing, microseconds: it looks several times a second.
+const GAVE_UP_BEFORE_US: i64 = 300_000;
 
 /// One end of an instance.
 #[derive(Debug, Clone)]
@@ -121,13 +123,20 @@ fn end_of<'a>(scene: &Scene<'a>, at_us: i64, last: &'a ProcessExited) -> End<'a>
     End { at_us, began_us: gave_up_us.unwrap_or(at_us), exit, kind }
 }
 
-/// Whether workers of a leader had gone in good order shortly before it ended, and it had not replaced them: it was being stopped.
+/// Whether a leader had given its listener up, be it a moment before it ended, and workers of its had gone in good order shortly
+/// before, which it had not replaced: it was being stopped. Helpers that an application starts for a moment go so too.
 fn was_winding_up(scene: &Scene, at_us: i64, leader: &ProcessExited) -> bool {
     let Some(host) = scene.host else { return false };
+    if scene.gave_up_us(leader.started_us, at_us - GAVE_UP_BEFORE_US).is_none() {
+        return false;
+    }
+    let is_worker = |exit: &ProcessExited| {
+        (&exit.service, &exit.name, exit.parent_pid) == (&leader.service, &leader.name, leader.pid)
+    };
     let mut gone_us = None;
     for event in host.history.lives(at_us - WINDING_UP_US, at_us) {
         match &event.kind {
-            EventKind::ProcessExited(exit) if exit.service == leader.service && exit.parent_pid == leader.pid => {
+            EventKind::ProcessExited(exit) if is_worker(exit) => {
                 let in_order = exit.exit_code == Some(0) || matches!(ending_signal(exit), Some(1 | 2 | 15));
                 gone_us = in_order.then_some(event.at_us).or(gone_us);
             }

@@ -63,14 +63,14 @@ fn how_several_processes_ended_their_leader_tells() {
 /// gunicorn was asked to stop, and killed before it had.
 #[test]
 fn what_is_killed_while_its_workers_wind_up_was_being_stopped() {
-    let killed = |replaced: bool| {
+    let killed = |worker: &str, gives_up: bool, replaced: bool| {
         let mut story = Story::new();
         let ends = |pid, leader, exit_code, signal| {
             EventKind::ProcessExited(ProcessExited {
                 service: "api".into(),
                 pid,
                 parent_pid: if leader { 1 } else { 100 },
-                name: "gunicorn".into(),
+                name: if leader { "gunicorn" } else { worker }.into(),
                 started_us: 1,
                 exit_code,
                 signal,
@@ -82,7 +82,11 @@ fn what_is_killed_while_its_workers_wind_up_was_being_stopped() {
                 ..Default::default()
             })
         };
-        story.app(ends(104, false, Some(0), None)).pass(1);
+        story.app(ends(104, false, Some(0), None));
+        if gives_up {
+            story.listens(false);
+        }
+        story.pass(1);
         if replaced {
             let (now_us, service) = (story.now_us, "api".to_owned());
             let start = ProcessStarted { service, pid: 105, parent_pid: 100, started_us: now_us, ..Default::default() };
@@ -93,8 +97,10 @@ fn what_is_killed_while_its_workers_wind_up_was_being_stopped() {
         story.fails(Signal::ConnectRefused, 502, 0, 20).pass(10);
         story
     };
-    killed(false).is(Cause::ProcessStopped);
-    killed(true).is(Cause::ProcessKilled);
+    killed("gunicorn", true, false).is(Cause::ProcessStopped);
+    killed("gunicorn", true, true).is(Cause::ProcessKilled);
+    killed("gunicorn", false, false).is(Cause::ProcessKilled);
+    killed("sh", true, false).is(Cause::ProcessKilled);
 }
 
 /// The agent of app-1 reports once a minute.
