@@ -57,11 +57,17 @@ impl Ailment {
             fits: |_, app| is_node(app),
             scope: Scope::Member,
             told_by_gateway: false,
-            expects: |ailment, _, place, _| vec![Expect::new(ailment.cause, HOSTS[place].0, HOSTS[place].1)],
+            expects: |ailment, _, place, _| vec![ailment.expected(place)],
             prepare: |_, _, _| {},
             fault,
             heal: start_again,
         }
+    }
+
+    /// Its cause, of the application at this place.
+    fn expected(&self, place: usize) -> Expect {
+        let (host, number) = HOSTS[place];
+        Expect::new(self.cause, host, number)
     }
 }
 

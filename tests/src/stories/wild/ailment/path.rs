@@ -2,9 +2,7 @@
 
 use super::{Ailment, number};
 use crate::lab::Done;
-use crate::lab::story::Expect;
 use crate::lab::world::World;
-use crate::stories::wild::HOSTS;
 
 pub(super) fn all() -> Vec<Ailment> {
     vec![
@@ -12,10 +10,7 @@ pub(super) fn all() -> Vec<Ailment> {
             needs: &["iptables"],
             fits: |_, _| true,
             // Nobody without rights sees the rule, and the host answers that gateway nothing at all.
-            expects: |ailment, _, place, _| {
-                let expect = Expect::new(ailment.cause, HOSTS[place].0, HOSTS[place].1);
-                vec![expect.or(&["path_unreachable"])]
-            },
+            expects: |ailment, _, place, _| vec![ailment.expected(place).or(&["path_unreachable"])],
             heal: |world, host, _| dark(world, "-D", host),
             ..Ailment::new("dark", "firewall_drop", |world, host, _| dark(world, "-A", host))
         },
@@ -29,10 +24,7 @@ pub(super) fn all() -> Vec<Ailment> {
             needs: &["iptables"],
             fits: |_, _| true,
             // From outside the application's answers are lost as by one that gives none.
-            expects: |ailment, _, place, _| {
-                let expect = Expect::new(ailment.cause, HOSTS[place].0, HOSTS[place].1);
-                vec![expect.or(&["unknown"])]
-            },
+            expects: |ailment, _, place, _| vec![ailment.expected(place).or(&["unknown"])],
             heal: |world, host, _| large(world, "-D", host),
             ..Ailment::new("blackhole", "packet_loss", |world, host, _| large(world, "-A", host))
         },

@@ -8,9 +8,7 @@ use serde_json::json;
 use super::{Ailment, behave, pick};
 use crate::lab::Done;
 use crate::lab::plan::App;
-use crate::lab::story::Expect;
 use crate::lab::world::World;
-use crate::stories::wild::HOSTS;
 
 pub(super) fn all() -> Vec<Ailment> {
     [answering(), changing()].into_iter().flatten().collect()
@@ -35,10 +33,7 @@ fn answering() -> Vec<Ailment> {
         },
         Ailment {
             // It fails at some requests as ever since its last release, and then it is killed.
-            expects: |ailment, _, place, _| {
-                let expect = Expect::new(ailment.cause, HOSTS[place].0, HOSTS[place].1);
-                vec![expect.or(&["app_error", "app_unavailable"])]
-            },
+            expects: |ailment, _, place, _| vec![ailment.expected(place).or(&["app_error", "app_unavailable"])],
             ..Ailment::new("ailing", "process_killed", |world, host, n| {
                 let status = pick(&[500, 503, 504], n);
                 world.faults(host, &json!({ "answer": { "status": status, "body": "{}", "path": "/items/8" } }))?;
