@@ -42,10 +42,12 @@ impl Hook {
         let (status, requests) = (hook.status.clone(), hook.requests.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
+                let Ok(stream) = stream else { continue };
                 // Who breaks off has sent nothing.
-                if let Some(request) = stream.ok().and_then(|stream| take(stream, status.load(Ordering::Relaxed))) {
-                    requests.lock().unwrap().push(request);
-                }
+                let Some(request) = take(&stream) else { continue };
+                // Kept before it is answered: whoever saw the answer may look for it here at once.
+                requests.lock().unwrap().push(request);
+                answer(&stream, status.load(Ordering::Relaxed));
             }
         });
         hook
@@ -77,8 +79,8 @@ impl Hook {
     }
 }
 
-fn take(stream: TcpStream, status: u16) -> Option<Request> {
-    let mut reader = BufReader::new(&stream);
+fn take(stream: &TcpStream) -> Option<Request> {
+    let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let mut headers = Vec::new();
@@ -91,6 +93,10 @@ fn take(stream: TcpStream, status: u16) -> Option<Request> {
     let length = headers.iter().find(|(name, _)| name == "content-length")?.1.parse().ok()?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    write!(&stream, "HTTP/1.1 {status} As Told\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok()?;
     Some(Request { headers, body: serde_json::from_slice(&body).ok()? })
+}
+
+/// Who doesn't wait for the answer has not confirmed anything either.
+fn answer(mut stream: &TcpStream, status: u16) {
+    let _ = write!(stream, "HTTP/1.1 {status} As Told\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
 }
