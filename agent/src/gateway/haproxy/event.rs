@@ -108,8 +108,9 @@ fn check_signal(reason: &str, info: &str) -> Option<Signal> {
         "Layer4 connection problem" => errno(Signal::ConnectFailed),
         "Socket error" => errno(Signal::NoResponseHeaders),
         "Layer4 timeout" => Signal::ConnectTimeout,
-        "Layer6 timeout" | "Layer6 invalid response" => Signal::TlsHandshake,
-        "Layer7 timeout" | "External check timeout" => Signal::ReadTimeout,
+        "Layer6 invalid response" => Signal::TlsHandshake,
+        // A handshake that nobody answers tells no more of TLS than a request that nobody answers.
+        "Layer6 timeout" | "Layer7 timeout" | "External check timeout" => Signal::ReadTimeout,
         "Layer7 wrong status" => Signal::AppStatus,
         "Layer7 invalid response" => Signal::ResponseInvalid,
         "Health analyze" | "External check error" => Signal::UpstreamErrorUnspecified,
@@ -216,6 +217,16 @@ mod tests {
         assert_eq!(notice.upstream.as_deref(), Some("checked/web3"));
         assert_eq!((notice.signal, notice.check_signal), (Signal::HealthCheckDown, Some(Signal::AppStatus)));
         assert_eq!((notice.check_status, notice.check_us), (Some(500), Some(3000)));
+    }
+
+    #[test]
+    fn a_handshake_that_nobody_answers_is_no_failed_one() {
+        let met = |reason| {
+            let line = format!("Server b/s is DOWN, reason: {reason}, check duration: 540ms. 1 active servers left.");
+            read(&line).and_then(|notice| notice.check_signal)
+        };
+        assert_eq!(met("Layer6 timeout"), Some(Signal::ReadTimeout));
+        assert_eq!(met("Layer6 invalid response, info: \"SSL handshake failure\""), Some(Signal::TlsHandshake));
     }
 
     #[test]
