@@ -75,11 +75,15 @@ impl Targets {
     pub fn requests(&mut self, gateway: &str, record: &Record, pools: &[Pool], now: Instant) -> Vec<ProbeRequest> {
         let failed = || record.attempts.iter().filter(|attempt| attempt.signal.is_failure());
         let mut requests: Vec<ProbeRequest> = failed().flat_map(|attempt| of_attempt(attempt, pools)).collect();
-        let untried = (record.attempts.is_empty() && record.signal == Signal::NoLiveUpstream).then_some(record.signal);
+        let untried =
+            record.attempts.is_empty().then_some(record.signal).filter(|signal| *signal == Signal::NoLiveUpstream);
+        // Only a status: as nginx' access log of a name that was not found.
+        let bare = (record.attempts.is_empty() && is_bare(record)).then_some(record.signal);
         // As Envoy's records of attempts before the last: it was one of the pool.
         let unnamed = failed().find(|attempt| attempt.upstream.is_none()).map(|attempt| attempt.signal);
-        if let Some(signal) = untried.or(unnamed) {
-            let pool = record.pool.as_deref().and_then(|name| pools.iter().find(|pool| pool.name == name));
+        if let Some(signal) = untried.or(unnamed).or(bare) {
+            let named = record.pool.as_deref().and_then(|name| pools.iter().find(|pool| pool.name == name));
+            let pool = named.or(if let [only] = pools { Some(only) } else { None });
             requests.extend(pool.into_iter().flat_map(|pool| of_pool(pool, pools, signal)));
         }
         requests.retain(|request| self.is_due(&request.upstream, now));
@@ -106,6 +110,11 @@ impl Targets {
             true
         }
     }
+}
+
+/// A gateway's own status that it gives when an upstream failed, and nothing more.
+fn is_bare(record: &Record) -> bool {
+    record.signal == Signal::StatusOnly && record.status.is_some_and(|status| matches!(status, 502..=504))
 }
 
 fn of_attempt(attempt: &Attempt, pools: &[Pool]) -> Vec<ProbeRequest> {
@@ -247,6 +256,16 @@ mod tests {
         assert_eq!(requests, [expected]);
         assert_eq!(targets.requests("edge", &record, &pools(), now), [], "not again at once");
         assert_eq!(targets.requests("edge", &record, &pools(), now + INTERVAL).len(), 1);
+    }
+
+    #[test]
+    fn a_bare_status_has_the_only_pool_tried() {
+        let bare = Record { status: Some(502), signal: Signal::StatusOnly, ..Default::default() };
+        let only = || vec![Pool { members: vec![member("shop.internal:3000")], ..Default::default() }];
+        let ask = |record: &Record, pools: &[Pool]| Targets::default().requests("edge", record, pools, Instant::now());
+        assert_eq!(upstreams(&ask(&bare, &only())), ["shop.internal:3000"]);
+        assert_eq!(ask(&bare, &pools()), [], "nobody knows which");
+        assert_eq!(ask(&Record { status: Some(404), ..bare }, &only()), [], "nobody failed");
     }
 
     #[test]
