@@ -4,7 +4,7 @@ use super::application::{LOG_REACH_US, status_share};
 use super::scene::Scene;
 use super::{LIKELY, POSSIBLE, PROVEN, Support};
 use crate::fleet::FailedRequest;
-use crate::model::{Cause, Evidence, Origin};
+use crate::model::{Cause, Evidence, Origin, Signal};
 
 /// Programs that are gateways, by their processes' names.
 const PROGRAMS: &[&str] = &[
@@ -21,7 +21,10 @@ const PROGRAMS: &[&str] = &[
 ];
 
 pub(super) fn inner_gateway(scene: &Scene) -> Option<Support> {
-    if !scene.by_application() || status_share(scene, |status| matches!(status, 502..=504 | 520..=526)) < 0.5 {
+    if !scene.by_application() {
+        return cut(scene);
+    }
+    if status_share(scene, |status| matches!(status, 502..=504 | 520..=526)) < 0.5 {
         return None;
     }
     let (weight, evidence) = joined(scene)
@@ -33,6 +36,22 @@ pub(super) fn inner_gateway(scene: &Scene) -> Option<Support> {
         return Some(support);
     }
     Some(support.lacking("a request id in the records of both gateways, which would join them"))
+}
+
+/// What the gateway behind this one cuts when it fails itself: HAProxy closes a kept connection without a word then, so that
+/// whoever asked asks again.
+fn cut(scene: &Scene) -> Option<Support> {
+    let evidence = cuts_as_it_fails(scene)?;
+    let support = Support::new(Cause::InnerGateway, PROVEN, scene.failures.first_us).with([evidence]);
+    Some(support.lacking("a request id in the records of both gateways, which would join them"))
+}
+
+/// Connections are cut by a gateway that fails towards its own upstream at that time.
+pub(super) fn cuts_as_it_fails(scene: &Scene) -> Option<Evidence> {
+    const CUT: &[Signal] =
+        &[Signal::NoResponseHeaders, Signal::ClosedBeforeHeaders, Signal::ResetBeforeHeaders, Signal::BodyTruncated];
+    gateway_program(scene).filter(|_| scene.share(CUT) >= 0.5)?;
+    failing_beside(scene).map(|(_, evidence)| evidence)
 }
 
 /// Whether a gateway answers at the upstream's address: what it answers may be of its own making.

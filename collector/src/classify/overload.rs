@@ -342,8 +342,8 @@ fn worker_pool_exhausted(scene: &Scene) -> Option<Support> {
     })
     .is_none_or(|(_, cpu)| cpu < 0.7);
     let full = overflows(scene) > 0;
-    // Workers are slow for want of something else: the pool is not the cause.
-    let idle = idle && !short_of_something(scene);
+    // Workers are slow for want of something else, be it their turn on a CPU: the pool is not the cause.
+    let idle = idle && !short_of_something(scene) && host_saturated(scene).is_none();
     // What is lost on the way keeps workers waiting as well.
     let lossy = loses_packets(scene);
     let weight = match (&log, &waiting, answered > 0, idle) {

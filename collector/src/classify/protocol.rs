@@ -1,7 +1,7 @@
 //! Family protocol: both are alive and disagree.
 
 use super::scene::Scene;
-use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, hung, overload};
+use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, hung, inner, overload};
 use crate::case::Note;
 use crate::model::{Cause, Evidence, HealthResult, Signal};
 
@@ -143,7 +143,8 @@ fn premature_close(scene: &Scene) -> Option<Support> {
     let slow = share(&cut, |note| note.response_us.is_some_and(|took_us| took_us > AT_ONCE_US));
     let alive = scene.process_alive().yes();
     let weight = match (probe_cut.is_some() || fresh_share > 0.5, idle.can_race()) {
-        _ if !alive || header_seen(scene).is_some() => COMPATIBLE,
+        _ if !alive || header_seen(scene).is_some() || takes_tls(scene).is_some() => COMPATIBLE,
+        _ if inner::cuts_as_it_fails(scene).is_some() => COMPATIBLE,
         // The same is written of a header that the gateway would not take, and nobody has looked at one.
         (true, _) if untold(scene) && probe_http(scene).is_none() => LIKELY,
         (true, _) => PROVEN,
@@ -257,6 +258,12 @@ fn tls_tried<'a>(scene: &Scene<'a>) -> Option<(i64, &'a crate::model::TlsTry)> {
     scene.probes.iter().rev().find_map(|(at_us, probe)| Some((*at_us, probe.tls.as_ref()?)))
 }
 
+/// When a probe found that what closes on the gateway's plain requests takes a handshake.
+fn takes_tls(scene: &Scene) -> Option<i64> {
+    let gateway_plain = scene.pool.is_some_and(|pool| pool.scheme == "http");
+    tls_tried(scene).filter(|(_, tls)| tls.ok && gateway_plain).map(|(at_us, _)| at_us)
+}
+
 fn tls_handshake_failed(scene: &Scene) -> Option<Support> {
     if scene.by_application() || !tls_fails(scene) {
         return None;
@@ -297,8 +304,9 @@ fn wrong_protocol(scene: &Scene) -> Option<Support> {
     let cut = scene.share(CUT) >= 0.5;
     let plain =
         tls_tried(scene).is_some_and(|(_, tls)| tls.plain_answer) || says_plain(scene) || answers_by(scene, "http:");
-    let instance_speaks_tls = answers_by(scene, "https:");
     let gateway_plain = scene.pool.is_some_and(|pool| pool.scheme == "http");
+    let takes_tls = takes_tls(scene);
+    let instance_speaks_tls = answers_by(scene, "https:") || takes_tls.is_some();
     let weight = match (tls && plain, instance_speaks_tls && gateway_plain && cut) {
         (true, _) => PROVEN,
         (false, true) => PROVEN,
@@ -313,9 +321,10 @@ fn wrong_protocol(scene: &Scene) -> Option<Support> {
         "the gateway speaks plain text, the instance does not"
     };
     let at_us = scene.failures.first_us;
-    Some(Support::new(Cause::WrongProtocol, weight, at_us).with([scene.from_gateway(
-        at_us,
-        "gateway_log",
-        says.to_owned(),
-    )]))
+    let support = Support::new(Cause::WrongProtocol, weight, at_us);
+    let support = support.with([scene.from_gateway(at_us, "gateway_log", says.to_owned())]);
+    Some(support.with(takes_tls.map(|at_us| {
+        let says = "it closes on a plain request and takes a TLS handshake from here".to_owned();
+        scene.from_gateway(at_us, "probe", says)
+    })))
 }

@@ -145,9 +145,11 @@ fn host_rebooted(scene: &Scene) -> Option<Support> {
     let heard_us = host.history.reboots().next_back()?;
     let uptime_us = host.state.sample.as_ref().map_or(0, |sample| i64::try_from(sample.uptime_us).unwrap_or(i64::MAX));
     let booted_us = host.state.sample.as_ref().map_or(heard_us, |sample| sample.at_us - uptime_us);
-    // It went down before the failures began or while they went on, and it booted not long before it was heard again.
-    let during =
-        booted_us >= scene.failures.began_us - super::scene::REACH_BACK_US && booted_us <= scene.failures.last_us;
+    // It went down before the failures began or while they went on, and it booted not long before it was heard again. A gateway
+    // that asks it no more fails no more: then it is the silence that tells that it was away from the failures until it booted.
+    let away = |(from_us, until_us)| from_us <= scene.failures.last_us && booted_us <= until_us + SAME_MOMENT_US;
+    let during = booted_us >= scene.failures.began_us - super::scene::REACH_BACK_US
+        && (booted_us <= scene.failures.last_us || scene.silence().is_some_and(away));
     // What served again since then fails for another reason.
     let served = scene.answered(booted_us, scene.failures.began_us - SAME_MOMENT_US) > 0;
     if !during || served {

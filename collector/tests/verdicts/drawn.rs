@@ -1,6 +1,6 @@
 //! What stories drawn by chance taught: stops that take their time, hosts that are heard of seldom, ways that were mended.
 
-use super::story::{SECOND, Story, UPSTREAM, failure};
+use super::story::{SECOND, Story, UPSTREAM, failure, instance};
 use why502::model::*;
 
 /// The instance gives its listener up and goes on with what it has.
@@ -514,6 +514,40 @@ fn a_connect_that_is_told_late_lost_nothing_where_its_first_syn_was_answered() {
     told(2).is(Cause::PacketLoss);
 }
 
+/// A gateway that checks has taken it out before many requests failed, long before the host is back.
+#[test]
+fn a_host_that_comes_back_with_another_boot_id_was_rebooted_though_nothing_failed_any_more() {
+    let mut story = Story::behind("haproxy", Story::pool());
+    story.instance = None;
+    story.answered = 0;
+    story.pass(1).fails(Signal::ConnectTimeout, 503, SECOND as u64, 4);
+    story.probe(&["connect_timeout"; 4], |probe| probe.echo_answered = Some(false)).pass(10);
+    story.is(Cause::HostDown);
+    let (host, boot_id) = ("app-1".into(), "b2".into());
+    let hello = Hello { host, boot_id, epoch: 2, interval_us: 1_000_000, ..Default::default() };
+    story.core.apply(&Record { received_us: story.now_us, kind: RecordKind::Hello(hello) });
+    story.instance = Some(instance(100, story.now_us));
+    story.host.uptime_us = SECOND as u64;
+    story.pass(1).is(Cause::HostRebooted);
+}
+
+/// A service that nobody asks for its health was started anew with TLS; its gateway went on in plain text.
+#[test]
+fn what_closes_on_plain_requests_and_takes_a_handshake_speaks_tls() {
+    let mut story = Story::new();
+    story.exits(100, None, Some(0)).fails(Signal::ConnectRefused, 502, 0, 2).comes_back(101, "v1");
+    for _ in 0..5 {
+        story.fails(Signal::ClosedBeforeHeaders, 502, 1_000, 10);
+        story.probe(&["connected"; 4], |probe| {
+            probe.http =
+                Some(HttpTry { request: "GET /".into(), signal: "closed_before_headers".into(), ..Default::default() });
+            probe.tls = Some(TlsTry { ok: true, ..Default::default() });
+        });
+        story.pass(2);
+    }
+    story.is(Cause::WrongProtocol);
+}
+
 /// It was down for a moment; what fails ever since then fails for another reason.
 #[test]
 fn a_stop_explains_nothing_that_failed_when_it_listened_again() {
@@ -524,6 +558,48 @@ fn a_stop_explains_nothing_that_failed_when_it_listened_again() {
     }
     let incident = story.incident();
     assert_ne!(incident.verdict.cause, Cause::ProcessStopped, "{:#?}", incident.verdict);
+}
+
+/// HAProxy closes a kept connection without a word when it fails a request on it, so that whoever asked asks again.
+#[test]
+fn what_a_gateway_behind_cuts_when_it_fails_itself_is_of_its_making() {
+    let mut story = Story::new();
+    if let Some(sample) = &mut story.instance {
+        sample.processes[0].name = "haproxy".into();
+    }
+    let fails_behind = |story: &mut Story| {
+        let mut kind = failure(Signal::ConnectRefused, 503, 1_000, "GET", "/");
+        if let EventKind::Failure(failure) = &mut kind {
+            failure.gateway = "inner".into();
+            failure.attempts[0].upstream = "10.0.0.9:3000".into();
+        }
+        let config = GatewayConfig { gateway: "inner".into(), kind: "haproxy".into(), ..Default::default() };
+        let events = vec![Event { at_us: story.now_us, kind }];
+        story.report("app-1", Report { gateways: vec![config], events, ..Default::default() });
+    };
+    for _ in 0..4 {
+        fails_behind(&mut story);
+        story.fails(Signal::NoResponseHeaders, 503, 2_000, 7).pass(1);
+    }
+    story.is_not_surely(Cause::PrematureClose);
+    story.is(Cause::InnerGateway);
+}
+
+/// Who waits for a CPU uses little of it, and has connections wait as well.
+#[test]
+fn workers_that_wait_for_a_cpu_are_not_too_few() {
+    let mut story = Story::new();
+    story.host.cpu_busy_ratio = Some(1.0);
+    if let Some(sample) = &mut story.instance {
+        sample.listeners[0].queue = 20;
+        sample.processes[0].run_delay_ratio = Some(1.0);
+        sample.processes[0].cpu_ratio = Some(0.3);
+    }
+    story.pass(4);
+    for _ in 0..5 {
+        story.fails(Signal::ReadTimeout, 504, 3 * SECOND as u64, 4).pass(2);
+    }
+    story.is(Cause::CpuSaturated);
 }
 
 /// What members met before they were taken out is why they were, though nobody could see what was behind it.

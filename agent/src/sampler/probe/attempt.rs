@@ -31,6 +31,9 @@ const MOST_OTHER_PORTS: usize = 4;
 /// Bytes of an error's words.
 const SAYS_LIMIT_BYTES: usize = 256;
 
+/// How a server that waits for TLS may take a plain request.
+const CLOSED: [Signal; 2] = [Signal::ClosedBeforeHeaders, Signal::ResetBeforeHeaders];
+
 /// Time limits of one probe.
 struct Limits {
     connect: Duration,
@@ -205,9 +208,19 @@ async fn exchange(request: &ProbeRequest, target: &Target, limits: &Limits, hear
     let http = http_try(path, dial::get(stream, &ask).await);
     if http.status > 0 {
         exchange.way = Some(Way { target: target.clone(), tls, path: path.to_owned(), host });
+    } else if tls.is_none() && http.first_byte_us.is_none() && CLOSED.iter().any(|signal| signal.id() == http.signal) {
+        exchange.tls = takes_tls(request, target, limits.answer.saturating_sub(began.elapsed())).await;
     }
     exchange.http = Some(http);
     exchange
+}
+
+/// The handshake of whoever closed on a plain request without a word, where it takes one.
+async fn takes_tls(request: &ProbeRequest, target: &Target, limit: Duration) -> Option<TlsTry> {
+    let ask = TlsAsk { verify: false, ..tls_ask(request) };
+    let (connected, _) = dial::connect(target, limit).await;
+    let secured = dial::handshake(connected.ok()?, &ask, limit).await.ok()?;
+    Some(tls_try(None, secured.certificate, false))
 }
 
 fn tls_ask(request: &ProbeRequest) -> TlsAsk {

@@ -146,6 +146,37 @@ async fn plain_text_where_tls_is_spoken_to_is_noticed() {
 }
 
 #[tokio::test]
+async fn who_closes_on_a_plain_request_is_tried_by_tls() {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tls");
+    let certificate = CertificateDer::from_pem_file(fixtures.join("expired.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(fixtures.join("server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let tls = versions.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut first = [0];
+                // Anything but a handshake is not worth a word, as with Node.js.
+                if stream.peek(&mut first).await.is_ok() && first == [22] {
+                    let _ = acceptor.accept(stream).await;
+                }
+            });
+        }
+    });
+    let result = probe(request(address)).await;
+    assert!(result.tls.is_some_and(|tls| tls.ok), "{:?}", result.http);
+    let closes = server(b"", Duration::ZERO).await;
+    assert_eq!(probe(request(closes)).await.tls, None);
+}
+
+#[tokio::test]
 async fn failures_beyond_the_rate_are_not_probed() {
     let address = server(ANSWER, Duration::from_secs(5)).await;
     let (requests, mut results) = prober();
