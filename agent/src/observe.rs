@@ -183,6 +183,8 @@ struct Observer {
     /// The first look is over: what is found from now on began under the agent's eyes.
     begun: bool,
     announce_at: BTreeMap<u32, Instant>,
+    /// Leaders whose make is taken once more, in the order of that time.
+    settling: VecDeque<(Instant, u32)>,
     ending: Vec<Ending>,
     ended: VecDeque<Ended>,
     unclaimed: Vec<Unclaimed>,
@@ -249,6 +251,7 @@ impl Observer {
             clock: ClockWatch::new(),
             begun: false,
             announce_at: BTreeMap::new(),
+            settling: VecDeque::new(),
             ending: Vec::new(),
             ended: VecDeque::new(),
             unclaimed: Vec::new(),
@@ -307,6 +310,7 @@ impl Observer {
         self.read_members();
         self.look_at_sockets();
         self.look_at_counters();
+        self.look_at_settled();
         self.on_wake();
     }
 

@@ -201,6 +201,8 @@ impl Observer {
             parent_pid: member.parent_pid,
             parent_name: member.parent_name.clone(),
             served: *served,
+            fingerprint: member.make.clone(),
+            first_fingerprint: member.first_make.clone(),
         }
     }
 

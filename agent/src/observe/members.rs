@@ -13,7 +13,8 @@ use super::service::{FOUND_LIMIT, Found, Service};
 use crate::kernel::cgroup::{self, Group};
 use crate::kernel::diag::Address;
 use crate::kernel::process;
-use crate::sampler::process::{Member, fingerprint, matching};
+use crate::sampler::process::fingerprint::{self, Fingerprint};
+use crate::sampler::process::{Member, matching};
 use crate::sampler::socket::is_at;
 use crate::sampler::{Observed, Status, unix_now_us};
 
@@ -21,6 +22,9 @@ use crate::sampler::{Observed, Status, unix_now_us};
 const LISTING: Duration = Duration::from_secs(5);
 /// A process younger than this is told a little later.
 const SETTLE: Duration = Duration::from_millis(100);
+/// By then a program has gone to the folder that it works in: gunicorn does so when its interpreter has loaded it, daemons when
+/// they have read their configuration.
+const SETTLED: Duration = Duration::from_secs(2);
 /// Most processes of one host that are watched.
 const MEMBER_LIMIT: usize = 4096;
 /// Most whose stat file is held open.
@@ -240,11 +244,28 @@ impl Observer {
         let _ended = member.read(&self.roots.proc);
         let made = fingerprint::take(&self.roots.proc, pid);
         let (service, leader) = (member.service, member.leader);
+        let settled = unix_now_us() - member.started_unix_us >= i64::try_from(SETTLED.as_micros()).unwrap_or(0);
+        if !already_running {
+            member.first_make.clone_from(&made.digest);
+        }
+        if settled {
+            member.make.clone_from(&made.digest);
+        } else if leader && self.settling.len() < MEMBER_LIMIT {
+            self.settling.push_back((Instant::now() + SETTLED, pid));
+        }
         if let Some(service) = self.services.get_mut(service).filter(|one| leader && one.is_told_by_sockets()) {
             service.command = Some((made.exe.clone(), made.cmdline.clone()));
         }
+        self.tell_start(pid, made, already_running, settled);
+        if !already_running {
+            self.sample_soon(service);
+        }
+    }
+
+    fn tell_start(&mut self, pid: u32, made: Fingerprint, already_running: bool, settled: bool) {
+        let Some(member) = self.members.get(&pid) else { return };
         let started = v1::ProcessStarted {
-            service: self.services.get(service).map(|s| s.name.clone()).unwrap_or_default(),
+            service: self.service_name(member.service),
             pid,
             parent_pid: member.parent_pid,
             started_unix_us: member.started_unix_us,
@@ -252,14 +273,26 @@ impl Observer {
             exe: made.exe,
             fingerprint: made.digest,
             cmdline: made.cmdline,
-            leader,
+            leader: member.leader,
             already_running,
             version_hint: made.hint,
+            settled,
         };
         let at_unix_us = if already_running { unix_now_us() } else { started.started_unix_us };
         self.out.push(Observed::event(at_unix_us, Kind::ProcessStarted(started)));
-        if !already_running {
-            self.sample_soon(service);
+    }
+
+    /// Tells of leaders once more that have settled, with what they are made of by then.
+    pub(super) fn look_at_settled(&mut self) {
+        let now = Instant::now();
+        while let Some((_, pid)) = self.settling.pop_front_if(|(at, _)| *at <= now) {
+            let made = fingerprint::take(&self.roots.proc, pid);
+            let Some(member) = self.members.get_mut(&pid) else { continue };
+            // What has ended meanwhile shows nothing of itself.
+            if !made.exe.is_empty() {
+                member.make.clone_from(&made.digest);
+                self.tell_start(pid, made, true, true);
+            }
         }
     }
 

@@ -41,6 +41,10 @@ pub struct Member {
     pub rss_bytes: u64,
     /// Its parent is no process of the same instance.
     pub leader: bool,
+    /// The digest of its make once it has settled. Empty before, and where it leads nobody.
+    pub make: String,
+    /// The digest of its make as it started. Empty where it was running already.
+    pub first_make: String,
     /// Its descriptors could be read when last tried. None: not tried yet.
     fds_readable: Option<bool>,
     fd_limit: Option<(u64, Option<u64>)>,
@@ -83,6 +87,8 @@ impl Member {
             state: '?',
             rss_bytes: 0,
             leader: false,
+            make: String::new(),
+            first_make: String::new(),
             fds_readable: None,
             fd_limit: None,
             threads: 0,

@@ -2,7 +2,7 @@
 
 use super::chain::{End, EndKind};
 use super::scene::Scene;
-use crate::model::{Evidence, LogMatch, ProcessStarted, Signal};
+use crate::model::{Evidence, LogMatch, ProcessExited, ProcessStarted, Signal};
 
 /// Signals that a process which is gone leaves at the gateway.
 pub const GONE: &[Signal] = &[
@@ -68,11 +68,7 @@ impl<'s, 'a> Outage<'s, 'a> {
             .filter(|(at_us, start)| *at_us >= first.at_us - 200_000 && start.pid != first.exit.pid)
             .find(|(_, start)| start.leader || !first.exit.leader)
             .copied();
-        let before = scene.starts.iter().rev().find(|(_, start)| start.pid == first.exit.pid);
-        let changed = match (before, restart) {
-            (Some((_, before)), Some((_, after))) => has_changed(&before.fingerprint, &after.fingerprint),
-            _ => None,
-        };
+        let changed = restart.and_then(|(_, after)| makes_differ(scene, first.exit, after));
         let marks = |from_us, to_us| scene.fleet.marks(scene.service_name(), scene.host_name(), from_us, to_us).last();
         let marked = marks(first.at_us - MARK_BEFORE_US, first.at_us + MARK_AFTER_US);
         let marked = marked.map(|(at_us, mark)| (*at_us, mark.version.clone()));
@@ -155,6 +151,37 @@ impl<'s, 'a> Outage<'s, 'a> {
         let (at_us, found) = scene.log_of(FATAL, self.first.at_us - 10_000_000, end_us + 2_000_000)?;
         Some(scene.from_host(at_us, "app_log", format!("{}: {}", found.kind, found.line)))
     }
+}
+
+/// Whether what was started differs from what ended. A program may go to another folder soon after its start, where its files are
+/// found under other names, so fingerprints are compared that were taken when both had settled. Before that those in the same
+/// folder tell that something changed, and that nothing did where the one that ended had settled. None: it can't be told.
+fn makes_differ(scene: &Scene, ended: &ProcessExited, after: &ProcessStarted) -> Option<bool> {
+    let told = |pid: u32, started_us: i64, settled: bool| {
+        let mut starts = scene.starts.iter().map(|(_, start)| *start);
+        let found = starts.find(|start| (start.pid, start.started_us, start.settled) == (pid, started_us, settled))?;
+        Some(found.fingerprint.as_str())
+    };
+    let carried = |settled: bool| {
+        let make = if settled { &ended.fingerprint } else { &ended.first_fingerprint };
+        Some(make.as_str()).filter(|make| !make.is_empty()).or_else(|| told(ended.pid, ended.started_us, settled))
+    };
+    let (settled, first) = (carried(true), carried(false));
+    if let Some(differ) =
+        settled.zip(told(after.pid, after.started_us, true)).and_then(|(before, since)| has_changed(before, since))
+    {
+        return Some(differ);
+    }
+    let since = after.fingerprint.as_str();
+    let in_its_folder = |make: &&str| folder(make) == folder(since);
+    let by_settled = settled.filter(in_its_folder).and_then(|make| has_changed(make, since));
+    by_settled
+        .or_else(|| first.filter(in_its_folder).and_then(|make| has_changed(make, since)).filter(|differ| *differ))
+}
+
+/// The part of a fingerprint that tells executable and folder; empty where it has none.
+fn folder(make: &str) -> &str {
+    make.split_once('-').map_or("", |(_, core)| core)
 }
 
 /// Whether fingerprints differ: as a whole, or where one lacks its first part, which has the arguments in it, by the second. None: that

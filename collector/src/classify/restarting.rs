@@ -1,5 +1,7 @@
 //! Family restarting: the instance was away for a moment.
 
+use std::collections::BTreeSet;
+
 use super::chain::EndKind;
 use super::network::NO_WAY;
 use super::outage::{GONE, Outage};
@@ -51,7 +53,9 @@ fn crash_looping(scene: &Scene) -> Option<Support> {
     let outage = Outage::of(scene)?;
     let crashes: Vec<_> = outage.ends.iter().filter(|end| end.kind == EndKind::Crash).collect();
     let first = crashes.first()?;
-    let starts = scene.starts.iter().filter(|(at_us, start)| start.leader && *at_us > first.at_us).count();
+    let leaders = scene.starts.iter().filter(|(at_us, start)| start.leader && *at_us > first.at_us);
+    // One may be told of again, by another agent or with what it became.
+    let starts = leaders.map(|(_, start)| start.pid).collect::<BTreeSet<u32>>().len();
     let newest = crashes.last()?;
     let short_life = newest.at_us - newest.exit.started_us < FAILED_START_US;
     let weight = match (crashes.len(), starts) {

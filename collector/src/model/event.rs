@@ -97,10 +97,12 @@ pub struct ProcessStarted {
     pub cmdline: String,
     /// True where no process of the same instance is its parent.
     pub leader: bool,
-    /// True where the agent found it already running when it started itself: not a start that anybody saw.
+    /// True where the agent found it already running when it started itself, or tells of it once more: not a start that anybody saw.
     pub already_running: bool,
     /// What the fingerprint is made of, for people, such as "/srv/api/v42/index.js modified 2026-11-22T10:00:00Z".
     pub version_hint: String,
+    /// The fingerprint was taken when the process had run for some seconds and had gone to the folder that it works in.
+    pub settled: bool,
 }
 
 /// A process of a watched service ended.
@@ -136,6 +138,10 @@ pub struct ProcessExited {
     pub parent_name: String,
     /// True where it, or its parent, held a listening socket when last seen.
     pub served: bool,
+    /// Its fingerprint, as of a start, once it had settled. Empty where it ended before, or leads nobody.
+    pub fingerprint: String,
+    /// Its fingerprint as it started. Empty where nobody saw that.
+    pub first_fingerprint: String,
 }
 
 impl ProcessExited {

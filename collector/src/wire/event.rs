@@ -82,6 +82,7 @@ fn started(line: &mut Line<'_>, start: v1::ProcessStarted) -> model::ProcessStar
         leader: start.leader,
         already_running: start.already_running,
         version_hint: line.line(start.version_hint),
+        settled: start.settled,
     }
 }
 
@@ -107,6 +108,8 @@ fn exited(line: &mut Line<'_>, exit: v1::ProcessExited) -> model::ProcessExited 
         parent_pid: exit.parent_pid,
         parent_name: line.name(exit.parent_name),
         served: exit.served,
+        fingerprint: line.name(exit.fingerprint),
+        first_fingerprint: line.name(exit.first_fingerprint),
     }
 }
 

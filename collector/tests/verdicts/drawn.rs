@@ -637,3 +637,35 @@ fn a_release_that_ends_at_each_start_loops_though_nobody_asks_it_any_more() {
     story.is_not_surely(Cause::Deploying);
     story.is(Cause::CrashLooping);
 }
+
+/// What ran for days was told of too long ago: what it was made of comes with its end.
+#[test]
+fn a_release_in_place_of_what_ran_for_days_is_a_deployment() {
+    let replaced = |before: &str, since: &str, settled: Option<&str>| {
+        let mut story = Story::new();
+        story.pass(400);
+        story.exits(100, None, Some(0));
+        let exit = story.app_events.iter_mut().rev().find_map(|event| match &mut event.kind {
+            EventKind::ProcessExited(exit) => Some(exit),
+            _ => None,
+        });
+        exit.unwrap().fingerprint = before.into();
+        story.fails(Signal::ConnectRefused, 502, 0, 20).pass(1);
+        story.fails(Signal::ConnectRefused, 502, 0, 20).comes_back(101, since);
+        let started_us = story.now_us;
+        story.pass(2);
+        if let Some(make) = settled {
+            story.started(101, started_us, make, true);
+            if let Some(EventKind::ProcessStarted(start)) = story.app_events.last_mut().map(|event| &mut event.kind) {
+                start.settled = true;
+            }
+        }
+        story.pass(3);
+        story
+    };
+    replaced("a-srv", "b-srv", Some("b-srv")).is(Cause::Deploying);
+    replaced("a-srv1", "b-srv2", Some("b-srv2")).is(Cause::Deploying);
+    // gunicorn goes to its application's folder when Python has loaded it.
+    replaced("a-srv", "x-root", None).is_not_surely(Cause::Deploying);
+    replaced("a-srv", "x-root", Some("a-srv")).is_not_surely(Cause::Deploying);
+}

@@ -23,7 +23,7 @@ pub struct Story {
     pub logged_as: &'static str,
     /// Whether the health check of app-1's agent succeeds.
     pub health: HealthResult,
-    app_events: Vec<Event>,
+    pub app_events: Vec<Event>,
     lb_events: Vec<Event>,
 }
 

@@ -257,12 +257,15 @@ pub struct ProcessStarted {
     /// True where no process of the same instance is its parent.
     #[prost(bool, tag = "9")]
     pub leader: bool,
-    /// True where the agent found it already running when it started itself: not a start that anybody saw.
+    /// True where the agent found it already running when it started itself, or tells of it once more: not a start that anybody saw.
     #[prost(bool, tag = "10")]
     pub already_running: bool,
     /// What the fingerprint is made of, for people, such as "/srv/api/v42/index.js modified 2026-11-22T10:00:00Z".
     #[prost(string, tag = "11")]
     pub version_hint: ::prost::alloc::string::String,
+    /// The fingerprint was taken when the process had run for some seconds and had gone to the folder that it works in.
+    #[prost(bool, tag = "12")]
+    pub settled: bool,
 }
 /// A process of a watched service ended.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -312,6 +315,12 @@ pub struct ProcessExited {
     /// True where it, or its parent, held a listening socket when last seen.
     #[prost(bool, tag = "15")]
     pub served: bool,
+    /// Its fingerprint, as in ProcessStarted, once it had settled. Empty where it ended before, or leads nobody.
+    #[prost(string, tag = "16")]
+    pub fingerprint: ::prost::alloc::string::String,
+    /// Its fingerprint as it started. Empty where nobody saw that.
+    #[prost(string, tag = "17")]
+    pub first_fingerprint: ::prost::alloc::string::String,
 }
 /// Nested message and enum types in `ProcessExited`.
 pub mod process_exited {
