@@ -20,6 +20,8 @@ const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const TCPDIAG_GETSOCK: u16 = 18;
 /// State numbers of include/net/tcp_states.h.
 const TCP_ESTABLISHED: u32 = 1;
+/// Those that one side has closed and that may still have something to send.
+const TCP_CLOSING: [u32; 3] = [4, 8, 9];
 const TCP_LISTEN: u32 = 10;
 /// Request attribute that carries a filter program.
 const INET_DIAG_REQ_BYTECODE: u16 = 1;
@@ -63,6 +65,16 @@ pub struct Listener {
     pub inode: u64,
 }
 
+/// Connections to one local address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Connections {
+    /// Established.
+    pub established: u32,
+    /// Of these and of those being closed: what was sent over them was sent again at least twice, and the other side's kernel has
+    /// acknowledged nothing of it since.
+    pub unacknowledged: u32,
+}
+
 /// Asks the kernel about sockets.
 #[derive(Debug)]
 pub struct Diag {
@@ -96,16 +108,19 @@ impl Diag {
         Ok(found)
     }
 
-    /// Established connections by local address, of some local ports. The kernel filters; the price is a walk of its table
+    /// Connections by local address, of some local ports. The kernel filters; the price is a walk of its table
     /// (some milliseconds for 100,000 connections) and an answer for each that fits.
-    pub fn established(&mut self, ports: &[u16]) -> Result<HashMap<SocketAddr, u32>> {
-        let mut counts = HashMap::new();
+    pub fn connections(&mut self, ports: &[u16]) -> Result<HashMap<SocketAddr, Connections>> {
+        let mut counts: HashMap<SocketAddr, Connections> = HashMap::new();
         if ports.is_empty() {
             return Ok(counts);
         }
-        self.dump(TCPDIAG_GETSOCK, &tcp_request(1 << TCP_ESTABLISHED, ports), |payload| {
+        let states = TCP_CLOSING.iter().fold(1 << TCP_ESTABLISHED, |states, state| states | 1 << state);
+        self.dump(TCPDIAG_GETSOCK, &tcp_request(states, ports), |payload| {
             if let Some(socket) = parse_inet(payload) {
-                *counts.entry(socket.local).or_default() += 1;
+                let count = counts.entry(socket.local).or_default();
+                count.established += u32::from(socket.state == TCP_ESTABLISHED);
+                count.unacknowledged += u32::from(socket.unacknowledged);
             }
         })?;
         Ok(counts)
@@ -179,6 +194,8 @@ fn unix_request() -> Vec<u8> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct InetSocket {
     local: SocketAddr,
+    state: u32,
+    unacknowledged: bool,
     recv_queue: u32,
     send_queue: u32,
     inode: u64,
@@ -193,8 +210,13 @@ fn parse_inet(bytes: &[u8]) -> Option<InetSocket> {
         // What came by IPv4 to a socket of IPv6 is written as IPv4, as its gateway names it.
         IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes.get(8..24)?).ok()?)).to_canonical()
     };
+    // 1: what was sent is sent again; 4: nothing could be sent, and the other side is asked again. Each answer sets the count of
+    // either to nothing (tcp_ack in net/ipv4/tcp_input.c).
+    let (timer, again) = (*bytes.get(2)?, *bytes.get(3)?);
     Some(InetSocket {
         local: SocketAddr::new(ip, port),
+        state: u32::from(*bytes.get(1)?),
+        unacknowledged: matches!(timer, 1 | 4) && again >= 2,
         recv_queue: u32_at(bytes, 56)?,
         send_queue: u32_at(bytes, 60)?,
         inode: u64::from(u32_at(bytes, 68)?),
@@ -243,8 +265,9 @@ mod tests {
             let other = TcpListener::bind("127.0.0.1:0").unwrap();
             let _noise = TcpStream::connect(other.local_addr().unwrap()).unwrap();
             for ports in [vec![address.port()], vec![1, address.port(), 2], vec![3, address.port()]] {
-                let established = diag.established(&ports).unwrap();
-                assert_eq!(established, HashMap::from([(address, 2)]), "filter {ports:?}");
+                let connections = diag.connections(&ports).unwrap();
+                let two = Connections { established: 2, unacknowledged: 0 };
+                assert_eq!(connections, HashMap::from([(address, two)]), "filter {ports:?}");
             }
         }
     }
@@ -259,6 +282,20 @@ mod tests {
         let address = Address::Unix(path.to_str().unwrap().to_owned());
         let found = found.iter().find(|l| l.address == address).expect("our listener");
         assert_eq!(found.queue, 1);
+    }
+
+    #[test]
+    fn what_is_sent_again_and_again_is_not_acknowledged() {
+        let told = |state: u8, timer: u8, again: u8| {
+            let mut bytes = [0; 72];
+            bytes[..4].copy_from_slice(&[AF_INET as u8, state, timer, again]);
+            let socket = parse_inet(&bytes).unwrap();
+            (socket.state, socket.unacknowledged)
+        };
+        assert_eq!(told(1, 1, 2), (TCP_ESTABLISHED, true));
+        assert_eq!(told(8, 4, 3), (TCP_CLOSING[1], true));
+        assert!(!told(1, 1, 1).1, "a packet may get lost on any way");
+        assert!(!told(1, 2, 5).1, "keepalive");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use why502_proto::v1;
 
 use super::Status;
 use crate::config::Listen;
-use crate::kernel::diag::{Address, Diag, Listener};
+use crate::kernel::diag::{Address, Connections, Diag, Listener};
 use crate::kernel::{Error, clock, process};
 
 /// Most listeners of one service that are told.
@@ -37,7 +37,7 @@ pub struct Sockets {
     listeners: Vec<Listener>,
     holders: BTreeMap<u64, BTreeSet<u32>>,
     foreign: HashSet<u64>,
-    established: Option<HashMap<SocketAddr, u32>>,
+    connections: Option<HashMap<SocketAddr, Connections>>,
     counted: Option<Counted>,
 }
 
@@ -74,7 +74,7 @@ impl Sockets {
             listeners: Vec::new(),
             holders: BTreeMap::new(),
             foreign: HashSet::new(),
-            established: None,
+            connections: None,
             counted: None,
         }
     }
@@ -196,31 +196,36 @@ impl Sockets {
         }
         let list: Vec<u16> = ports.iter().copied().collect();
         let before = clock::cpu_time();
-        self.established = self.diag.as_mut().and_then(|diag| diag.established(&list).ok());
+        self.connections = self.diag.as_mut().and_then(|diag| diag.connections(&list).ok());
         let cost = clock::cpu_time().saturating_sub(before);
         self.counted = Some(Counted { at: Instant::now(), ports, cost });
     }
 
     /// A listener's readings.
     pub fn sample(&self, listener: &Listener, pid: u32) -> v1::ListenerSample {
+        let connections = self.connections_to(&listener.address);
         v1::ListenerSample {
             address: listener.address.to_string(),
             queue: listener.queue,
             queue_limit: listener.queue_limit,
-            established: self.established_to(&listener.address),
+            established: connections.map(|count| count.established),
             pid,
+            unacknowledged: connections.map_or(0, |count| count.unacknowledged),
         }
     }
 
     /// At a wildcard address: all connections to the port but those to addresses with a listener of their own.
-    fn established_to(&self, address: &Address) -> Option<u32> {
-        let (counts, Address::Tcp(address)) = (self.established.as_ref()?, address) else { return None };
+    fn connections_to(&self, address: &Address) -> Option<Connections> {
+        let (counts, Address::Tcp(address)) = (self.connections.as_ref()?, address) else { return None };
         if !address.ip().is_unspecified() {
-            return Some(counts.get(address).copied().unwrap_or(0));
+            return Some(counts.get(address).copied().unwrap_or_default());
         }
         let own = |at: &SocketAddr| self.listeners.iter().any(|l| l.address == Address::Tcp(*at));
         let fits = counts.iter().filter(|(at, _)| at.port() == address.port() && !own(at));
-        Some(fits.map(|(_, count)| count).sum())
+        Some(fits.fold(Connections::default(), |sum, (_, count)| Connections {
+            established: sum.established + count.established,
+            unacknowledged: sum.unacknowledged + count.unacknowledged,
+        }))
     }
 }
 

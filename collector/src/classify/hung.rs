@@ -1,7 +1,7 @@
 //! The cause process_hung: alive and listening, and nothing is answered.
 
 use super::scene::Scene;
-use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Support, overload};
+use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Support, network, overload};
 use crate::case::Note;
 use crate::model::{Cause, Evidence, Signal};
 
@@ -52,6 +52,7 @@ pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
     // Where the gateway's check alone waited, the check's endpoint may be all that does not answer.
     let checks_alone = stuck.is_none() && scene.met_by_checks_alone();
     let weight = if explained || checks_alone { weight.min(POSSIBLE) } else { weight };
+    let weight = if network::unheard(scene).is_some() { weight.min(COMPATIBLE) } else { weight };
     // Where nobody sees the process, a hang is told from an overload by nothing.
     let weight = match (scene.alive_at_first().yes(), silent_probe.is_some()) {
         (true, _) => weight,

@@ -6,7 +6,7 @@ use super::scene::{SAME_MOMENT_US, Scene, Tri};
 use super::tries::Tries;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
 use crate::fleet::HostEntry;
-use crate::model::{Address, Cause, ConnectTry, EventKind, Evidence, Signal};
+use crate::model::{Address, Cause, ConnectTry, EventKind, Evidence, ListenerSample, Signal};
 
 pub(super) const RULES: &[Rule] =
     &[firewall_reject, firewall_drop, link_down, no_route, packet_loss, dns_failure, conntrack_full, path_unreachable];
@@ -250,7 +250,9 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
     }
     let mixed = tries.lets_some_through(scene);
     let resent = retransmit_share(scene);
+    let unheard = unheard(scene).filter(|_| tries.timed_out == 0);
     let weight = match (mixed, resent) {
+        _ if unheard.is_some() => PROVEN,
         // A full accept queue loses some as well, and nobody looks at it.
         (true, _) if !scene.host_reports().yes() => LIKELY / 2.0,
         (true, share) if share > 0.02 => PROVEN,
@@ -260,10 +262,28 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
     };
     let says = format!("{:.0} % of the segments were sent again", resent * 100.0);
     let mut support = Support::new(Cause::PacketLoss, weight, scene.failures.began_us).with(tries.evidence(scene));
+    support = support.with(unheard);
     if resent > 0.0 {
         support = support.with([scene.from_gateway(scene.failures.first_us, "kernel", says)]);
     }
     Some(support)
+}
+
+/// The instance has answered, and nothing of it arrives: the kernel of whoever asked acknowledges nothing on most of its
+/// connections, as where large packets get lost.
+pub(super) fn unheard(scene: &Scene) -> Option<Evidence> {
+    let lost = |listener: &&ListenerSample| {
+        let of_upstream = Address::parse(&listener.address).covers(&scene.address);
+        of_upstream && listener.unacknowledged > 0 && listener.unacknowledged * 2 >= listener.established.unwrap_or(0)
+    };
+    let (at_us, listener) =
+        scene.samples.iter().find_map(|sample| Some((sample.at_us, sample.listeners.iter().find(lost)?)))?;
+    let says = format!(
+        "what {} sent on {} of its connections was sent again and again, and nobody acknowledged it",
+        scene.service_name(),
+        listener.unacknowledged
+    );
+    Some(scene.from_host(at_us, "socket", says))
 }
 
 /// Whether packets are lost on the way, which keeps requests waiting that an instance would have answered.

@@ -124,6 +124,7 @@ fn listener(line: &mut Line<'_>, listener: v1::ListenerSample) -> model::Listene
         queue: listener.queue,
         queue_limit: listener.queue_limit,
         established: listener.established,
+        unacknowledged: listener.unacknowledged,
         pid: listener.pid,
     }
 }

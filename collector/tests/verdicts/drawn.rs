@@ -669,3 +669,26 @@ fn a_release_in_place_of_what_ran_for_days_is_a_deployment() {
     replaced("a-srv", "x-root", None).is_not_surely(Cause::Deploying);
     replaced("a-srv", "x-root", Some("a-srv")).is_not_surely(Cause::Deploying);
 }
+
+/// Large packets get lost: the instance's answers among them, and connects and requests do not.
+#[test]
+fn what_has_answered_and_was_not_heard_does_not_hang() {
+    let asked = |unacknowledged: u32| {
+        let mut story = Story::new();
+        story.answered = 0;
+        if let Some(sample) = &mut story.instance {
+            (sample.listeners[0].established, sample.listeners[0].unacknowledged) = (Some(6), unacknowledged);
+        }
+        for _ in 0..5 {
+            story.fails(Signal::ReadTimeout, 504, 4 * SECOND as u64, 6);
+            story.probe(&["connected"; 4], |probe| {
+                let http = HttpTry { request: "GET /".into(), signal: "read_timeout".into(), ..Default::default() };
+                probe.http = Some(http);
+            });
+            story.pass(2);
+        }
+        story
+    };
+    asked(0).is(Cause::ProcessHung);
+    asked(5).is(Cause::PacketLoss);
+}

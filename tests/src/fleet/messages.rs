@@ -168,6 +168,7 @@ impl Host {
             queue: 0,
             queue_limit: 511,
             established: Some(12 + (tick % 5) as u32),
+            unacknowledged: 0,
             pid,
         }];
         sample.cgroup = Some(v1::CgroupSample {
