@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch::Receiver;
 
-use crate::beat;
 use crate::kernel::clock;
+use crate::{alarm, beat};
 
 /// A CPU's time over this is what comes in.
 const SHARE: u32 = 40;
@@ -75,7 +75,7 @@ pub async fn rest(owed: Duration, beats: Option<Duration>, stop: &mut Receiver<b
     let paid = Instant::now() + owed;
     let until = beats.map_or(paid, |apart| beat::nearest(paid.max(Instant::now() + apart), apart).max(paid));
     tokio::select! {
-        () = tokio::time::sleep_until(until.into()) => true,
+        () = alarm::sleep_until(until) => true,
         changed = stop.changed() => changed.is_ok(),
     }
 }

@@ -1,6 +1,7 @@
 //! Sees one host for why502: samplers hand what they observe, and those that follow logs what they read in a round, over
 //! bounded channels to the gatherer, which closes reports; the uplink keeps and delivers them. All of it runs on one thread.
 
+pub mod alarm;
 pub mod backoff;
 pub mod beat;
 pub mod budget;
@@ -27,6 +28,7 @@ pub mod spool;
 pub mod tail;
 pub mod unit_watch;
 pub mod uplink;
+pub mod wakeful;
 pub mod watch;
 
 use std::future::Future;
@@ -232,7 +234,7 @@ async fn gather(
                 Some(observed) => gatherer.add(observed, Instant::now()),
                 None => observes = false,
             },
-            () = tokio::time::sleep_until(gatherer.due().into()) => {}
+            () = alarm::sleep_until(gatherer.due()) => {}
         }
         let ended = !observes && !reads;
         if !ended && Instant::now() < gatherer.due() {

@@ -6,7 +6,7 @@
 //! Pace: exits, link changes and the kernel log at once; after an exit or a start the successor and its ports are looked for
 //! every 25 ms for 2 s and every 100 ms up to 10 s; every second a cheap look (new processes by the id that the kernel gave out
 //! last, listeners by one netlink dump, states by kept descriptors), which also sends a sample of each service that looks
-//! abnormal; a listing of /proc every 5 s; everything at the interval, or more seldom where that would be felt (`pace`).
+//! abnormal; a listing of /proc every 15 s; everything at the interval, or more seldom where that would be felt (`pace`).
 
 mod clock;
 mod exits;
@@ -19,17 +19,14 @@ mod sockets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::future::pending;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
-use tokio::time::sleep_until;
 use why502_proto::v1;
 
+use crate::alarm::sleep_until;
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::kernel::cgroup::Hierarchy;
@@ -41,6 +38,7 @@ use crate::sampler::process::matching;
 use crate::sampler::process::table::Table;
 use crate::sampler::socket::Sockets;
 use crate::sampler::{Observed, Status, unix_now_us};
+use crate::wakeful::{ready, wakeful};
 use crate::watch::exit::ExitWatch;
 use crate::watch::kernel_log::KernelLog;
 use crate::watch::link::LinkWatch;
@@ -115,40 +113,22 @@ pub async fn run(config: Arc<Config>, out: mpsc::Sender<Observed>, budget: Budge
             () = ready(log.as_ref()) => observer.on_log(),
             () = ready(links.as_ref()) => observer.on_links(),
             () = until(wake) => observer.on_wake(),
-            () = sleep_until(ticks.next().into()) => if ticks.look(&budget, || observer.tick()) {
+            () = sleep_until(ticks.next()) => if ticks.look(&budget, || observer.tick()) {
                 // A look at everything is a cheap look too.
                 glances.put_off();
                 let stretched = [&ticks, &glances].into_iter().map(Pace::status).find(|status| *status != Status::Active);
                 observer.set_status("pace", stretched.unwrap_or(Status::Active));
             },
-            () = sleep_until(glances.next().into()) => {
+            () = sleep_until(glances.next()) => {
                 glances.look(&budget, || observer.glance());
             }
         }
     }
 }
 
-fn wakeful(fd: Option<OwnedFd>) -> Option<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives, and the registration owns it.
-    #[allow(unsafe_code)]
-    let registered = unsafe { AsyncFd::register_with_interest(fd?, Interest::READABLE) };
-    registered.ok()
-}
-
-/// The readiness is cleared before the caller reads all there is, so what comes meanwhile wakes it again.
-async fn ready(fd: Option<&AsyncFd<OwnedFd>>) {
-    match fd {
-        Some(fd) => match fd.readable().await {
-            Ok(mut guard) => guard.clear_ready(),
-            Err(_) => pending().await,
-        },
-        None => pending().await,
-    }
-}
-
 async fn until(at: Option<Instant>) {
     match at {
-        Some(at) => sleep_until(at.into()).await,
+        Some(at) => sleep_until(at).await,
         None => pending().await,
     }
 }
@@ -280,6 +260,7 @@ impl Observer {
         self.look_at_sockets();
         self.announce(true);
         self.tell_statuses();
+        self.set_status("cgroup", self.cgroup_status());
         self.begun = true;
     }
 
@@ -295,6 +276,7 @@ impl Observer {
         self.look_around();
         self.sample_all();
         self.tell_statuses();
+        self.set_status("cgroup", self.cgroup_status());
     }
 
     fn look_around(&mut self) {

@@ -20,9 +20,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use why502_proto::v1;
 
+use crate::alarm::sleep_until;
 use crate::backoff;
 use crate::identity::Watched;
 use crate::report::Sealed;
@@ -86,7 +87,7 @@ impl Connection {
     async fn next(&mut self, wants_room: bool) -> Step {
         match self {
             Self::Waiting { until } => {
-                sleep_until(*until).await;
+                sleep_until((*until).into()).await;
                 Step::Retry
             }
             Self::Connecting(opening) => Step::Opened(opening.await.map(Box::new)),
@@ -144,7 +145,7 @@ pub async fn run(settings: Settings, spool: Spool, mut reports: Receiver<Vec<Sea
             () = uplink.upkeep.finish(&mut uplink.spool) => uplink.after_upkeep(),
             // Whoever keeps the identity lives as long as this; where nobody does it never changes.
             Ok(()) = identity.changed() => uplink.succeed(),
-            () = sleep_until(wake) => {
+            () = sleep_until(wake.into()) => {
                 if drain_until.is_some_and(|until| until <= Instant::now()) {
                     break;
                 }

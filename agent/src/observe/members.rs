@@ -19,7 +19,7 @@ use crate::sampler::socket::is_at;
 use crate::sampler::{Observed, Status, unix_now_us};
 
 /// All of /proc is listed so often.
-const LISTING: Duration = Duration::from_secs(5);
+const LISTING: Duration = Duration::from_secs(15);
 /// A process younger than this is told a little later.
 const SETTLE: Duration = Duration::from_millis(100);
 /// By then a program has gone to the folder that it works in: gunicorn does so when its interpreter has loaded it, daemons when

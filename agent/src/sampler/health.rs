@@ -6,15 +6,17 @@
 mod check;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+
 use why502_proto::v1::event::Kind;
 use why502_proto::v1::{HealthResult, LogMatch};
 
 use super::{Observed, Status, unix_now_us};
+use crate::alarm::sleep_until;
+use crate::beat;
 use crate::config::{Config, Health, Service};
 use crate::watch::app_log::body_kind;
 use crate::watch::role::{self, Role};
@@ -30,6 +32,10 @@ const CONNECT_INTERVAL: Duration = Duration::from_secs(10);
 const QUICK_INTERVAL: Duration = Duration::from_secs(1);
 /// Failures in a row after which the ordinary interval holds again.
 const QUICK_CHECKS: u32 = 30;
+/// Between what is asked at one beat and at the next.
+const SPREAD: Duration = Duration::from_millis(500);
+/// Beats over which checks are spread.
+const SPREAD_OVER: usize = 10;
 /// Most addresses of one service that are asked.
 const MOST_ADDRESSES: usize = 8;
 
@@ -50,9 +56,9 @@ pub async fn run(config: Arc<Config>, out: mpsc::Sender<Observed>) {
     }
     let mut tasks = JoinSet::new();
     for (number, (check, interval)) in config.services.iter().flat_map(checks).enumerate() {
-        // Spread over the first second, so that many services are not asked at one moment.
-        let first = Duration::from_millis(number as u64 * 97 % 1000);
-        tasks.spawn(repeat(check, first, interval, out.clone()));
+        // Spread over beats, so that many services are not asked at one moment.
+        let offset = SPREAD * (number % SPREAD_OVER) as u32;
+        tasks.spawn(repeat(check, offset, interval, out.clone()));
     }
     for service in &config.services {
         if let Some((check, field)) = role_check(service) {
@@ -115,8 +121,9 @@ fn checks(service: &Service) -> Vec<(Check, Duration)> {
     checks
 }
 
-async fn repeat(mut check: Check, first: Duration, interval: Duration, out: mpsc::Sender<Observed>) {
-    let mut next = Instant::now() + first;
+async fn repeat(mut check: Check, offset: Duration, interval: Duration, out: mpsc::Sender<Observed>) {
+    // The first one within the first second, whatever the interval; the later ones keep to its beats.
+    let mut next = Instant::now() + offset / 5;
     let mut failures = 0;
     loop {
         sleep_until(next).await;
@@ -132,7 +139,7 @@ async fn repeat(mut check: Check, first: Duration, interval: Duration, out: mpsc
         if out.send(Observed::event(at_unix_us, Kind::Health(result))).await.is_err() {
             return;
         }
-        next = (began + pause(failures, interval)).max(Instant::now());
+        next = next_check(began, pause(failures, interval), offset).max(Instant::now());
     }
 }
 
@@ -157,6 +164,12 @@ fn healthy(result: &HealthResult) -> bool {
 /// From the beginning of one check to that of the next.
 fn pause(failures: u32, interval: Duration) -> Duration {
     if (1..=QUICK_CHECKS).contains(&failures) { interval.min(QUICK_INTERVAL) } else { interval }
+}
+
+/// When the next check is due after one that began then: at a beat of its own, so that with other looks it wakes the agent once.
+fn next_check(began: Instant, pause: Duration, offset: Duration) -> Instant {
+    let offset = offset.min(pause);
+    beat::nearest(began + pause - offset, pause) + offset
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Listening sockets of the watched services: where, how many wait in the accept queue, how many may, how many connections are
 //! established, and which process holds them. A look at the listeners costs about 0.05 ms whatever the number of connections;
-//! counting the established ones costs a walk of the kernel's table (some 10 ms for 100,000), so that is done every 5 s
+//! counting the established ones costs a walk of the kernel's table (some 10 ms for 100,000), so that is done every 15 s
 //! at most, more seldom where it is dear, and each second while something is wrong.
 //! Holders are found by the links in /proc/PID/fd of the processes given, searched only when a listener is new or lost its holder.
 
@@ -20,7 +20,7 @@ use crate::kernel::{Error, clock, process};
 pub const LISTENER_LIMIT: usize = 64;
 
 /// The established ones are counted again after so long: the walk costs the same however few there are.
-const ESTABLISHED_AGE: Duration = Duration::from_millis(4_500);
+const ESTABLISHED_AGE: Duration = Duration::from_millis(14_500);
 /// And after so many times what the last count cost, so that they take a thousandth of a CPU,
 const ESTABLISHED_SHARE: u32 = 1_000;
 /// but after so long in any case.

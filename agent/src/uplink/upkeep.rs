@@ -89,6 +89,10 @@ impl Upkeep {
         if self.job.is_some() || self.clears_after.is_some_and(|after| after > Instant::now()) {
             return;
         }
+        if spool.is_empty() && !spool.is_off_disk() && self.faults.sync.is_none() {
+            // What was to be synced is acknowledged: nothing to wake for.
+            self.due = None;
+        }
         if let Some(order) = spool.begin_removal(false) {
             self.begin(Vec::new(), Some((order, positions)));
         }

@@ -148,6 +148,18 @@ fn after_a_failure_it_asks_each_second_for_a_while() {
 }
 
 #[test]
+fn checks_keep_to_beats_and_apart_from_each_other() {
+    let (second, now) = (Duration::from_secs(1), Instant::now());
+    let close = |one: Instant, other: Instant| one.max(other) - one.min(other) < Duration::from_millis(20);
+    let beat = beat::nearest(now + 10 * second, 10 * second);
+    assert!(close(next_check(beat, 10 * second, Duration::ZERO), beat + 10 * second));
+    assert!(close(next_check(beat + SPREAD, 10 * second, SPREAD), beat + SPREAD + 10 * second));
+    assert!(close(next_check(beat + second / 4, second, SPREAD), beat + SPREAD + second));
+    let next = next_check(now, 10 * second, 9 * SPREAD);
+    assert!(next >= now + 5 * second - second / 10 && next <= now + 15 * second + second / 10, "{:?}", next - now);
+}
+
+#[test]
 fn all_addresses_are_asked_once() {
     let config = config("listen = [3000, 3001]\nhealth = { path = \"/\", interval = \"3s\" }\n");
     let checks = checks(&config.services[0]);

@@ -16,7 +16,7 @@ pub const TABLE_LIMIT: usize = 65_536;
 /// New ids up to this many are looked at one by one; more call for a listing.
 const STEP_LIMIT: u32 = 512;
 /// After so many listings every process was read again.
-const TURNS: u32 = 12;
+const TURNS: u32 = 4;
 /// So long after its start a process is read again at each look.
 const YOUNG_US: u64 = 2_000_000;
 
