@@ -204,6 +204,9 @@ impl Watch {
         self.refresh(now, now_us, out);
         let mut read = Read::default();
         let more = self.read(now, now_us, &mut read);
+        if read.failing.iter().any(|(record, _)| self.setting.lacks(record, now)) {
+            self.refresh(now, now_us, out);
+        }
         self.judge(read, now, now_us, out);
         let mut told = self.flush(now, now_us, stopping || out.len() >= MOST_HELD, out);
         told |= out.iter().any(|observed| matches!(observed, Observed::Event(_)));

@@ -126,3 +126,29 @@ fn a_message_always_fits_into_a_report() {
     assert!(message.faults.last().unwrap().contains("of 1000 pools"));
     assert_eq!(message.pools[0].timeouts.as_ref().unwrap().connect_us, Some(3_000_000));
 }
+
+#[test]
+fn a_name_that_the_configuration_lacks_has_it_read_again_soon() {
+    let dir = tempfile::tempdir().unwrap();
+    let vcl = dir.path().join("default.vcl");
+    let backend = |name: &str| format!("backend {name} {{ .host = \"10.0.0.2\"; .port = \"3000\"; }}\n");
+    std::fs::write(&vcl, format!("vcl 4.1;\n{}", backend("app0"))).unwrap();
+    let edge = Gateway { config: Some(vcl.clone()), ..gateway(Kind::Varnish) };
+    let began = Instant::now();
+    let mut found = Setting::read(&edge, began);
+    let failed = |upstream: &str| {
+        let attempt = crate::gateway::Attempt { upstream: Some(upstream.into()), ..Default::default() };
+        Record { attempts: vec![attempt], ..Default::default() }
+    };
+    // The times of files are as fine as the kernel's clock ticks.
+    let written = std::fs::metadata(&vcl).unwrap().modified().unwrap();
+    std::fs::write(&vcl, format!("vcl 4.1;\n{}{}", backend("app0"), backend("app1"))).unwrap();
+    std::fs::File::options().write(true).open(&vcl).unwrap().set_modified(written + Duration::from_secs(1)).unwrap();
+    let soon = began + Duration::from_secs(1);
+    assert!(!found.lacks(&failed("app1"), began + Duration::from_millis(100)), "files are not looked at all the time");
+    assert!(!found.lacks(&failed("app0"), soon) && !found.lacks(&failed("10.0.0.9:80"), soon));
+    assert!(!found.refresh(&edge, soon), "its time has not come");
+    assert!(found.lacks(&failed("app1"), soon) && found.refresh(&edge, soon));
+    assert!(found.pools().iter().any(|pool| pool.name == "app1"));
+    assert!(!found.lacks(&failed("app1"), soon + LOOK_INTERVAL));
+}
