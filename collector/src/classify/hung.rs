@@ -52,7 +52,8 @@ pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
     // Where the gateway's check alone waited, the check's endpoint may be all that does not answer.
     let checks_alone = stuck.is_none() && scene.met_by_checks_alone();
     let weight = if explained || checks_alone { weight.min(POSSIBLE) } else { weight };
-    let weight = if network::unheard(scene).is_some() { weight.min(COMPATIBLE) } else { weight };
+    // What loses packets keeps workers waiting for requests that never arrive whole, and answers from being heard.
+    let weight = if stuck.is_none() && network::loses_packets(scene) { weight.min(COMPATIBLE) } else { weight };
     // Where nobody sees the process, a hang is told from an overload by nothing.
     let weight = match (scene.alive_at_first().yes(), silent_probe.is_some()) {
         (true, _) => weight,

@@ -113,6 +113,9 @@ fn firewall_reject(scene: &Scene) -> Option<Support> {
     Some(support)
 }
 
+/// So many messages are no chance where it is not known how many come at other times.
+const SURELY_NEW: u64 = 3;
+
 /// "Destination unreachable" that the instance's host has sent to others, and the gateway's host has got from others, since
 /// requests failed and not before: rejections, whose rate the kernel limits so much that a few connects may meet none of them
 /// (icmp_ratelimit, icmp(7)).
@@ -130,13 +133,14 @@ fn turned_back(scene: &Scene) -> Option<Evidence> {
         // A reading tells of the interval before it.
         let interval_us = i64::try_from(entry.state.interval_us).unwrap_or(0);
         let until_us = scene.failures.last_us + interval_us + 5_000_000;
-        let before = surplus(entry, began_us - 60_000_000, began_us, sent);
-        surplus(entry, began_us, until_us, sent).filter(|now| *now > 0 && before == Some(0))
+        // Of a host that is known since a moment ago nobody knows how many are usual there.
+        let usual = surplus(entry, began_us - 60_000_000, began_us, sent);
+        let least = if usual.is_some() { 1 } else { SURELY_NEW };
+        surplus(entry, began_us, until_us, sent).filter(|now| *now >= least && usual.unwrap_or(0) == 0)
     };
     let sent = rose(scene.host?, true)?;
     rose(scene.gateway_host()?, false)?;
-    let says =
-        format!("{} has sent \"destination unreachable\" {sent} times since, and never before", scene.host_name());
+    let says = format!("{} has sent \"destination unreachable\" {sent} times since, and not before", scene.host_name());
     Some(scene.from_host(began_us, "kernel", says))
 }
 
@@ -271,7 +275,7 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
 
 /// The instance has answered, and nothing of it arrives: the kernel of whoever asked acknowledges nothing on most of its
 /// connections, as where large packets get lost.
-pub(super) fn unheard(scene: &Scene) -> Option<Evidence> {
+fn unheard(scene: &Scene) -> Option<Evidence> {
     let lost = |listener: &&ListenerSample| {
         let of_upstream = Address::parse(&listener.address).covers(&scene.address);
         of_upstream && listener.unacknowledged > 0 && listener.unacknowledged * 2 >= listener.established.unwrap_or(0)

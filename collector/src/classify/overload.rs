@@ -318,6 +318,12 @@ fn fd_exhausted(scene: &Scene) -> Option<Support> {
     Some(support.with(log.map(|(at_us, found)| scene.from_host(at_us, "app_log", found.line.clone()))))
 }
 
+/// Share of the readings in which connections waited to be accepted.
+fn waiting_share(scene: &Scene) -> f64 {
+    let waits = |sample: &&&InstanceSample| sample.listeners.iter().any(|listener| listener.queue > 0);
+    scene.samples.iter().filter(waits).count() as f64 / scene.samples.len().max(1) as f64
+}
+
 fn worker_pool_exhausted(scene: &Scene) -> Option<Support> {
     if !too_slow(scene) || scene.listening().no() {
         return None;
@@ -336,6 +342,7 @@ fn worker_pool_exhausted(scene: &Scene) -> Option<Support> {
             ),
         ))
     });
+    let lasting = waiting_share(scene) >= 0.5;
     let answered = scene.answered_meanwhile();
     let idle = peak(&scene.samples, |sample| {
         sample.processes.iter().filter_map(|process| process.cpu_ratio).max_by(f64::total_cmp)
@@ -352,6 +359,8 @@ fn worker_pool_exhausted(scene: &Scene) -> Option<Support> {
         // Nobody but a check waited for it.
         (None, Some(_), true, _) if scene.met_by_checks_alone() => COMPATIBLE,
         (None, Some(_), true, false) => POSSIBLE,
+        // A connection waits for a moment now and then with whoever is busy.
+        (None, Some(_), true, true) if !lasting => POSSIBLE,
         (None, Some(_), true, true) if !full && !lossy => PROVEN,
         (None, Some(_), true, true) => LIKELY,
         (None, Some(_), false, true) if !full => POSSIBLE,

@@ -692,3 +692,42 @@ fn what_has_answered_and_was_not_heard_does_not_hang() {
     asked(0).is(Cause::ProcessHung);
     asked(5).is(Cause::PacketLoss);
 }
+
+/// What hung was ended at last; most requests had come when the gateway's check had taken it out already.
+#[test]
+fn a_hang_is_told_by_those_that_waited_though_most_found_it_taken_out() {
+    let mut story = Story::behind("haproxy", Story::pool());
+    story.answered = 0;
+    story.health.signal = "read_timeout".into();
+    (story.health.status, story.health.first_byte_us) = (0, None);
+    for _ in 0..4 {
+        story.fails(Signal::ReadTimeout, 504, 3 * SECOND as u64, 4).fails(Signal::NoLiveUpstream, 503, 0, 15).pass(1);
+    }
+    story.exits(100, Some(9), None).pass(1).fails(Signal::ConnectRefused, 503, 0, 2).pass(4);
+    let incident = story.core.incidents().next().unwrap();
+    assert_eq!(incident.verdict.cause, Cause::ProcessHung, "{:#?}", incident.verdict);
+}
+
+/// Workers wait for requests that never arrive whole, and the kernel answers the connects that arrive.
+#[test]
+fn workers_that_all_wait_for_what_is_lost_do_not_hang() {
+    let mut story = Story::new();
+    story.host.net = Some(NetCounters { segments_out: 1_000, retransmits: 100, ..Default::default() });
+    story.answered = 0;
+    if let Some(sample) = &mut story.instance {
+        (sample.listeners[0].queue, sample.listeners[0].queue_limit) = (38, 2_048);
+    }
+    story.health.signal = "read_timeout".into();
+    (story.health.status, story.health.first_byte_us) = (0, None);
+    for _ in 0..6 {
+        story.fails(Signal::ReadTimeout, 502, 2 * SECOND as u64, 6).fails(
+            Signal::ConnectTimeout,
+            502,
+            SECOND as u64,
+            4,
+        );
+        let outcomes = ["connected", "connect_timeout", "connected", "connected"];
+        story.probe(&outcomes, |probe| take(probe, &[300, 1_500_000, 300, 1_030_000])).pass(2);
+    }
+    story.is(Cause::PacketLoss);
+}
