@@ -86,7 +86,7 @@ pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
 /// Whether requests waited for it in vain and nobody got an answer meanwhile, no probe of another path either.
 pub(super) fn kept_all_waiting(scene: &Scene) -> bool {
     let probed = scene.probes.iter().any(|(_, probe)| probe.http.as_ref().is_some_and(|http| http.status > 0));
-    scene.failures.has(&[Signal::ReadTimeout]) && !probed && scene.answered_meanwhile() == 0
+    scene.failures.has(&[Signal::ReadTimeout, Signal::BodyTimeout]) && !probed && scene.answered_meanwhile() == 0
 }
 
 /// A TLS handshake that fails fails at once; one that lasted longer was not answered, microseconds.

@@ -17,7 +17,7 @@ use crate::case::{Case, Made, Stretch, upstream_address};
 use crate::fleet::{Fleet, HostEntry, Place, is_silent};
 use crate::model::{
     Address, CgroupSample, EventKind, Evidence, GatewayConfig, GatewayNotice, HealthResult, InstanceSample, LogMatch,
-    Pool, PoolMember, ProbeResult, ProcessStarted, Signal,
+    Pool, PoolMember, ProbeResult, ProcessStarted,
 };
 
 /// How far before the first failure a cause may begin, microseconds.

@@ -54,6 +54,11 @@ impl Answer {
     pub fn is_ok(&self) -> bool {
         self.status.is_some_and(|status| status < 400)
     }
+
+    /// Somebody served it, though there may be no such page.
+    pub fn is_served(&self) -> bool {
+        self.status.is_some_and(|status| status < 500)
+    }
 }
 
 /// A client that runs until it is dropped.

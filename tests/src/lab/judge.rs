@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::client::Answer;
 use super::label::{self, Part, brief};
 use super::story::Story;
 use super::world::World;
@@ -118,7 +119,7 @@ pub fn play(story: &Story, world: &mut World, outcome: &mut Outcome) -> Done {
     (story.heal)(world)?;
     wait_for("clients are served again", SERVED_LIMIT, || {
         let newest = world.client().ok()?.since(mended);
-        (newest.len() >= 20 && newest[newest.len() - 20..].iter().all(|answer| answer.is_ok())).then_some(())
+        (newest.len() >= 20 && newest[newest.len() - 20..].iter().all(Answer::is_served)).then_some(())
     })?;
     if story.told_late {
         watch(story, &labels, world, outcome, Break { at: mended, seen: None })?;
