@@ -59,6 +59,7 @@ impl Targets {
     }
 
     fn keep(&mut self, upstream: &str, path: &str, now: Instant) {
+        let path = in_origin_form(path);
         if path.len() > MAX_PATH_BYTES || path.contains('?') {
             return;
         }
@@ -88,7 +89,8 @@ impl Targets {
         }
         requests.retain(|request| self.is_due(&request.upstream, now));
         let is_get = record.method.as_deref() == Some("GET");
-        let get_path = record.path.as_deref().filter(|_| is_get).map(|path| mask::path(path, MAX_PATH_BYTES));
+        let path = record.path.as_deref().filter(|_| is_get).map(in_origin_form);
+        let get_path = path.map(|path| mask::path(path, MAX_PATH_BYTES));
         for request in &mut requests {
             gateway.clone_into(&mut request.gateway);
             // A masked path is not the one that failed.
@@ -110,6 +112,15 @@ impl Targets {
             true
         }
     }
+}
+
+/// A request's target without scheme and authority, which Varnish, Squid and load balancers of clouds write before the path
+/// (RFC 9112, 3.2).
+fn in_origin_form(target: &str) -> &str {
+    let Some((_, rest)) = target.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https")) else {
+        return target;
+    };
+    rest.find('/').map_or("/", |at| &rest[at..])
 }
 
 /// A gateway's own status that it gives when an upstream failed, and nothing more.
@@ -238,6 +249,21 @@ mod tests {
 
     fn upstreams(requests: &[ProbeRequest]) -> Vec<&str> {
         requests.iter().map(|request| request.upstream.as_str()).collect()
+    }
+
+    #[test]
+    fn paths_are_asked_for_without_the_host_that_some_gateways_write_before_them() {
+        let (now, mut targets) = (Instant::now(), Targets::default());
+        let asked = |path: &str| Record { path: Some(path.into()), ..record("10.0.0.2:3000", Signal::ReadTimeout) };
+        let served = Record { status: Some(200), ..asked("http://shop.example/items/7") };
+        targets.served(&served, now);
+        let requests = targets.requests("edge", &asked("https://shop.example:443/cart"), &pools(), now);
+        assert_eq!(requests[0].get_path.as_deref(), Some("/cart"));
+        assert_eq!(requests[0].served_path.as_deref(), Some("/items/7"));
+        assert_eq!(
+            (in_origin_form("http://shop.example"), in_origin_form("/to?u=http://a/b")),
+            ("/", "/to?u=http://a/b")
+        );
     }
 
     #[test]
