@@ -87,12 +87,20 @@ impl Incidents {
     }
 
     /// Whether a case only says that some attempt failed and did no harm, while it is known which upstreams of the same gateway
-    /// fail: it was at one of them.
+    /// failed at that time: it was at one of them.
     fn adds_nothing(&self, case: &Case, verdict: &Verdict) -> bool {
         let harmed = case.current.notes.iter().any(|note| note.last_try);
+        if case.key.upstream.is_some() || verdict.cause != Cause::Unknown || harmed {
+            return false;
+        }
         let fails =
             |key: &CaseKey| key.gateway == case.key.gateway && key.upstream.is_some() && key.made == Made::ByGateway;
-        case.key.upstream.is_none() && verdict.cause == Cause::Unknown && !harmed && self.open.keys().any(fails)
+        // Most were resolved before there was time to ask whose these were.
+        let failed = |incident: &Incident| {
+            let same = incident.gateway == case.key.gateway && incident.upstream.is_some();
+            same && incident.first_seen_us <= case.current.last_us && incident.last_seen_us >= case.current.first_us
+        };
+        self.open.keys().any(fails) || self.iter().any(|incident| failed(incident))
     }
 
     /// Gives the incident of a split case back to what was before, and resolves it.

@@ -28,7 +28,9 @@ pub(super) fn host_down(scene: &Scene) -> Option<Support> {
     // An agent that was stopped says nothing of its host, but an orderly shutdown begins so.
     let farewell = scene.farewell();
     let (last_us, until_us) = scene.silence().or(farewell)?;
-    let lost_us = last_lost(scene, LOST).filter(|_| last_us <= scene.failures.last_us)?;
+    // The times of many a log are as coarse as a second: what failed when it came back may have met its kernel.
+    let over_us = if until_us < scene.now_us { until_us - SAME_MOMENT_US } else { until_us };
+    let lost_us = last_lost(scene, LOST, over_us).filter(|_| last_us <= scene.failures.last_us)?;
     let alive_us = last_sign_of_life(scene, lost_us).unwrap_or(last_us).max(last_us);
     let mut probes = scene.probes.iter().rev().filter(|(at_us, _)| *at_us > alive_us && *at_us < until_us);
     let dead_probe = probes.find(|(_, probe)| !probe.connects.is_empty() && !host_answers(probe));
@@ -62,9 +64,9 @@ pub(super) fn host_down(scene: &Scene) -> Option<Support> {
     })
 }
 
-/// When the newest attempt began that got no answer from the host's kernel. A request may have waited for a connection that
+/// When the newest attempt before a time began that got no answer from the host's kernel. A request may have waited for a connection that
 /// others began before it, as Envoy's do: what timed out had been tried for the whole of the gateway's limit.
-fn last_lost(scene: &Scene, lost: &[Signal]) -> Option<i64> {
+fn last_lost(scene: &Scene, lost: &[Signal], before_us: i64) -> Option<i64> {
     let limits = scene.pool.and_then(|pool| pool.timeouts.as_ref());
     let limit_us = limits.and_then(|limits| limits.connect_us).and_then(|us| i64::try_from(us).ok());
     let tried_us = |note: &Note| match (note.signal, limit_us) {
@@ -72,7 +74,7 @@ fn last_lost(scene: &Scene, lost: &[Signal]) -> Option<i64> {
         _ => note.began_us,
     };
     let unanswered = |note: &&Note| lost.contains(&note.signal) && note.connect_us.is_none();
-    scene.failures.notes.iter().filter(unanswered).map(tried_us).max()
+    scene.failures.notes.iter().filter(unanswered).map(tried_us).filter(|at_us| *at_us <= before_us).max()
 }
 
 /// When the gateway's side last heard the host's kernel before a lost attempt. What was met while it still went down, or

@@ -256,7 +256,9 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
     let resent = retransmit_share(scene);
     let unheard = unheard(scene).filter(|_| tries.timed_out == 0);
     let weight = match (mixed, resent) {
-        _ if unheard.is_some() => PROVEN,
+        _ if unheard.as_ref().is_some_and(|(several, _)| *several) => PROVEN,
+        // One packet may get lost on any way.
+        _ if unheard.is_some() => LIKELY * 1.5,
         // A full accept queue loses some as well, and nobody looks at it.
         (true, _) if !scene.host_reports().yes() => LIKELY / 2.0,
         (true, share) if share > 0.02 => PROVEN,
@@ -266,7 +268,7 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
     };
     let says = format!("{:.0} % of the segments were sent again", resent * 100.0);
     let mut support = Support::new(Cause::PacketLoss, weight, scene.failures.began_us).with(tries.evidence(scene));
-    support = support.with(unheard);
+    support = support.with(unheard.map(|(_, evidence)| evidence));
     if resent > 0.0 {
         support = support.with([scene.from_gateway(scene.failures.first_us, "kernel", says)]);
     }
@@ -274,20 +276,20 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
 }
 
 /// The instance has answered, and nothing of it arrives: the kernel of whoever asked acknowledges nothing on most of its
-/// connections, as where large packets get lost.
-fn unheard(scene: &Scene) -> Option<Evidence> {
+/// connections, as where large packets get lost. With it goes whether these were several at once.
+fn unheard(scene: &Scene) -> Option<(bool, Evidence)> {
     let lost = |listener: &&ListenerSample| {
         let of_upstream = Address::parse(&listener.address).covers(&scene.address);
         of_upstream && listener.unacknowledged > 0 && listener.unacknowledged * 2 >= listener.established.unwrap_or(0)
     };
-    let (at_us, listener) =
-        scene.samples.iter().find_map(|sample| Some((sample.at_us, sample.listeners.iter().find(lost)?)))?;
+    let found = scene.samples.iter().filter_map(|sample| Some((sample.at_us, sample.listeners.iter().find(lost)?)));
+    let (at_us, listener) = found.max_by_key(|(_, listener)| listener.unacknowledged)?;
     let says = format!(
         "what {} sent on {} of its connections was sent again and again, and nobody acknowledged it",
         scene.service_name(),
         listener.unacknowledged
     );
-    Some(scene.from_host(at_us, "socket", says))
+    Some((listener.unacknowledged > 1, scene.from_host(at_us, "socket", says)))
 }
 
 /// Whether packets are lost on the way, which keeps requests waiting that an instance would have answered.

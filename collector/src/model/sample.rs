@@ -218,8 +218,8 @@ pub struct ListenerSample {
     pub established: Option<u32>,
     /// The process that holds it, the lowest id where several do. 0: not known.
     pub pid: u32,
-    /// Of these connections and of those being closed: what was sent over them was sent again at least twice, and the other
-    /// side's kernel has acknowledged nothing of it since.
+    /// Of these connections and of those being closed: what was sent over them was sent again, and the other side's kernel has
+    /// acknowledged nothing of it since.
     pub unacknowledged: u32,
 }
 

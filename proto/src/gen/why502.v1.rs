@@ -2121,8 +2121,8 @@ pub struct ListenerSample {
     /// The process that holds it, the lowest id where several do. 0: not known.
     #[prost(uint32, tag = "5")]
     pub pid: u32,
-    /// Of these connections and of those being closed: what was sent over them was sent again at least twice, and the other side's
-    /// kernel has acknowledged nothing of it since.
+    /// Of these connections and of those being closed: what was sent over them was sent again, and the other side's kernel has
+    /// acknowledged nothing of it since.
     #[prost(uint32, tag = "6")]
     pub unacknowledged: u32,
 }
