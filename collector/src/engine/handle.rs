@@ -56,10 +56,10 @@ pub struct Handle {
 
 /// The answer that a chronicle makes of the records that it wants.
 fn told(past: &Past, mut chronicle: Box<dyn Chronicle>) -> Answer {
-    let stretch = chronicle.stretch();
+    let (stretch, mut files) = (chronicle.stretch(), past.files());
     for host in &stretch.hosts {
-        let read =
-            past.records(host, stretch.from_us, stretch.to_us, &mut |record, state| chronicle.take(record, state));
+        let mut take = |record: &_, state: &_| chronicle.take(record, state);
+        let read = past.records(&mut files, host, stretch.from_us, stretch.to_us, &mut take);
         if let Err(error) = read {
             chronicle.unreadable(error.to_string());
         }

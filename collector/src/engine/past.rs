@@ -128,26 +128,30 @@ impl Past {
         timeline.hosts.keys().filter(|host| *host != SHARED).cloned().collect()
     }
 
-    /// A host as it was at a time. None: it was not known by then, or its records of then are not kept any more.
-    pub fn state(&self, host: &str, at_us: i64) -> Result<Option<Arc<HostState>>, PastError> {
-        self.records(host, at_us, at_us, &mut |_, _| {})
-    }
-
-    /// Hosts as they were at a time; those that nothing is known of then are left out.
+    /// Hosts as they were at a time, by name; those that nothing is known of then are left out.
     pub fn states(&self, hosts: &[String], at_us: i64) -> Result<Vec<Arc<HostState>>, PastError> {
-        hosts.iter().filter_map(|host| self.state(host, at_us).transpose()).collect()
+        let mut files = self.files();
+        // So stand their records in packed segments: each frame is unpacked once, for all the hosts in it.
+        let mut by_kin: Vec<&String> = hosts.iter().collect();
+        by_kin.sort_by_cached_key(|host| kin_of(host));
+        let then = |host: &String| self.records(&mut files, host, at_us, at_us, &mut |_, _| {}).transpose();
+        let mut states = by_kin.into_iter().filter_map(then).collect::<Result<Vec<_>, _>>()?;
+        states.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(states)
     }
 
-    /// Every record of a host from one time to another, in order; then the host as it was at the end.
+    /// Every record of a host from one time to another, in order; then the host as it was at the end. None: it was not known
+    /// by then, or its records of then are not kept any more.
     pub fn records(
         &self,
+        files: &mut Files,
         host: &str,
         from_us: i64,
         to_us: i64,
         visit: &mut Visit<'_>,
     ) -> Result<Option<Arc<HostState>>, PastError> {
         let mut newest = None;
-        self.walk(host, from_us, to_us, &mut |block, reader| {
+        self.walk(files, host, from_us, to_us, &mut |block, reader| {
             newest = block.replay(reader, from_us, to_us, visit)?;
             Ok(())
         })?;
@@ -156,7 +160,7 @@ impl Past {
 
     /// Every record from one time to another that is nobody's alone, in order.
     pub fn shared(&self, from_us: i64, to_us: i64, visit: &mut dyn FnMut(&Record)) -> Result<(), PastError> {
-        self.walk(SHARED, from_us, to_us, &mut |block, reader| {
+        self.walk(&mut self.files(), SHARED, from_us, to_us, &mut |block, reader| {
             let mut converter = Converter::default();
             for hop in block.hops().filter(|hop| (from_us..=to_us).contains(&hop.at_us)) {
                 let record = Incoming::decode(&reader.payload(hop.place)?).and_then(|one| converter.convert(one));
@@ -176,7 +180,7 @@ impl Past {
         visit: &mut dyn FnMut(Raw) -> ControlFlow<()>,
     ) -> Result<Option<Arc<HostState>>, PastError> {
         let (mut before, mut flow) = (None, ControlFlow::Continue(()));
-        self.walk(host, from_us, to_us, &mut |block, reader| {
+        self.walk(&mut self.files(), host, from_us, to_us, &mut |block, reader| {
             if before.is_none() {
                 before = block.before(reader, from_us)?;
             }
@@ -194,21 +198,28 @@ impl Past {
             visit(raw);
             ControlFlow::Continue(())
         };
-        self.walk(SHARED, from_us, to_us, &mut |block, reader| block.show(reader, from_us, to_us, &mut all).map(|_| ()))
+        self.walk(&mut self.files(), SHARED, from_us, to_us, &mut |block, reader| {
+            block.show(reader, from_us, to_us, &mut all).map(|_| ())
+        })
+    }
+
+    /// What records are read from, for one host after the other.
+    pub fn files(&self) -> Files {
+        Files { blocks: Reader::new(&folder(&self.journal)), records: Reader::new(&self.journal) }
     }
 
     /// Shows the blocks of a track that lie over a stretch of time, in order, with a reader of their records.
     fn walk(
         &self,
+        Files { blocks, records }: &mut Files,
         track: &str,
         from_us: i64,
         to_us: i64,
-        show: &mut dyn FnMut(&Block, &mut Records) -> std::io::Result<()>,
+        show: &mut dyn FnMut(&Block, &mut Records<'_>) -> std::io::Result<()>,
     ) -> Result<(), PastError> {
         let unreadable = |error| PastError::Unreadable { host: track.to_owned(), error };
         let (full, open) = self.blocks(track, from_us, to_us);
-        let mut blocks = Reader::new(&folder(&self.journal));
-        let mut records = Records { reader: Reader::new(&self.journal), kin: kin_of(track) };
+        let mut records = Records { reader: records, kin: kin_of(track) };
         for place in full {
             let place = place.ok_or_else(|| PastError::NotKept(track.to_owned()))?;
             let bytes = blocks.payload(place, 0).map_err(unreadable)?;
@@ -238,13 +249,19 @@ impl Past {
     }
 }
 
+/// The journals of blocks and of records, whose segments are opened as they are needed.
+pub struct Files {
+    blocks: Reader,
+    records: Reader,
+}
+
 /// Reads the records of one track.
-struct Records {
-    reader: Reader,
+struct Records<'a> {
+    reader: &'a mut Reader,
     kin: u64,
 }
 
-impl Records {
+impl Records<'_> {
     fn payload(&mut self, place: Place) -> std::io::Result<Vec<u8>> {
         self.reader.payload(place, self.kin)
     }
@@ -291,7 +308,7 @@ impl Block {
     /// Folds its records up to a time; those from `from_us` on are shown. Gives the host as it was then.
     fn replay(
         &self,
-        reader: &mut Records,
+        reader: &mut Records<'_>,
         from_us: i64,
         to_us: i64,
         visit: &mut Visit<'_>,
@@ -307,7 +324,7 @@ impl Block {
     }
 
     /// The host as it was before a time, or at the block's begin where that was later.
-    fn before(&self, reader: &mut Records, at_us: i64) -> std::io::Result<Option<Arc<HostState>>> {
+    fn before(&self, reader: &mut Records<'_>, at_us: i64) -> std::io::Result<Option<Arc<HostState>>> {
         let mut fold = self.fold()?;
         for hop in self.hops().take_while(|hop| hop.at_us < at_us) {
             fold.apply(&reader.payload(hop.place)?);
@@ -318,7 +335,7 @@ impl Block {
     /// Shows the bytes of its records from one time to another, until `visit` breaks off.
     fn show(
         &self,
-        reader: &mut Records,
+        reader: &mut Records<'_>,
         from_us: i64,
         to_us: i64,
         visit: &mut dyn FnMut(Raw) -> ControlFlow<()>,

@@ -77,7 +77,8 @@ async fn what_was_live_is_what_a_replay_gives() {
 }
 
 /// A report with a failing upstream and a log line that makes it `bytes` large.
-fn failing_report(seq: u64, bytes: usize) -> Incoming {
+fn failing_report(host: &str, seq: u64, bytes: usize) -> Incoming {
+    let numbering = Numbering { host: host.to_owned(), ..numbering() };
     let at_unix_us = 1_700_000_000_000_000 + seq as i64;
     let attempt = v1::Attempt { upstream: "10.0.0.9:1".into(), signal: "connect_refused".into(), ..Default::default() };
     let failure = v1::Failure {
@@ -92,13 +93,13 @@ fn failing_report(seq: u64, bytes: usize) -> Incoming {
     let host = v1::HostSample { at_unix_us, load1: Some(seq as f64), ..Default::default() };
     let events = vec![v1::Event { at_unix_us, kind }];
     let report = v1::Report { seq, at_unix_us, host: Some(host), events, ..Default::default() };
-    wire::report(&numbering(), report).unwrap()
+    wire::report(&numbering, report).unwrap()
 }
 
 async fn take_failures(engine: &Handle, numbers: std::ops::RangeInclusive<u64>, bytes: usize) -> Vec<i64> {
     let mut times = Vec::new();
     for seq in numbers {
-        times.push(engine.take(failing_report(seq, bytes)).await.unwrap().received_us);
+        times.push(engine.take(failing_report("app-1", seq, bytes)).await.unwrap().received_us);
     }
     times
 }
@@ -174,6 +175,41 @@ async fn a_checkpoint_that_is_broken_or_of_another_journal_is_passed_over() {
     assert!(without.1 > 0 && started(other.path()) == without);
 }
 
+/// Waits until the first segment, which is large enough to be closed by a start, is packed.
+async fn first_is_packed(dir: &Path) {
+    let written = dir.join("00000000000000000001.seg");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while written.exists() && std::time::Instant::now() < deadline {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(!written.exists() && written.with_extension("pak").exists());
+}
+
+#[tokio::test]
+async fn each_host_of_a_packed_past_is_told_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, end) = spawn(dir.path());
+    let hosts: Vec<String> = (0..9).map(|number| format!("app-{number}")).collect();
+    let mut middle_us = 0;
+    for seq in 1..=20 {
+        for (_, host) in (10..).zip(&hosts).filter(|(last, _)| seq <= *last) {
+            let taken = engine.take(failing_report(host, seq, 10_000)).await.unwrap();
+            middle_us = if seq == 5 { taken.received_us } else { middle_us };
+        }
+    }
+    engine.stop().await;
+    end.await.unwrap().unwrap();
+    let (engine, _end) = spawn(dir.path());
+    first_is_packed(dir.path()).await;
+    let told = |at_us| {
+        let states = engine.past.states(&hosts, at_us).unwrap();
+        states.iter().map(|host| (host.name.clone(), host.sample.as_ref().unwrap().load1)).collect::<Vec<_>>()
+    };
+    let in_the_middle: Vec<_> = hosts.iter().map(|host| (host.clone(), Some(5.0))).collect();
+    let in_the_end: Vec<_> = (10..).zip(&hosts).map(|(last, host)| (host.clone(), Some(f64::from(last)))).collect();
+    assert_eq!((told(middle_us), told(i64::MAX)), (in_the_middle, in_the_end));
+}
+
 #[tokio::test]
 async fn past_states_are_told_as_they_were_also_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
@@ -185,31 +221,26 @@ async fn past_states_are_told_as_they_were_also_after_a_restart() {
     end.await.unwrap().unwrap();
     let (engine, _end) = spawn(dir.path());
     times.extend(take_failures(&engine, 61..=100, 20_000).await);
-    // What the first one wrote is large enough to be packed by now.
-    let written = dir.path().join("00000000000000000001.seg");
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while written.exists() && std::time::Instant::now() < deadline {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    assert!(!written.exists() && written.with_extension("pak").exists());
+    first_is_packed(dir.path()).await;
+    let state = |at_us: i64| engine.past.states(&["app-1".to_owned()], at_us).unwrap().pop();
     for (seq, at_us) in (1..).zip(&times) {
-        let host = engine.past.state("app-1", *at_us).unwrap().unwrap();
+        let host = state(*at_us).unwrap();
         let newest = times.iter().rposition(|other| other == at_us).unwrap() + 1;
         assert_eq!(host.sample.as_ref().unwrap().load1, Some(newest as f64), "after report {seq}");
         assert_eq!(host.gateways["edge"].upstreams["10.0.0.9:1"].failed, newest as u64);
     }
-    assert_eq!(engine.past.state("app-1", times[0] - 3_600_000_000).unwrap(), None);
+    assert_eq!(state(times[0] - 3_600_000_000), None);
     let (from_us, to_us) = (times[70], times[75]);
     let mut seen = 0;
     engine
         .past
-        .records("app-1", from_us, to_us, &mut |record, _| {
+        .records(&mut engine.past.files(), "app-1", from_us, to_us, &mut |record, _| {
             assert!((from_us..=to_us).contains(&record.received_us));
             seen += 1;
         })
         .unwrap();
     assert_eq!(seen, times.iter().filter(|at_us| (from_us..=to_us).contains(*at_us)).count());
-    let newest = engine.past.state("app-1", i64::MAX).unwrap().unwrap();
+    let newest = state(i64::MAX).unwrap();
     // What is acknowledged stands in the view a moment later.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while engine.view().hosts[0].last_heard_us != newest.last_heard_us && std::time::Instant::now() < deadline {

@@ -137,6 +137,11 @@ impl FrameHeader {
         out.extend_from_slice(&crc.to_le_bytes());
     }
 
+    /// Whether all its records stand before one.
+    pub fn ends_before(&self, key: Key) -> bool {
+        self.last < key
+    }
+
     /// Whether a record may be in the frame.
     pub fn spans(&self, key: Key) -> bool {
         (self.first..=self.last).contains(&key)

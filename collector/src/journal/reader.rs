@@ -1,6 +1,7 @@
-//! Reading single records by their places, while the journal's owner goes on writing and packing. Each reader has the
-//! segment it last read open, and of a packed one the frame. What it gives has been checked against its checksums.
+//! Reading single records by their places, while the journal's owner goes on writing and packing. Each reader keeps some
+//! segments open, and of a packed one the frame that it last read there. What it gives has been checked against its checksums.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -10,10 +11,14 @@ use super::frame::{FRAME_HEADER, Place, SEGMENT_HEADER, SegmentHeader, payload_f
 use super::packed::{self, FrameHeader, Unpacked};
 use super::segments::{packed_name, segment_name};
 
+/// Segments that a reader keeps open.
+const OPEN_MAX: usize = 16;
+
 /// Reads records of the journal in one folder.
 pub struct Reader {
     dir: PathBuf,
-    open: Option<(u64, Open)>,
+    /// By the indexes of their first records, in the order in which they were opened.
+    open: VecDeque<(u64, Open)>,
 }
 
 enum Open {
@@ -32,22 +37,33 @@ struct OpenPacked {
 impl Reader {
     /// A reader of the journal in `dir`.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), open: None }
+        Self { dir: dir.to_owned(), open: VecDeque::new() }
     }
 
     /// The payload of the record at `place`, which is of the kin `kin` where segments are packed.
     pub fn payload(&mut self, place: Place, kin: u64) -> io::Result<Vec<u8>> {
-        if self.open.as_ref().is_none_or(|(first, _)| *first != place.segment) {
-            self.open = Some((place.segment, self.segment(place.segment)?));
-        }
-        match &mut self.open {
-            Some((_, Open::Written(header, file))) => written(header, file, place),
-            Some((_, Open::Packed(packed))) => packed.payload(place, kin),
-            None => Err(damaged(place)),
+        match self.segment(place.segment)? {
+            Open::Written(header, file) => written(header, file, place),
+            Open::Packed(packed) => packed.payload(place, kin),
         }
     }
 
-    fn segment(&self, first: u64) -> io::Result<Open> {
+    fn segment(&mut self, first: u64) -> io::Result<&mut Open> {
+        let at = match self.open.iter().position(|(known, _)| *known == first) {
+            Some(at) => at,
+            None => {
+                let segment = self.open_segment(first)?;
+                if self.open.len() >= OPEN_MAX {
+                    self.open.pop_front();
+                }
+                self.open.push_back((first, segment));
+                self.open.len() - 1
+            }
+        };
+        Ok(&mut self.open[at].1)
+    }
+
+    fn open_segment(&self, first: u64) -> io::Result<Open> {
         let begin = Place { segment: first, offset: 0 };
         let file = match File::open(self.dir.join(segment_name(first))) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -96,7 +112,11 @@ impl OpenPacked {
 
     fn payload(&mut self, place: Place, kin: u64) -> io::Result<Vec<u8>> {
         let key = (kin, place.offset);
-        let number = self.frames.iter().position(|(frame, _)| frame.spans(key)).ok_or_else(|| damaged(place))?;
+        // They stand in the order of their records.
+        let number = self.frames.partition_point(|(frame, _)| frame.ends_before(key));
+        if !self.frames.get(number).is_some_and(|(frame, _)| frame.spans(key)) {
+            return Err(damaged(place));
+        }
         if self.unpacked.as_ref().is_none_or(|(known, _)| *known != number) {
             let (frame, at) = self.frames[number];
             let mut body = vec![0; frame.body];
