@@ -132,7 +132,7 @@ impl Fleet {
 
     fn has_new_addresses(&self, report: &Report) -> bool {
         let before = self.hosts.get(&report.host).and_then(|entry| entry.state.sample.as_deref());
-        let now = report.host_sample.as_ref();
+        let now = report.host_sample.as_deref();
         now.is_some_and(|now| !before.into_iter().flat_map(HostSample::addresses).eq(now.addresses()))
     }
 
@@ -218,10 +218,14 @@ impl Fleet {
 
 /// What is kept under a name. None: it would be one more than is kept.
 fn entry_within<'a, T: Default>(kept: &'a mut BTreeMap<String, T>, name: &str, most: usize) -> Option<&'a mut T> {
-    if kept.len() >= most && !kept.contains_key(name) {
-        return None;
+    // Nearly always it is there: then its name is not copied.
+    if !kept.contains_key(name) {
+        if kept.len() >= most {
+            return None;
+        }
+        kept.insert(name.to_owned(), T::default());
     }
-    Some(kept.entry(name.to_owned()).or_default())
+    kept.get_mut(name)
 }
 
 fn instance<'a>(state: &'a mut HostState, service: &str) -> Option<&'a mut InstanceState> {

@@ -5,6 +5,7 @@
 //! (a report without an offset of its own takes the one of its host's hello), so a replay gives the same values.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -313,8 +314,9 @@ impl Converter {
             seq: report.seq,
             at_us: line.at(report.at_unix_us),
             clock_ahead_us: ahead_us,
-            host_sample: report.host.map(|host| sample::host(&mut line, host)),
-            instances: line.list(report.instances, bounds::INSTANCES_MAX, sample::instance),
+            host_sample: report.host.map(|host| Arc::new(sample::host(&mut line, host))),
+            instances: line
+                .list(report.instances, bounds::INSTANCES_MAX, |line, one| Arc::new(sample::instance(line, one))),
             upstreams: line.list(report.upstreams, bounds::UPSTREAMS_MAX, sample::upstream),
             events: event::events(&mut line, report.events),
             samplers: line.list(report.samplers, bounds::SAMPLERS_MAX, config::sampler),

@@ -110,8 +110,7 @@ pub struct Readings {
 impl Readings {
     /// Those of a report.
     pub fn of(report: &Report) -> Self {
-        let instances = report.instances.iter().cloned().map(Arc::new).collect();
-        let host = report.host_sample.clone().map(Arc::new);
+        let (host, instances) = (report.host_sample.clone(), report.instances.clone());
         Self { host, instances, upstreams: report.upstreams.clone() }
     }
 }
@@ -183,7 +182,7 @@ impl History {
                 within(&mut self.ever_ran, &sample.service, SERVICES_MAX, || sample.at_us);
             }
             for listener in &sample.listeners {
-                self.ever_listened.insert(listener.address.clone(), sample.service.clone());
+                self.listened(&listener.address, &sample.service);
             }
             let samples = within(&mut self.instance_samples, &sample.service, SERVICES_MAX, VecDeque::new);
             if let Some(samples) = samples {
@@ -232,9 +231,16 @@ impl History {
                 within(&mut self.ever_ran, &start.service, SERVICES_MAX, || start.started_us);
             }
             EventKind::ListenChanged(change) if change.listening => {
-                self.ever_listened.insert(change.address.clone(), change.service.clone());
+                self.listened(&change.address, &change.service);
             }
             _ => {}
+        }
+    }
+
+    fn listened(&mut self, address: &str, service: &str) {
+        // Every report says it again.
+        if self.ever_listened.get(address).is_none_or(|known| known != service) {
+            self.ever_listened.insert(address.to_owned(), service.to_owned());
         }
     }
 
@@ -350,10 +356,14 @@ fn within<'a, K: Ord + Clone, T>(
     most: usize,
     begin: impl FnOnce() -> T,
 ) -> Option<&'a mut T> {
-    if kept.len() >= most && !kept.contains_key(key) {
-        return None;
+    // Nearly always it is there: then its key is not copied.
+    if !kept.contains_key(key) {
+        if kept.len() >= most {
+            return None;
+        }
+        kept.insert(key.clone(), begin());
     }
-    Some(kept.entry(key.clone()).or_insert_with(begin))
+    kept.get_mut(key)
 }
 
 fn push<T>(items: &mut VecDeque<T>, item: T, most: usize) {

@@ -126,7 +126,7 @@ mod tests {
 
     fn addressed(host: &str, ip: &str) -> RecordKind {
         let interfaces = vec![InterfaceSample { addresses: vec![ip.into()], ..Default::default() }];
-        let host_sample = Some(HostSample { interfaces, ..Default::default() });
+        let host_sample = Some(HostSample { interfaces, ..Default::default() }.into());
         RecordKind::Report(Box::new(Report { host: host.into(), host_sample, ..Default::default() }))
     }
 

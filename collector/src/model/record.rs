@@ -1,5 +1,7 @@
 //! The records of the journal as the core folds them.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -121,10 +123,10 @@ pub struct Report {
     pub at_us: i64,
     /// The agent's clock less the collector's, microseconds, as taken off all times below.
     pub clock_ahead_us: i64,
-    /// The host's readings.
-    pub host_sample: Option<HostSample>,
-    /// The services' readings.
-    pub instances: Vec<InstanceSample>,
+    /// The host's readings, which its state and its history share.
+    pub host_sample: Option<Arc<HostSample>>,
+    /// The services' readings, likewise.
+    pub instances: Vec<Arc<InstanceSample>>,
     /// What the gateways' logs told, by upstream.
     pub upstreams: Vec<UpstreamSample>,
     /// What happened.

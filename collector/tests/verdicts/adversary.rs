@@ -223,7 +223,7 @@ fn a_socket_by_path_whose_process_was_killed() {
         ..super::story::instance(300, story.now_us - 3600 * SECOND)
     };
     let at_us = story.now_us;
-    story.report("lb-1", Report { instances: vec![InstanceSample { at_us, ..running }], ..Default::default() });
+    story.report("lb-1", Report { instances: vec![InstanceSample { at_us, ..running }.into()], ..Default::default() });
     story.pass(2);
     let exit = ProcessExited {
         service: "php".into(),
@@ -258,7 +258,7 @@ fn a_host_that_went_silent_with_segments_unacknowledged_is_down_not_lossy() {
     story.pass(1);
     for second in 0..25 {
         let net = NetCounters { retransmits: 40, segments_out: 100, ..Default::default() };
-        let host_sample = Some(HostSample { at_us: story.now_us, net: Some(net), ..Default::default() });
+        let host_sample = Some(HostSample { at_us: story.now_us, net: Some(net), ..Default::default() }.into());
         story.report("lb-1", Report { host_sample, ..Default::default() });
         if second % 10 == 3 {
             story.probe(&["connect_timeout"; 4], |probe| probe.echo_answered = Some(false));
@@ -402,7 +402,7 @@ fn lost_handshakes_of_what_no_agent_sees_may_be_a_full_queue() {
             probe.upstream = upstream.into();
         });
         let net = NetCounters { retransmits: 40, segments_out: 400, ..Default::default() };
-        let host_sample = Some(HostSample { at_us: story.now_us, net: Some(net), ..Default::default() });
+        let host_sample = Some(HostSample { at_us: story.now_us, net: Some(net), ..Default::default() }.into());
         story.report("lb-1", Report { host_sample, ..Default::default() });
         story.pass(1);
     }
@@ -486,7 +486,7 @@ fn a_stopped_process_behind_a_unix_socket_fills_its_queue() {
     stopped.processes[0].state = "T".into();
     for _ in 0..5 {
         stopped.at_us = story.now_us;
-        story.report("lb-1", Report { instances: vec![stopped.clone()], ..Default::default() });
+        story.report("lb-1", Report { instances: vec![stopped.clone().into()], ..Default::default() });
         let mut failed = failure(Signal::SocketBacklogFull, 502, 0, "GET", "/");
         if let EventKind::Failure(failed) = &mut failed {
             failed.attempts[0].upstream = "unix:/run/app.sock".into();

@@ -29,13 +29,13 @@ fn add_host(story: &mut Story, name: &str, ip: &str) {
 
 fn report_host(story: &mut Story, name: &str, ip: &str, events: Vec<EventKind>) {
     let eth0 = InterfaceSample { name: "eth0".into(), addresses: vec![ip.into()], ..Default::default() };
-    let host_sample = Some(HostSample { at_us: story.now_us, interfaces: vec![eth0], ..Default::default() });
+    let host_sample = Some(HostSample { at_us: story.now_us, interfaces: vec![eth0], ..Default::default() }.into());
     let mut sample = instance(100, story.now_us - 3600 * SECOND);
     sample.at_us = story.now_us;
     sample.listeners[0].address = "0.0.0.0:3000".into();
     let at_us = story.now_us;
     let events = events.into_iter().map(|kind| Event { at_us, kind }).collect();
-    story.report(name, Report { host_sample, instances: vec![sample], events, ..Default::default() });
+    story.report(name, Report { host_sample, instances: vec![sample.into()], events, ..Default::default() });
 }
 
 fn causes(story: &Story) -> Vec<(String, Cause)> {

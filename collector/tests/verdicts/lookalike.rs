@@ -454,7 +454,7 @@ fn a_failed_dependency_is_named_with_what_is_known_of_it() {
     story.greets("db-1", 1, vec![redis], vec![]);
     let at_us = story.now_us;
     let stopped = InstanceSample { service: "redis".into(), at_us, listeners_known: true, ..Default::default() };
-    story.report("db-1", Report { instances: vec![stopped], ..Default::default() });
+    story.report("db-1", Report { instances: vec![stopped.into()], ..Default::default() });
     story.log("cache_failure", "cache failed: connect ECONNREFUSED 10.0.0.5:6379");
     story.fails(Signal::AppStatus, 503, 2_000, 3).pass(4);
     let evidence = story.is(Cause::AppCacheFailure).verdict.evidence;

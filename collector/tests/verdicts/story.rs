@@ -131,9 +131,12 @@ impl Story {
             if let Some(mut sample) = self.instance.clone() {
                 sample.at_us = self.now_us;
                 let health = Event { at_us: self.now_us, kind: EventKind::Health(self.health.clone()) };
-                let host_sample = Some(HostSample { at_us: self.now_us, ..self.host.clone() });
+                let host_sample = Some(HostSample { at_us: self.now_us, ..self.host.clone() }.into());
                 let events = app_events.into_iter().chain([health]).collect();
-                self.report("app-1", Report { host_sample, instances: vec![sample], events, ..Default::default() });
+                self.report(
+                    "app-1",
+                    Report { host_sample, instances: vec![sample.into()], events, ..Default::default() },
+                );
             }
             let sample = UpstreamSample {
                 gateway: "edge".into(),
@@ -145,7 +148,7 @@ impl Story {
                 ..Default::default()
             };
             let events = std::mem::take(&mut self.lb_events);
-            let host_sample = Some(HostSample { at_us: self.now_us, ..self.gateway_host.clone() });
+            let host_sample = Some(HostSample { at_us: self.now_us, ..self.gateway_host.clone() }.into());
             self.report("lb-1", Report { host_sample, upstreams: vec![sample], events, ..Default::default() });
             self.core.apply(&Record { received_us: self.now_us, kind: RecordKind::Tick });
         }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::mem::size_of_val;
+use std::sync::Arc;
 
 use super::History;
 use crate::model::{Event, HostSample, InstanceSample, Report, UpstreamSample};
@@ -63,8 +64,8 @@ impl History {
 
     /// Thins it where it weighs too much with what a report has added.
     pub(super) fn fit(&mut self, report: &Report) {
-        self.added_bytes +=
-            weigh(&report.host_sample) + weigh(&report.instances) + weigh(&report.upstreams) + weigh(&report.events);
+        let readings = weigh(report.host_sample.as_deref()) + weigh(report.instances.iter().map(Arc::as_ref));
+        self.added_bytes += readings + weigh(&report.upstreams) + weigh(&report.events);
         if self.added_bytes < WEIGHED_AFTER {
             return;
         }
@@ -129,11 +130,10 @@ mod tests {
     /// A report of 50 services with as many processes as are told, at a second.
     fn report(second: i64) -> Report {
         let process = ProcessSample::default();
-        let instance = |number| InstanceSample {
-            service: format!("service-{number}"),
-            at_us: second * 1_000_000,
-            processes: vec![process.clone(); 64],
-            ..InstanceSample::default()
+        let instance = |number| {
+            let (service, at_us) = (format!("service-{number}"), second * 1_000_000);
+            let processes = vec![process.clone(); 64];
+            InstanceSample { service, at_us, processes, ..InstanceSample::default() }.into()
         };
         let note = KernelNote { line: "x".repeat(2_000), ..KernelNote::default() };
         let event = Event { at_us: second * 1_000_000, kind: EventKind::KernelNote(note) };
@@ -164,7 +164,7 @@ mod tests {
                 processes: vec![ProcessSample::default(); 8],
                 ..InstanceSample::default()
             };
-            let report = Report { instances: vec![one], ..Report::default() };
+            let report = Report { instances: vec![one.into()], ..Report::default() };
             history.report(&report, Readings::of(&report), second * 1_000_000);
         }
         assert_eq!((history.thinned(), history.instance_samples("", 0, i64::MAX).count()), (0, 600));
