@@ -20,7 +20,7 @@ use crate::engine::{Handle, Refusal, Taken};
 use crate::identity::enrolment;
 use crate::identity::origin::{Origin, Pass};
 use crate::model::{CONNECTION_LOST, FELL_IDLE};
-use crate::wire::{self, Numbering, Unpacker};
+use crate::wire::{self, Numbering, Sent, Unpacker};
 
 mod names;
 mod pace;
@@ -251,16 +251,16 @@ impl Session {
             Ok(Ok(Some(message))) => message,
         };
         let refused = |refused: wire::Refused| End::Fault(Status::invalid_argument(refused.to_string()));
-        let report = match message.kind {
-            Some(v1::agent_message::Kind::Report(report)) => report,
+        let sent = match message.kind {
+            Some(v1::agent_message::Kind::Report(report)) => Sent::from(report),
             Some(v1::agent_message::Kind::Packed(packed)) => self.unpacker.unpack(&packed).map_err(refused)?,
             Some(v1::agent_message::Kind::Hello(_)) | None => {
                 return Err(End::Fault(Status::invalid_argument("after the hello only reports may come")));
             }
         };
-        self.names.take(&report).map_err(End::Fault)?;
-        let echo_us = report.at_unix_us;
-        let report = wire::report(guest.numbering, report).map_err(refused)?;
+        self.names.take(sent.report()).map_err(End::Fault)?;
+        let echo_us = sent.report().at_unix_us;
+        let report = wire::report(guest.numbering, sent).map_err(refused)?;
         let bytes = report.encoded_len();
         guest.spend(bytes);
         waiting.push_back(Pending { echo_us, bytes, answer: self.engine.submit(report).await });

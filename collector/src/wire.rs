@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use prost::Message;
 use serde::{Deserialize, Serialize};
 use why502_proto::v1;
 
@@ -18,6 +17,7 @@ mod base;
 mod bounds;
 mod config;
 mod event;
+mod incoming;
 mod kin;
 mod names;
 mod pack;
@@ -30,6 +30,7 @@ pub use alert::{alert, silence, silence_expired};
 pub use base::{base, only_ends};
 use bounds::Line;
 pub use bounds::NAME_MAX;
+pub use incoming::{Incoming, Sent};
 pub use kin::{kin, kin_of};
 pub use names::names;
 pub use pack::Unpacker;
@@ -64,10 +65,6 @@ pub enum Key {
     Other,
 }
 
-/// Something for the journal, checked, not yet stamped.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Incoming(v1::JournalRecord);
-
 /// Checks a hello.
 pub fn hello(hello: v1::Hello) -> Result<Incoming, Refused> {
     check_host(&hello.host)?;
@@ -78,12 +75,12 @@ pub fn hello(hello: v1::Hello) -> Result<Incoming, Refused> {
 }
 
 /// Checks a report of the agent that said hello as `numbering`.
-pub fn report(numbering: &Numbering, report: v1::Report) -> Result<Incoming, Refused> {
+pub fn report(numbering: &Numbering, sent: impl Into<Sent>) -> Result<Incoming, Refused> {
+    let Sent { report, bytes } = sent.into();
     if report.seq == 0 {
         return Err(Refused("a report has number 0; numbers begin at 1".to_owned()));
     }
-    let Numbering { host, boot_id, epoch } = numbering.clone();
-    Ok(incoming(v1::journal_record::Kind::Report(v1::ReportRecord { host, boot_id, epoch, report: Some(report) })))
+    Ok(Incoming::of_report(numbering, report, &bytes))
 }
 
 /// An agent's stream ended.
@@ -112,7 +109,7 @@ pub fn mark(kind: String, service: String, version: String, host: String) -> Res
 }
 
 fn incoming(kind: v1::journal_record::Kind) -> Incoming {
-    Incoming(v1::JournalRecord { received_unix_us: 0, kind: Some(kind) })
+    v1::JournalRecord { received_unix_us: 0, kind: Some(kind) }.into()
 }
 
 fn check_host(host: &str) -> Result<(), Refused> {
@@ -128,71 +125,6 @@ fn check_host(host: &str) -> Result<(), Refused> {
 /// The numbering that a hello begins or goes on with.
 pub fn numbering(hello: &v1::Hello) -> Numbering {
     Numbering { host: hello.host.clone(), boot_id: hello.boot_id.clone(), epoch: hello.epoch }
-}
-
-impl Incoming {
-    /// Reads a record of the journal. None: it is no record of this schema.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        v1::JournalRecord::decode(bytes).ok().map(Self)
-    }
-
-    /// Puts the collector's time on it.
-    pub fn stamp(&mut self, received_us: i64) {
-        self.0.received_unix_us = received_us;
-    }
-
-    /// The collector's time on it.
-    pub fn received_us(&self) -> i64 {
-        self.0.received_unix_us
-    }
-
-    /// Its bytes for the journal.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        // Encoding fails only where the buffer has no room, and a vector grows.
-        let _ = self.0.encode(out);
-    }
-
-    /// How large it is, bytes.
-    pub fn encoded_len(&self) -> usize {
-        self.0.encoded_len()
-    }
-
-    /// The host whose record it is. None: it is nobody's alone.
-    pub fn host(&self) -> Option<&str> {
-        match &self.0.kind {
-            Some(v1::journal_record::Kind::Hello(hello)) => Some(&hello.host),
-            Some(v1::journal_record::Kind::Report(record)) => Some(&record.host),
-            Some(v1::journal_record::Kind::StreamEnded(ended)) => Some(&ended.host),
-            _ => None,
-        }
-    }
-
-    /// Whether it says what people were told, or not told: of that no verdict is made.
-    pub fn is_of_people(&self) -> bool {
-        use v1::journal_record::Kind;
-        matches!(self.0.kind, Some(Kind::Alert(_) | Kind::Silence(_) | Kind::SilenceExpired(_)))
-    }
-
-    /// When its agent began to number. None: it is no agent's.
-    pub fn epoch(&self) -> Option<u64> {
-        match self.key() {
-            Key::Hello(numbering, _) | Key::Report(numbering, _) => Some(numbering.epoch),
-            Key::Other => None,
-        }
-    }
-
-    /// What it means for the numbering.
-    pub fn key(&self) -> Key {
-        match &self.0.kind {
-            Some(v1::journal_record::Kind::Hello(hello)) => Key::Hello(numbering(hello), hello.next_seq),
-            Some(v1::journal_record::Kind::Report(record)) => {
-                let numbering =
-                    Numbering { host: record.host.clone(), boot_id: record.boot_id.clone(), epoch: record.epoch };
-                Key::Report(numbering, record.report.as_ref().map_or(0, |report| report.seq))
-            }
-            _ => Key::Other,
-        }
-    }
 }
 
 /// Counts of what had to be bounded.
@@ -243,8 +175,8 @@ impl Converter {
 
     /// The record in the model's words. None: a record of a newer collector, counted and passed over.
     pub fn convert(&mut self, incoming: Incoming) -> Option<Record> {
-        let received_us = incoming.0.received_unix_us;
-        let kind = match incoming.0.kind {
+        let received_us = incoming.record.received_unix_us;
+        let kind = match incoming.record.kind {
             Some(v1::journal_record::Kind::Hello(hello)) => RecordKind::Hello(self.hello(hello, received_us)),
             Some(v1::journal_record::Kind::Report(record)) => {
                 RecordKind::Report(Box::new(self.report(record, received_us)))

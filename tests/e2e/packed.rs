@@ -43,6 +43,6 @@ fn whatever_is_packed_is_unpacked_the_same() {
     for _ in 0..2_000 {
         change(&mut report, &mut numbers);
         let packed = packer.pack(&report);
-        assert_eq!(unpacker.unpack(&packed).unwrap(), report);
+        assert_eq!(unpacker.unpack(&packed).unwrap(), report.clone().into());
     }
 }

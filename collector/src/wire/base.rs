@@ -26,7 +26,7 @@ pub fn base(host: &model::HostState, epoch: u64) -> Vec<Incoming> {
 
 /// A report with nothing left but the ends of a service's processes. None: it tells of none.
 pub fn only_ends(record: &[u8], service: &str) -> Option<Incoming> {
-    let Incoming(mut record) = Incoming::decode(record)?;
+    let Incoming { mut record, .. } = Incoming::decode(record)?;
     let Some(v1::journal_record::Kind::Report(told)) = &mut record.kind else { return None };
     let whole = told.report.take()?;
     let is_end = |event: &v1::Event| matches!(&event.kind, Some(v1::event::Kind::ProcessExited(exit)) if exit.service == service);
@@ -36,7 +36,7 @@ pub fn only_ends(record: &[u8], service: &str) -> Option<Incoming> {
     }
     let (at_unix_us, collector_offset_us) = (whole.at_unix_us, whole.collector_offset_us);
     told.report = Some(v1::Report { at_unix_us, collector_offset_us, events, ..Default::default() });
-    Some(Incoming(record))
+    Some(record.into())
 }
 
 fn stamped(at_us: i64, kind: v1::journal_record::Kind) -> Incoming {

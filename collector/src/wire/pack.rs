@@ -4,7 +4,7 @@
 use prost::Message;
 use why502_proto::v1;
 
-use super::Refused;
+use super::{Refused, Sent};
 
 /// The largest report that may come out, bytes: as large as one that comes whole.
 const REPORT_MAX: usize = 256 << 10;
@@ -20,7 +20,7 @@ pub struct Unpacker {
 
 impl Unpacker {
     /// Unpacks the next report of the stream.
-    pub fn unpack(&mut self, packed: &v1::PackedReport) -> Result<v1::Report, Refused> {
+    pub fn unpack(&mut self, packed: &v1::PackedReport) -> Result<Sent, Refused> {
         if packed.base_seq != self.base_seq {
             let (wants, has) = (packed.base_seq, self.base_seq);
             return Err(Refused(format!("a report is packed against report {wants}, the last one kept is {has}")));
@@ -29,9 +29,10 @@ impl Unpacker {
         let report = v1::Report::decode(bytes.as_slice())
             .map_err(|fault| Refused(format!("a packed report is no report: {fault}")))?;
         if report.host.is_some() && bytes.len() <= BASE_MAX {
-            (self.base_seq, self.base) = (report.seq, bytes);
+            self.base_seq = report.seq;
+            self.base.clone_from(&bytes);
         }
-        Ok(report)
+        Ok(Sent { report, bytes })
     }
 }
 

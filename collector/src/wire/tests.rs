@@ -89,7 +89,7 @@ fn what_says_nothing_usable_is_refused() {
 #[test]
 fn unknown_records_and_events_are_counted_and_passed_over() {
     let mut converter = Converter::default();
-    assert!(converter.convert(Incoming(v1::JournalRecord::default())).is_none());
+    assert!(converter.convert(v1::JournalRecord::default().into()).is_none());
     let message = v1::Report { seq: 1, events: vec![v1::Event::default()], ..Default::default() };
     assert!(report_of(&mut converter, message).events.is_empty());
     assert_eq!(converter.cuts().unknown, 2);
