@@ -70,8 +70,8 @@ impl Capsules {
     }
 
     async fn make(&self, view: Arc<View>, incident: Arc<Incident>) -> Result<Vec<u8>, String> {
-        let made = self.engine.read_past(move |past| make(past, &view, &incident));
-        made.await?.map_err(|error| error.to_string())?.to_bytes()
+        let made = self.engine.read_past(move |past| make(past, &view, &incident).map(|capsule| capsule.to_bytes()));
+        made.await?.map_err(|error| error.to_string())?
     }
 
     /// Keeps capsules of what is resolved until `closing` turns true.
