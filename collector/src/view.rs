@@ -15,6 +15,7 @@ mod document;
 mod environment;
 mod filter;
 mod fleet;
+mod gateways;
 mod incidents;
 mod logs;
 mod metrics;

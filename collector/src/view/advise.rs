@@ -4,7 +4,7 @@
 
 use super::View;
 use super::document::{AdviseDoc, SettingDoc, stamp};
-use super::fleet::Addresses;
+use super::gateways::Addresses;
 use super::near::near;
 use crate::model::{GatewayConfig, GatewayState, HostState, Pool, SETTINGS, Setting, is_known_kind};
 

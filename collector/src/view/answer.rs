@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::alerts::{alerts_doc, silences_doc};
 use super::document::*;
-use super::fleet::{Addresses, gateway_docs, host_doc, instances, status_doc};
+use super::fleet::{host_doc, instances, status_doc};
+use super::gateways::{Addresses, gateway_docs};
 use super::question::{BadQuestion, Question};
 use super::{View, advise, environment, incident_doc, incidents, why};
 use crate::model::CATALOGUE;

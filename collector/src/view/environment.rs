@@ -2,7 +2,8 @@
 //! others for help. Bounded as the scope is, and in pools.
 
 use super::document::*;
-use super::fleet::{self, Addresses, Instance, gateway_docs, host_doc};
+use super::fleet::{self, Instance, host_doc};
+use super::gateways::{Addresses, gateway_docs};
 use super::scope::Scope;
 use super::{View, stamp};
 use crate::model::{HealthCheck, HostState, Machine, Pool, PoolMember, TlsSettings};

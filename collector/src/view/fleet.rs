@@ -1,20 +1,17 @@
-//! Hosts, instances and gateways as documents.
+//! Hosts and instances as documents, and the fleet in a screenful.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::document::*;
+use super::gateways::failed_by_minute;
 use super::rollout::rollout_doc;
 use super::{Stats, View, incident_doc, incidents};
-use crate::model::{
-    GatewayState, HealthResult, HostSample, HostState, IncidentState, InstanceSample, InstanceState, LogSource,
-    UpstreamTotals,
-};
+use crate::model::{HealthResult, HostSample, HostState, IncidentState, InstanceSample, InstanceState};
 
 /// The collector's version.
 const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Open incidents that `status` lists.
 const STATUS_OPEN_MAX: usize = 50;
-const MINUTE_US: i64 = 60_000_000;
 
 /// A host's document.
 pub fn host_doc(host: &HostState) -> HostDoc {
@@ -31,7 +28,7 @@ pub fn host_doc(host: &HostState) -> HostDoc {
         cpu_ratio: sample.and_then(|one| one.cpu_busy_ratio),
         load1: sample.and_then(|one| one.load1),
         mem_ratio: sample.and_then(mem_ratio),
-        services: service_names(host).into_iter().cloned().collect(),
+        services: service_names(host).cloned().collect(),
         gateways: host.gateways.keys().cloned().collect(),
         impaired: impaired
             .map(|status| SamplerDoc {
@@ -70,8 +67,15 @@ pub fn host_state(host: &HostState) -> &'static str {
     }
 }
 
-fn service_names(host: &HostState) -> std::collections::BTreeSet<&String> {
-    host.services.keys().chain(host.instances.keys()).collect()
+/// The services of a host in the order of their names: those that its agent was told of, and those that it saw.
+fn service_names(host: &HostState) -> impl Iterator<Item = &String> {
+    let (mut told, mut seen) = (host.services.keys().peekable(), host.instances.keys().peekable());
+    std::iter::from_fn(move || match (told.peek(), seen.peek()) {
+        (Some(one), Some(other)) if one == other => told.next().and(seen.next()),
+        (Some(one), Some(other)) if one > other => seen.next(),
+        (None, _) => seen.next(),
+        _ => told.next(),
+    })
 }
 
 /// A service on a host of which nothing has been read.
@@ -96,7 +100,7 @@ pub struct Instance<'a> {
 
 /// The instances of a host.
 pub fn instances(host: &HostState) -> impl Iterator<Item = Instance<'_>> {
-    service_names(host).into_iter().map(move |service| Instance {
+    service_names(host).map(move |service| Instance {
         host,
         service,
         configured: host.services.get(service).map(|config| config.listen.as_slice()).unwrap_or_default(),
@@ -168,9 +172,13 @@ pub fn is_healthy(health: &HealthResult) -> bool {
     health.signal.is_empty() && (health.connect_only || (200..400).contains(&health.status))
 }
 
+/// What an address ends with.
+fn port(address: &str) -> &str {
+    address.rsplit(':').next().unwrap_or_default()
+}
+
 fn instance_state(host: &HostState, configured: &[String], state: &InstanceState) -> &'static str {
     let Some(sample) = state.sample.as_deref().filter(|_| host.connected) else { return "unknown" };
-    let port = |address: &str| address.rsplit(':').next().map(str::to_owned);
     let missing = |wanted: &String| !sample.listeners.iter().any(|one| port(&one.address) == port(wanted));
     if sample.process_count == 0 {
         "not_running"
@@ -185,127 +193,6 @@ fn instance_state(host: &HostState, configured: &[String], state: &InstanceState
     }
 }
 
-/// Which service on which host answers at an address, as the agents' configurations and interfaces tell.
-pub struct Addresses<'a>(HashMap<String, (&'a str, &'a str)>);
-
-impl<'a> Addresses<'a> {
-    /// The index of a view.
-    pub fn of(view: &'a View) -> Self {
-        let mut found = HashMap::new();
-        for host in &view.hosts {
-            let interfaces = host.sample.as_deref().map(|one| one.interfaces.as_slice()).unwrap_or_default();
-            for service in host.services.values() {
-                let place = (service.name.as_str(), host.name.as_str());
-                for listen in &service.listen {
-                    if listen.parse::<u16>().is_err() {
-                        found.entry(listen.clone()).or_insert(place);
-                        continue;
-                    }
-                    for ip in interfaces.iter().flat_map(|one| &one.addresses) {
-                        let address =
-                            if ip.contains(':') { format!("[{ip}]:{listen}") } else { format!("{ip}:{listen}") };
-                        found.entry(address).or_insert(place);
-                    }
-                }
-            }
-        }
-        Self(found)
-    }
-}
-
-impl Addresses<'_> {
-    /// The service and the host behind an address.
-    pub fn place(&self, address: &str) -> Option<(&str, &str)> {
-        self.0.get(address).copied()
-    }
-}
-
-/// The gateways of a host.
-pub fn gateway_docs<'a>(
-    view: &'a View,
-    host: &'a HostState,
-    addresses: &'a Addresses<'_>,
-) -> impl Iterator<Item = GatewayDoc> + 'a {
-    host.gateways.iter().map(move |(name, gateway)| gateway_doc(view, host, name, gateway, addresses))
-}
-
-fn gateway_doc(
-    view: &View,
-    host: &HostState,
-    name: &str,
-    gateway: &GatewayState,
-    addresses: &Addresses<'_>,
-) -> GatewayDoc {
-    let config = gateway.config.as_deref();
-    let mut upstreams: BTreeMap<&str, UpstreamTotals> = BTreeMap::new();
-    for member in config.iter().flat_map(|config| &config.pools).flat_map(|pool| &pool.members) {
-        upstreams.entry(&member.address).or_default();
-    }
-    upstreams.extend(gateway.upstreams.iter().map(|(address, totals)| (address.as_str(), totals.clone())));
-    GatewayDoc {
-        host: host.name.clone(),
-        name: name.to_owned(),
-        kind: config.map(|config| config.kind.clone()).unwrap_or_default(),
-        config_readable: config.map(|config| config.readable),
-        config_faults: config.map(|config| config.faults.clone()).unwrap_or_default(),
-        missing_log: config.map(|config| config.missing_log.clone()).unwrap_or_default(),
-        unparsed: gateway.sources.values().fold(gateway.unparsed, |sum, source| sum.saturating_add(source.unparsed)),
-        unparsed_sample: unparsed_sample(gateway),
-        sources: gateway.sources.values().map(|source| source_doc(source)).collect(),
-        upstreams: upstreams
-            .into_iter()
-            .map(|(address, totals)| {
-                let place = addresses.0.get(address);
-                UpstreamDoc {
-                    gateway: name.to_owned(),
-                    gateway_host: host.name.clone(),
-                    upstream: address.to_owned(),
-                    service: place.map(|(service, _)| (*service).to_owned()),
-                    host: place.map(|(_, host)| (*host).to_owned()),
-                    answered: totals.answered,
-                    answered_5xx: totals.answered_5xx,
-                    failed: totals.failed,
-                    failed_10m: failed_between(&totals, view.at_us / MINUTE_US - 9, view.at_us / MINUTE_US),
-                    last_answered: Some(totals.last_answered_us).filter(|at| *at != 0).map(stamp),
-                    last_failed: Some(totals.last_failed_us).filter(|at| *at != 0).map(stamp),
-                }
-            })
-            .collect(),
-    }
-}
-
-fn unparsed_sample(gateway: &GatewayState) -> String {
-    let samples = gateway.sources.values().map(|source| &source.unparsed_sample);
-    samples.chain([&gateway.unparsed_sample]).find(|sample| !sample.is_empty()).cloned().unwrap_or_default()
-}
-
-fn source_doc(source: &LogSource) -> SourceDoc {
-    SourceDoc {
-        source: source.source.clone(),
-        lines: source.lines,
-        failures: source.failures,
-        unparsed: source.unparsed,
-        unparsed_sample: source.unparsed_sample.clone(),
-        cut_lines: source.cut_lines,
-        lost_lines: source.lost_lines,
-        lost_files: source.lost_files,
-        cut_senders: source.cut_senders,
-        fault: source.fault.clone(),
-    }
-}
-
-fn failed_between(totals: &UpstreamTotals, from: i64, to: i64) -> u64 {
-    totals.failed_by_minute.iter().filter(|(minute, _)| (from..=to).contains(minute)).map(|(_, count)| count).sum()
-}
-
-/// Failed attempts of all gateways in the minute of the view and the one before.
-pub fn failed_by_minute(view: &View) -> (u64, u64) {
-    let minute = view.at_us / MINUTE_US;
-    let totals = || view.hosts.iter().flat_map(|host| host.gateways.values()).flat_map(|one| one.upstreams.values());
-    let sum = |minute| totals().map(|one| failed_between(one, minute, minute)).sum();
-    (sum(minute), sum(minute - 1))
-}
-
 /// The line of `watch` that tells how many attempts fail, and the counts that it tells: the same counts need no new line.
 pub fn rate_doc(view: &View) -> (WatchDoc, (u64, u64)) {
     let (this_minute, last_minute) = failed_by_minute(view);
@@ -316,28 +203,25 @@ pub fn rate_doc(view: &View) -> (WatchDoc, (u64, u64)) {
 pub fn status_doc(view: &View) -> StatusDoc {
     let mut doc = StatusDoc {
         at: stamp(view.at_us),
-        hosts: BTreeMap::from(["up", "silent", "stopped"].map(|state| (state.to_owned(), 0))),
-        incidents: BTreeMap::from(["open", "resolved"].map(|state| (state.to_owned(), 0))),
+        hosts: counts(["up", "silent", "stopped"], view.hosts.iter().map(|host| host_state(host))),
+        instances: counts([], view.hosts.iter().flat_map(|host| instances(host)).map(|one| one.state())),
+        gateways: view.hosts.iter().map(|host| host.gateways.len() as u64).sum(),
+        incidents: counts(["open", "resolved"], view.incidents.iter().map(|one| one.state.id())),
         failed_by_minute: failed_by_minute(view),
         agents: rollout_doc(view, OWN_VERSION),
         collector: collector_doc(&view.stats),
         ..StatusDoc::default()
     };
-    let mut instance_states: BTreeMap<&str, u64> = BTreeMap::new();
-    for host in &view.hosts {
-        *doc.hosts.entry(host_state(host).to_owned()).or_default() += 1;
-        for instance in instances(host) {
-            *instance_states.entry(instance.state()).or_default() += 1;
-        }
-        doc.gateways += host.gateways.len() as u64;
-    }
-    doc.instances = instance_states.into_iter().map(|(state, count)| (state.to_owned(), count)).collect();
-    for incident in &view.incidents {
-        *doc.incidents.entry(incident.state.id().to_owned()).or_default() += 1;
-    }
     let open = incidents::select(view, |incident| incident.state == IncidentState::Open);
     doc.open = open.into_iter().take(STATUS_OPEN_MAX).map(incident_doc).collect();
     doc
+}
+
+/// How often each word comes up; of `told` also those that never do.
+fn counts<const N: usize>(told: [&'static str; N], words: impl Iterator<Item = &'static str>) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::from(told.map(|word| (word, 0)));
+    words.for_each(|word| *counts.entry(word).or_default() += 1);
+    counts.into_iter().map(|(word, count)| (word.to_owned(), count)).collect()
 }
 
 fn collector_doc(stats: &Stats) -> CollectorDoc {

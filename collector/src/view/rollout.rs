@@ -13,14 +13,17 @@ const HOSTS_MAX: usize = 50;
 
 /// The rollout of a view, as a collector of version `own` sees it.
 pub fn rollout_doc(view: &View, own: &str) -> RolloutDoc {
+    let counts = versions(view);
     let is_behind = |version: &str| numbers(version).zip(numbers(own)).is_some_and(|(theirs, own)| theirs < own);
-    let behind = || view.hosts.iter().filter(|host| is_behind(&host.agent_version));
+    let old: BTreeMap<&str, u64> =
+        counts.iter().map(|(version, count)| (*version, *count)).filter(|(version, _)| is_behind(version)).collect();
+    let behind = view.hosts.iter().filter(|host| old.contains_key(host.agent_version.as_str()));
     let mut silent: Vec<_> = view.hosts.iter().filter(|host| host_state(host) == "silent").collect();
     silent.sort_by_key(|host| host.last_heard_us);
     RolloutDoc {
-        versions: versions(view),
-        behind_count: behind().count() as u64,
-        behind: behind()
+        behind_count: old.values().sum(),
+        versions: told(counts),
+        behind: behind
             .take(HOSTS_MAX)
             .map(|host| BehindDoc { host: host.name.clone(), version: host.agent_version.clone() })
             .collect(),
@@ -33,12 +36,17 @@ pub fn rollout_doc(view: &View, own: &str) -> RolloutDoc {
     }
 }
 
-/// Agents by version. The texts come from outside, so that no more of them are told apart than a fleet has on purpose.
-fn versions(view: &View) -> BTreeMap<String, u64> {
+/// Agents by version.
+fn versions(view: &View) -> BTreeMap<&str, u64> {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for host in &view.hosts {
         *counts.entry(&host.agent_version).or_default() += 1;
     }
+    counts
+}
+
+/// The counts as they are told. The texts come from outside, so that no more of them are told apart than a fleet has on purpose.
+fn told(counts: BTreeMap<&str, u64>) -> BTreeMap<String, u64> {
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let mut told = BTreeMap::new();

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::fleet::{Addresses, gateway_docs};
+use super::gateways::{Addresses, upstreams};
 use super::near::near;
 use super::{View, why};
 use crate::model::Incident;
@@ -38,10 +38,9 @@ pub struct Scope {
 fn ways_from(view: &View, host: &str) -> Vec<Way> {
     let Some(host) = view.hosts.iter().find(|known| known.name == host) else { return Vec::new() };
     let addresses = Addresses::of(view);
-    let ways = gateway_docs(view, host, &addresses).flat_map(|gateway| {
-        let all = gateway.upstreams.into_iter().map(|one| one.upstream).chain([String::new()]);
-        let way = move |upstream| Way { host: gateway.host.clone(), gateway: gateway.name.clone(), upstream };
-        all.map(way).collect::<Vec<_>>()
+    let ways = host.gateways.iter().flat_map(|(name, gateway)| {
+        let all = upstreams(host, name, gateway, &addresses).map(|one| one.address.to_owned()).chain([String::new()]);
+        all.map(|upstream| Way { host: host.name.clone(), gateway: name.clone(), upstream }).collect::<Vec<_>>()
     });
     ways.collect()
 }

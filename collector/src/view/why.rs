@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::document::{IncidentsDoc, NowDoc, stamp};
-use super::fleet::{Addresses, gateway_docs, host_doc, instances};
+use super::fleet::{host_doc, instances};
+use super::gateways::{Addresses, Upstream, upstreams};
 use super::near::near;
 use super::question::{BadQuestion, parse_time};
 use super::{View, incident_doc, incidents};
@@ -19,8 +20,9 @@ pub fn document(view: &View, target: &str, at: Option<&str>, since_us: i64) -> R
     let active =
         |incident: &Incident| incident.first_seen_us <= to_us && incident.resolved_us.unwrap_or(i64::MAX) >= from_us;
     let named = |incident: &Incident| incident.id == target || incident.group.as_deref() == Some(target);
+    let wanted = Target::new(target);
     let chosen =
-        incidents::select(view, |incident| named(incident) || (is_about(incident, target) && active(incident)));
+        incidents::select(view, |incident| named(incident) || (is_about(incident, &wanted) && active(incident)));
     let now = now(view, target);
     let known = !chosen.is_empty() || now.is_known();
     Ok(IncidentsDoc {
@@ -38,7 +40,8 @@ pub fn concerned(view: &View, target: &str) -> Vec<String> {
     let mut hosts: Vec<String> = now.hosts.into_iter().map(|one| one.host).collect();
     hosts.extend(now.instances.into_iter().map(|one| one.host));
     hosts.extend(now.upstreams.into_iter().flat_map(|one| [Some(one.gateway_host), one.host]).flatten());
-    for incident in view.incidents.iter().filter(|one| is_about(one, target) || one.id == target) {
+    let wanted = Target::new(target);
+    for incident in view.incidents.iter().filter(|one| is_about(one, &wanted) || one.id == target) {
         hosts.extend([Some(incident.gateway.host.clone()), incident.host.clone()].into_iter().flatten());
     }
     hosts.sort();
@@ -60,8 +63,8 @@ pub fn involved(view: &View, incident: &Incident) -> Vec<String> {
     for other in view.incidents.iter().filter(|one| group(one)) {
         hosts.extend([Some(other.gateway.host.clone()), other.host.clone()].into_iter().flatten());
     }
-    let mut seen = BTreeSet::new();
-    hosts.retain(|host| view.hosts.iter().any(|known| known.name == *host) && seen.insert(host.clone()));
+    let mut untold: BTreeSet<&str> = view.hosts.iter().map(|known| known.name.as_str()).collect();
+    hosts.retain(|host| untold.remove(host.as_str()));
     hosts
 }
 
@@ -78,56 +81,69 @@ fn beside(view: &View, incident: &Incident) -> Vec<String> {
     members.filter_map(|member| Some(addresses.place(&member.address)?.1.to_owned())).collect()
 }
 
-fn is_about(incident: &Incident, target: &str) -> bool {
-    let is = |field: &Option<String>| field.as_deref() == Some(target);
+fn is_about(incident: &Incident, target: &Target<'_>) -> bool {
+    let is = |field: &Option<String>| field.as_deref() == Some(target.text);
     is(&incident.service)
         || is(&incident.host)
-        || incident.upstream.as_deref().is_some_and(|upstream| is_address(upstream, target))
-        || incident.gateway.name == target
-        || incident.gateway.host == target
+        || incident.upstream.as_deref().is_some_and(|upstream| target.is_at(upstream))
+        || incident.gateway.name == target.text
+        || incident.gateway.host == target.text
 }
 
-/// An upstream is named by its whole address or by its ip or name alone, however an IPv6 address is written.
-fn is_address(upstream: &str, target: &str) -> bool {
-    if upstream == target {
-        return true;
+/// What somebody asks for, read once.
+struct Target<'a> {
+    text: &'a str,
+    address: Address,
+    /// An IP address alone.
+    ip: Option<IpAddr>,
+}
+
+impl<'a> Target<'a> {
+    fn new(text: &'a str) -> Self {
+        let ip = text.trim_matches(['[', ']']).parse().ok();
+        Self { text, address: Address::parse(text), ip: ip.map(|ip: IpAddr| ip.to_canonical()) }
     }
-    match Address::parse(upstream) {
-        Address::Ip(at) => {
-            let alone = || target.trim_matches(['[', ']']).parse::<IpAddr>();
-            Address::parse(target) == Address::Ip(at) || alone().is_ok_and(|ip| ip.to_canonical() == at.ip())
+
+    /// An upstream is named by its whole address or by its ip or name alone, however an IPv6 address is written.
+    fn is_at(&self, upstream: &str) -> bool {
+        if upstream == self.text {
+            return true;
         }
-        Address::Name(name, Some(_)) => name == target,
-        _ => false,
+        match Address::parse(upstream) {
+            Address::Ip(at) => self.address == Address::Ip(at) || self.ip == Some(at.ip()),
+            Address::Name(name, Some(_)) => name == self.text,
+            _ => false,
+        }
+    }
+
+    fn means(&self, upstream: &Upstream<'_>) -> bool {
+        let (service, host) = upstream.place.unzip();
+        let is = |name: Option<&str>| name == Some(self.text);
+        self.is_at(upstream.address) || is(service) || is(host) || upstream.gateway == self.text
     }
 }
 
 /// What is known of a target now.
 pub fn now(view: &View, target: &str) -> NowDoc {
+    let target = Target::new(target);
     let addresses = Addresses::of(view);
-    let gateways = view.hosts.iter().flat_map(|host| gateway_docs(view, host, &addresses));
-    let upstreams: Vec<_> = gateways
-        .flat_map(|gateway| gateway.upstreams)
-        .filter(|one| {
-            let is = |field: &Option<String>| field.as_deref() == Some(target);
-            is_address(&one.upstream, target) || is(&one.service) || is(&one.host) || one.gateway == target
-        })
-        .collect();
-    let behind = |service: &str, host: &str| {
-        upstreams.iter().any(|one| {
-            one.service.as_deref() == Some(service)
-                && one.host.as_deref() == Some(host)
-                && is_address(&one.upstream, target)
-        })
-    };
+    let gateways = view.hosts.iter().flat_map(|host| host.gateways.iter().map(move |(name, one)| (host, name, one)));
+    let ways = gateways.flat_map(|(host, name, gateway)| upstreams(host, name, gateway, &addresses));
+    let ways: Vec<Upstream<'_>> = ways.filter(|way| target.means(way)).collect();
+    let behind: BTreeSet<(&str, &str)> =
+        ways.iter().filter(|way| target.is_at(way.address)).filter_map(|way| way.place).collect();
     let concerned = |host: &HostState| {
         let chosen = instances(host).filter(|one| {
-            one.service() == target || host.name == target || one.is_at(target) || behind(one.service(), &host.name)
+            one.service() == target.text
+                || host.name == target.text
+                || one.is_at(target.text)
+                || behind.contains(&(one.service(), host.name.as_str()))
         });
         chosen.map(|one| one.doc()).collect::<Vec<_>>()
     };
     let instances = view.hosts.iter().flat_map(|host| concerned(host)).collect();
-    let hosts = view.hosts.iter().filter(|host| host.name == target).map(|host| host_doc(host)).collect();
+    let hosts = view.hosts.iter().filter(|host| host.name == target.text).map(|host| host_doc(host)).collect();
+    let upstreams = ways.iter().map(|way| way.doc(view.at_us)).collect();
     NowDoc { at: stamp(view.at_us), hosts, instances, upstreams }
 }
 
