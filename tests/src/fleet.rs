@@ -45,7 +45,7 @@ pub struct Wanted {
 
 /// A fleet whose hosts report until it is dropped.
 pub struct Fleet {
-    agents: Vec<Agent>,
+    agents: Arc<Vec<Agent>>,
     /// What is counted and timed.
     pub figures: Arc<Figures>,
 }
@@ -61,7 +61,7 @@ impl Fleet {
             let way = entrance.way(&host.name, number)?;
             agents.push(Agent::spawn(host, wanted, way, opening.clone(), figures.clone()));
         }
-        let fleet = Self { agents, figures };
+        let fleet = Self { agents: Arc::new(agents), figures };
         fleet.wait_connected(Duration::from_secs(300)).await?;
         fleet.figures.begin();
         Ok(fleet)
@@ -87,21 +87,21 @@ impl Fleet {
     }
 
     /// Breaks some of it as it is wanted, and asks `api` what became of what broke.
-    pub async fn live(self, wanted: &Wanted, api: &str) -> Arc<Figures> {
-        let sickness = Sickness::new(self.agents, self.figures.clone());
+    pub async fn live(&self, wanted: &Wanted, api: &str) {
+        let sickness = Sickness::new(self.agents.clone(), self.figures.clone());
         let watching = tokio::spawn(ailment::watch(api.to_owned(), self.figures.clone()));
         sickness.spread(wanted.failures_per_second, wanted.lasting).await;
         watching.abort();
-        self.figures
     }
 }
 
-/// Lets a fleet report in plain text to `ingest` and asks `api` what became of what broke.
-pub async fn run(wanted: &Wanted, ingest: &str, api: &str) -> Result<Arc<Figures>, String> {
+/// Lets a fleet report in plain text to `ingest` and asks `api` what became of what broke; it goes on reporting then.
+pub async fn run(wanted: &Wanted, ingest: &str, api: &str) -> Result<Fleet, String> {
     let began = Instant::now();
     let fleet = Fleet::connect(wanted, &Entrance::plain(ingest)?).await?;
     println!("fleet: {} hosts connected in {:.1} s", wanted.hosts, began.elapsed().as_secs_f64());
-    Ok(fleet.live(wanted, api).await)
+    fleet.live(wanted, api).await;
+    Ok(fleet)
 }
 
 /// As many descriptors as may be had: each host is a connection.

@@ -2,7 +2,7 @@
 //!
 //! `fleet [--hosts N] [--interval 1s] [--for 60s] [--failures N_PER_SECOND] [--collector URL [--api URL]]`. Without
 //! `--collector` it starts one of its own, and besides what the hosts see it measures that one's memory and CPU, the time
-//! of its answers, and how long it takes from kill -9 and a new start until it serves again.
+//! of its answers while they go on reporting, and how long it takes from kill -9 and a new start until it serves again.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ fn run(arguments: &[String]) -> Result<(), String> {
     let runtime = runtime.map_err(|error| format!("start: {error}"))?;
     match collector {
         Some(ingest) => {
-            print!("{}", runtime.block_on(fleet::run(&wanted, &ingest, &api))?);
+            print!("{}", runtime.block_on(fleet::run(&wanted, &ingest, &api))?.figures);
             Ok(())
         }
         None => measure(&runtime, &wanted),
@@ -46,13 +46,14 @@ fn measure(runtime: &tokio::runtime::Runtime, wanted: &Wanted) -> Result<(), Str
     let dir = tempfile::tempdir().map_err(|error| format!("temporary folder: {error}"))?;
     let collector = Collector::start(dir.path(), (0, 0))?;
     let empty = collector.resident_bytes();
-    let figures = runtime.block_on(fleet::run(wanted, &collector.ingest, &collector.api))?;
-    print!("{figures}");
+    let fleet = runtime.block_on(fleet::run(wanted, &collector.ingest, &collector.api))?;
+    print!("{}", fleet.figures);
     let grown = collector.resident_bytes().saturating_sub(empty) / 1024;
     println!("memory: {} KiB a connected host, {} MiB in all", grown / wanted.hosts as u64, grown / 1024);
     println!("cpu: {:.1} s for {} s", collector.cpu_seconds(), wanted.lasting.as_secs());
     println!("journal: {} MiB", folder_bytes(&dir.path().join("store")) >> 20);
     questions(&collector)?;
+    drop(fleet);
     let ports = collector.ports();
     collector.kill();
     let again = Collector::start(dir.path(), ports)?;
@@ -65,6 +66,7 @@ fn questions(collector: &Collector) -> Result<(), String> {
     let paths = [
         "/v1/status".to_owned(),
         "/v1/hosts".to_owned(),
+        format!("/v1/hosts?at={at}"),
         "/v1/why?target=app-00001".to_owned(),
         format!("/v1/why?target=app-00001&at={at}"),
         "/v1/timeline?target=app-00001&since=5m".to_owned(),

@@ -63,8 +63,8 @@ pub struct Sickness {
 
 impl Sickness {
     /// Over a fleet.
-    pub fn new(agents: Vec<Agent>, figures: Arc<Figures>) -> Self {
-        Self { agents: Arc::new(agents), figures }
+    pub fn new(agents: Arc<Vec<Agent>>, figures: Arc<Figures>) -> Self {
+        Self { agents, figures }
     }
 
     /// Breaks so many instances a second for a time, then waits until the last had time to be judged.

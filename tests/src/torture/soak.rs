@@ -47,13 +47,14 @@ pub fn run(size: Size) -> Outcome {
     let entrance = collector.entrance(dir.path())?;
     let fleet = runtime.block_on(Fleet::connect(&wanted, &entrance))?;
     let over = AtomicBool::new(false);
-    let (figures, weights) = std::thread::scope(|scope| {
+    let weights = std::thread::scope(|scope| {
         let weighing = scope.spawn(|| weigh(&collector, wanted.lasting / 60, &over));
-        let figures = runtime.block_on(fleet.live(&wanted, &collector.api));
+        runtime.block_on(fleet.live(&wanted, &collector.api));
         over.store(true, Relaxed);
-        weighing.join().map(|weights| (figures, weights))
+        weighing.join()
     })
     .map_err(|_| "the weighing died")?;
+    let figures = &fleet.figures;
     // The first half fills what is bounded.
     let half = &weights[weights.len() / 2..];
     let (descriptors, threads) = (span(half, |one| one.descriptors), span(half, |one| one.threads));
