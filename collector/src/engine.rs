@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
@@ -17,6 +17,7 @@ use crate::view::{SinkInfo, Stats, View};
 use crate::wire::{self, Incoming, Key, Numbering};
 
 mod checkpoint;
+mod clock;
 mod fold;
 mod handle;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use handle::{Handle, Refusal, Taken};
 pub use past::{Past, PastError, Raw};
 
 use checkpoint::{Checkpoint, Saver};
+use clock::Clock;
 use handle::Command;
 use numbering::Admission;
 use past::Recorder;
@@ -64,7 +66,7 @@ pub struct Engine {
     state: Fold,
     recorder: Recorder,
     stats: Stats,
-    last_us: i64,
+    clock: Clock,
     ticks: u64,
     /// Records at the newest checkpoint.
     checkpoint_at: u64,
@@ -111,12 +113,12 @@ impl Engine {
             state,
             recorder,
             stats: Stats::default(),
-            last_us,
+            clock: Clock::after(last_us),
             ticks: 0,
             checkpoint_at,
             saver: Saver::new(dir),
         };
-        engine.stats.started_us = engine.now_us();
+        engine.stats.started_us = engine.clock.now_us();
         engine.stats.journal_faults = recovery.notes.len() as u64;
         Ok(engine)
     }
@@ -199,7 +201,7 @@ impl Engine {
         if batch.is_empty() {
             return Ok(());
         }
-        let received_us = self.now_us();
+        let received_us = self.clock.now_us();
         self.state.numberings.begin();
         let (mut fresh, mut answers, mut durable) = (Vec::new(), Vec::new(), false);
         for command in batch {
@@ -315,13 +317,13 @@ impl Engine {
     }
 
     fn retain(&mut self) {
-        match self.journal.retain(self.last_us) {
+        match self.journal.retain(self.clock.last_us()) {
             Ok(0) => {}
             Ok(gone) => info!("retention removed {gone} journal segments"),
             Err(error) => warn!("retention: {error}"),
         }
         let (oldest, newest) = self.journal.segments_kept();
-        self.recorder.retain(&self.state, oldest, newest, self.last_us);
+        self.recorder.retain(&self.state, oldest, newest, self.clock.last_us());
     }
 
     fn pack(&mut self) {
@@ -351,13 +353,7 @@ impl Engine {
         };
         self.checkpoint_at = self.journal.records();
         let Some((past, timeline)) = self.recorder.bookmark() else { return Ok(None) };
-        Ok(Some(Checkpoint { journal, past, last_us: self.last_us, fold: self.state.clone(), timeline }))
-    }
-
-    fn now_us(&mut self) -> i64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.last_us = self.last_us.max(i64::try_from(now.as_micros()).unwrap_or(i64::MAX));
-        self.last_us
+        Ok(Some(Checkpoint { journal, past, last_us: self.clock.last_us(), fold: self.state.clone(), timeline }))
     }
 
     fn view(&self) -> View {
@@ -371,7 +367,7 @@ impl Engine {
             unknown_records: cuts.unknown,
             ..self.stats.clone()
         };
-        picture(&self.state.core, self.last_us, stats)
+        picture(&self.state.core, self.clock.last_us(), stats)
     }
 }
 
