@@ -117,6 +117,8 @@ struct Uplink {
     paused_until: Instant,
     offset: Offset,
     statuses: BTreeMap<String, v1::SamplerStatus>,
+    /// As they were told last: a collector that missed it is told again.
+    gateways: BTreeMap<String, v1::GatewayConfig>,
     told_given_up: spool::Counts,
     upkeep: Upkeep,
     told_trouble: Option<String>,
@@ -175,6 +177,7 @@ impl Uplink {
             paused_until: now,
             offset: Offset::default(),
             statuses: BTreeMap::new(),
+            gateways: BTreeMap::new(),
             told_given_up: spool::Counts::default(),
             upkeep: Upkeep::default(),
             told_trouble: None,
@@ -206,6 +209,9 @@ impl Uplink {
         for sealed in &mut closed {
             for status in &sealed.report.samplers {
                 self.statuses.insert(status.name.clone(), status.clone());
+            }
+            for gateway in &sealed.report.gateways {
+                self.gateways.insert(gateway.gateway.clone(), gateway.clone());
             }
             sealed.report.collector_offset_us = self.offset.get();
         }
@@ -316,6 +322,10 @@ impl Uplink {
         marks.into_iter().for_each(|mark| self.positions.set(mark));
         self.upkeep.clear(&mut self.spool, &self.positions);
         self.change_numbering();
+        if ack.missed_some && !self.gateways.is_empty() {
+            let gateways = self.gateways.values().cloned().collect();
+            self.take_own(v1::Report { at_unix_us: unix_now_us(), gateways, ..Default::default() });
+        }
     }
 
     /// A connection takes the reports of one run, without a hole in their numbers; the next ones need another.
@@ -369,7 +379,11 @@ impl Uplink {
         let state = if why.is_empty() { Active } else { Degraded };
         tracing::warn!("{name}: {}", if why.is_empty() { "well again" } else { &why });
         let status = v1::SamplerStatus { name: name.to_owned(), state: state.into(), why };
-        let report = v1::Report { at_unix_us: unix_now_us(), samplers: vec![status], ..Default::default() };
+        self.take_own(v1::Report { at_unix_us: unix_now_us(), samplers: vec![status], ..Default::default() });
+    }
+
+    /// Takes in a report of its own.
+    fn take_own(&mut self, report: v1::Report) {
         self.take(vec![Sealed { report, marks: Vec::new() }]);
     }
 }

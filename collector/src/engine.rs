@@ -210,7 +210,7 @@ impl Engine {
             incoming.stamp(received_us);
             let bytes = incoming.encoded_len();
             let judged = self.judge(&key, &incoming, bytes, received_us);
-            if judged == Ok(Admission::Apply) {
+            if matches!(judged, Ok(Admission::Apply | Admission::ApplyAfterHole)) {
                 durable |= reply.is_some();
                 fresh.push((incoming, bytes as u64));
             }
@@ -257,7 +257,7 @@ impl Engine {
         }
         let admission = self.state.numberings.admit(key);
         match admission {
-            Admission::Apply => {
+            Admission::Apply | Admission::ApplyAfterHole => {
                 self.journal.append(received_us, |out| incoming.encode(out)).map_err(|_| Refusal::TooLarge)?;
                 self.stats.reports += u64::from(matches!(key, Key::Report(..)));
             }
@@ -274,17 +274,19 @@ impl Engine {
         kept: bool,
         received_us: i64,
     ) -> Result<Taken, Refusal> {
-        match judged? {
+        let admission = judged?;
+        match admission {
             Admission::Gap(awaited) => return Err(Refusal::Gap { awaited }),
-            Admission::Apply if !kept => return Err(Refusal::Full),
             // A number of a batch that was not kept is not below the floor any more: it is never acknowledged.
-            Admission::Apply | Admission::Duplicate => {}
+            Admission::Duplicate => {}
+            Admission::Apply | Admission::ApplyAfterHole if kept => {}
+            Admission::Apply | Admission::ApplyAfterHole => return Err(Refusal::Full),
         }
         let up_to = match key {
             Key::Hello(numbering, _) | Key::Report(numbering, _) => self.floor(numbering),
             Key::Other => 0,
         };
-        Ok(Taken { up_to, received_us })
+        Ok(Taken { up_to, received_us, missed_some: admission == Admission::ApplyAfterHole })
     }
 
     fn floor(&self, numbering: &Numbering) -> u64 {

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -189,7 +189,7 @@ impl Session {
         let end = match self.engine.take(hello).await {
             Ok(taken) => {
                 info!("agent of {:?} connected from {peer}, taken up to {}", numbering.host, taken.up_to);
-                match self.acknowledge(taken.up_to, echo_us).await {
+                match self.acknowledge(taken, echo_us).await {
                     Ok(()) => self.reports(&mut guest).await,
                     Err(end) => end,
                 }
@@ -273,25 +273,24 @@ impl Session {
         (mut echo_us, first): (i64, Result<Taken, Refusal>),
         waiting: &mut VecDeque<Pending>,
     ) -> Result<(), End> {
-        let mut up_to = first.map_err(|refusal| End::Refused(status(&refusal)))?.up_to;
+        let mut taken = first.map_err(|refusal| End::Refused(status(&refusal)))?;
         let mut refused = None;
         while let Some(next) = waiting.front_mut() {
             match next.answer.try_recv() {
-                Ok(Ok(taken)) => (up_to, echo_us) = (up_to.max(taken.up_to), next.echo_us),
+                Ok(Ok(newer)) => (taken, echo_us) = (newer, next.echo_us),
                 Ok(Err(refusal)) => refused = Some(refusal),
                 Err(_) => break,
             }
             waiting.pop_front();
         }
-        self.acknowledge(up_to, echo_us).await?;
+        self.acknowledge(taken, echo_us).await?;
         refused.map_or(Ok(()), |refusal| Err(End::Refused(status(&refusal))))
     }
 
-    async fn acknowledge(&mut self, up_to_seq: u64, echo_unix_us: i64) -> Result<(), End> {
+    async fn acknowledge(&mut self, taken: Taken, echo_unix_us: i64) -> Result<(), End> {
+        let Taken { up_to: up_to_seq, received_us: at_unix_us, missed_some } = taken;
         let pause_us = if self.engine.loaded() { PAUSE.as_micros() as u64 } else { 0 };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at_unix_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
-        let ack = v1::Ack { up_to_seq, at_unix_us, pause_us, echo_unix_us, takes_packed: true };
+        let ack = v1::Ack { up_to_seq, at_unix_us, pause_us, echo_unix_us, takes_packed: true, missed_some };
         match tokio::time::timeout(UNREAD, self.acks.send(Ok(v1::CollectorMessage { ack: Some(ack) }))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Lost),

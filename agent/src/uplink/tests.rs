@@ -15,6 +15,8 @@ use crate::tail::{FilePosition, Mark, Position};
 enum Manner {
     /// Acknowledges each, asking for this pause.
     Acknowledge { pause: Duration },
+    /// Acknowledges each, and says at each hello that it missed what came before.
+    Missed,
     /// Takes them and says nothing.
     Silent,
     /// Acknowledges one report, takes three more and ends the stream.
@@ -47,7 +49,9 @@ impl Ingest for Collector {
         tokio::spawn(async move {
             let mut reports = 0;
             while let Ok(Some(message)) = messages.message().await {
-                let (seq, at_unix_us) = match message.kind.unwrap() {
+                let kind = message.kind.unwrap();
+                let greets = matches!(kind, v1::agent_message::Kind::Hello(_));
+                let (seq, at_unix_us) = match kind {
                     v1::agent_message::Kind::Hello(hello) => {
                         let told = (hello.next_seq - 1, hello.at_unix_us);
                         heard.lock().unwrap().hellos.push(hello);
@@ -64,6 +68,7 @@ impl Ingest for Collector {
                 let manner = *manner.lock().unwrap();
                 let pause = match manner {
                     Manner::Acknowledge { pause } => pause,
+                    Manner::Missed => Duration::ZERO,
                     Manner::Break if reports <= 1 => Duration::ZERO,
                     Manner::Break if reports >= 4 => return,
                     _ => continue,
@@ -74,6 +79,7 @@ impl Ingest for Collector {
                     pause_us: pause.as_micros() as u64,
                     echo_unix_us: at_unix_us,
                     takes_packed: false,
+                    missed_some: greets && manner == Manner::Missed,
                 };
                 let _ = answers.send(Ok(v1::CollectorMessage { ack: Some(ack) })).await;
             }
@@ -209,6 +215,26 @@ fn what_is_not_acknowledged_is_sent_again_after_a_break() {
         assert_eq!(collector.seqs(), [1, 2, 3, 4, 2, 3, 4]);
         let heard = collector.heard.lock().unwrap().hellos.iter().map(|hello| hello.next_seq).collect::<Vec<_>>();
         assert_eq!(heard, [1, 2]);
+        assert_eq!(agent.stop().await.undelivered_reports, 0);
+    });
+}
+
+#[test]
+fn a_collector_that_missed_some_is_told_of_the_gateways_again() {
+    story(async {
+        let (collector, url) = Collector::start(Manner::Break).await;
+        let agent = Agent::start(vec![url]);
+        let gateway =
+            |kind: &str| v1::GatewayConfig { gateway: "edge".into(), kind: kind.into(), ..Default::default() };
+        for kind in ["nginx", "envoy", "envoy", "envoy"] {
+            let report = v1::Report { gateways: vec![gateway(kind)], ..Default::default() };
+            agent.reports.send(vec![Sealed { report, marks: Vec::new() }]).await.unwrap();
+        }
+        collector.until("the break", |heard| heard.reports.len() == 4).await;
+        *collector.manner.lock().unwrap() = Manner::Missed;
+        collector.until("the rest and the gateways again", |heard| heard.reports.len() == 8).await;
+        let last = collector.heard.lock().unwrap().reports.last().cloned().unwrap();
+        assert_eq!((last.seq, last.gateways), (5, vec![gateway("envoy")]), "as they are now");
         assert_eq!(agent.stop().await.undelivered_reports, 0);
     });
 }

@@ -15,6 +15,8 @@ pub struct Taken {
     pub up_to: u64,
     /// When it was taken, unix microseconds.
     pub received_us: i64,
+    /// It is a hello, and reports before those that it announces were never taken and come no more.
+    pub missed_some: bool,
 }
 
 /// Why a record was not taken.

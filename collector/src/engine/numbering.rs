@@ -16,6 +16,8 @@ const KEPT_PER_HOST: usize = 4;
 pub enum Admission {
     /// It is new: journal and apply it.
     Apply,
+    /// The same, of a hello; but reports before those that it announces were never taken and come no more.
+    ApplyAfterHole,
     /// It was taken before.
     Duplicate,
     /// Numbers are missing before it; this one is awaited.
@@ -94,8 +96,12 @@ impl Numberings {
         if !self.before.contains_key(&numbering.host) {
             self.before.insert(numbering.host.clone(), self.hosts.get(&numbering.host).cloned());
         }
+        let floor = self.floor(numbering);
         self.fold(key);
-        Admission::Apply
+        match key {
+            Key::Hello(_, next_seq) if floor.saturating_add(1) < *next_seq => Admission::ApplyAfterHole,
+            _ => Admission::Apply,
+        }
     }
 
     /// Folds a record that stands in the journal.
@@ -168,8 +174,10 @@ mod tests {
     #[test]
     fn an_agent_that_dropped_reports_goes_on_where_its_hello_says() {
         let mut numberings = Numberings::default();
-        numberings.admit(&Key::Hello(numbering(1), 10));
+        assert_eq!(numberings.admit(&Key::Hello(numbering(1), 10)), Admission::ApplyAfterHole);
         assert_eq!(numberings.admit(&report(1, 10)), Admission::Apply);
+        assert_eq!(numberings.admit(&Key::Hello(numbering(1), 11)), Admission::Apply, "nothing is missing");
+        assert_eq!(numberings.admit(&Key::Hello(numbering(2), 1)), Admission::Apply, "a new run has told nothing yet");
         numberings.admit(&Key::Hello(numbering(1), 5));
         assert_eq!(numberings.floor(&numbering(1)), 10, "a hello never lowers");
     }

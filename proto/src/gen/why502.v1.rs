@@ -2452,7 +2452,7 @@ pub struct Ack {
     /// The highest number below which nothing is missing. 0: none yet.
     #[prost(uint64, tag = "1")]
     pub up_to_seq: u64,
-    /// The collector's clock when it wrote this, unix microseconds.
+    /// The collector's clock when it took the newest that this answers, unix microseconds.
     #[prost(sint64, tag = "2")]
     pub at_unix_us: i64,
     /// The collector is loaded: the agent should wait so long before it sends again, microseconds. 0: go on.
@@ -2464,6 +2464,10 @@ pub struct Ack {
     /// The collector takes packed reports.
     #[prost(bool, tag = "5")]
     pub takes_packed: bool,
+    /// In the answer to a hello: reports before the hello's next_seq never came to this collector or are lost to it, as where it is
+    /// another one or was restored from an old copy. The agent tells again what it tells only where it changes.
+    #[prost(bool, tag = "6")]
+    pub missed_some: bool,
 }
 /// Generated client implementations.
 pub mod ingest_client {
