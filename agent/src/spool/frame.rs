@@ -78,6 +78,12 @@ impl SegmentHeader {
     }
 }
 
+/// Whether a segment without a good header is one of another version of the agent.
+pub fn is_foreign(bytes: &[u8]) -> bool {
+    let (family, version) = SEGMENT_MAGIC.split_at(SEGMENT_MAGIC.len() - 1);
+    bytes.strip_prefix(family).is_some_and(|rest| !rest.is_empty() && !rest.starts_with(version))
+}
+
 /// One record as it stands in a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {

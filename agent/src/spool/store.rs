@@ -59,18 +59,24 @@ pub struct Found {
     pub bad_bytes: u64,
     /// Segments whose headers are gone.
     pub bad_segments: u64,
+    /// Segments that another version of the agent wrote.
+    pub foreign_segments: u64,
 }
 
 impl Found {
     /// In words. None: all was well.
     pub fn told(&self, dir: &Path) -> Option<String> {
-        let (bytes, segments) = (self.bad_bytes, self.bad_segments);
-        (bytes > 0 || segments > 0).then(|| {
+        let (dir, bytes, segments) = (dir.display(), self.bad_bytes, self.bad_segments);
+        let damaged = (bytes > 0 || segments > 0).then(|| {
             format!(
-                "{}: {bytes} bytes and {segments} whole files were damaged: the reports in them are lost, check the disk",
-                dir.display()
+                "{dir}: {bytes} bytes and {segments} whole files were damaged: the reports in them are lost, check the disk"
             )
-        })
+        });
+        let foreign = (self.foreign_segments > 0).then(|| {
+            let files = self.foreign_segments;
+            format!("{dir}: {files} files are another agent version's and stay: run it to deliver them, or remove them")
+        });
+        damaged.or(foreign)
     }
 }
 
@@ -95,6 +101,10 @@ impl Store {
                 continue;
             };
             let Some(header) = SegmentHeader::decode(&bytes) else {
+                if frame::is_foreign(&bytes) {
+                    found.foreign_segments += 1;
+                    continue;
+                }
                 found.bad_segments += 1;
                 let _ = fs::remove_file(store.path(order));
                 continue;

@@ -264,6 +264,26 @@ fn damage_costs_no_more_than_what_is_damaged() {
 }
 
 #[test]
+fn what_another_version_left_stays_and_is_told() {
+    let mut run = Run::new(LIMIT);
+    run.push(events(1));
+    let foreign = run.files().remove(0);
+    let mut bytes = fs::read(&foreign).unwrap();
+    let (magic, version) = (bytes[..7].to_vec(), bytes[7]);
+    let at: Vec<usize> = (0..bytes.len() - 7).filter(|at| bytes[*at..].starts_with(&magic)).collect();
+    at.iter().for_each(|at| bytes[at + 7] = version + 1);
+    fs::write(&foreign, &bytes).unwrap();
+    run.restart();
+    assert!(run.spool.trouble().unwrap().contains("another agent version's"), "{:?}", run.spool.trouble());
+    run.push(events(2));
+    let delivered: Vec<_> = run.deliver().iter().map(|(epoch, report)| (*epoch, report.events.len())).collect();
+    run.remove(true);
+    assert_eq!(delivered, [(2, 2)]);
+    assert_eq!(run.files(), std::slice::from_ref(&foreign), "only what is understood is removed");
+    assert_eq!(fs::read(foreign).unwrap(), bytes);
+}
+
+#[test]
 fn what_the_disk_does_not_take_waits_in_memory_and_then_outside() {
     let mut run = Run::new(LIMIT);
     run.push(events(100));
