@@ -121,6 +121,8 @@ impl Drawn {
             differs: Vec::new(),
         };
         let journal = loose::pack(records.iter().map(|raw| (raw.at_us, raw.payload.as_slice())));
+        // The replay needs room of its own.
+        drop(records);
         let mut capsule = Capsule { manifest, journal };
         capsule.manifest.differs = capsule.replay().map_or_else(|why| vec![why], |replayed| replayed.differs);
         capsule
