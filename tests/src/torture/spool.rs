@@ -1,7 +1,10 @@
 //! The agent's spool: damaged on the disk, and away from its collector for a day.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
 use std::time::Instant;
 
 use why502_agent::report::Sealed;
@@ -29,31 +32,54 @@ fn report(seq: u64) -> v1::Report {
 }
 
 /// A folder of one segment, to be damaged.
-struct Damaged {
+struct Damaged<'r> {
     state: tempfile::TempDir,
     segment: PathBuf,
+    whole: &'r [u8],
     limit: u64,
+    /// What reports 1, 2 and so on must be.
+    reports: &'r [v1::Report],
 }
 
-impl Damaged {
-    fn new(limit: u64) -> Result<Self, String> {
+impl<'r> Damaged<'r> {
+    fn new(limit: u64, whole: &'r [u8], reports: &'r [v1::Report]) -> Result<Self, String> {
         let state = folder()?;
-        let dir = state.path().join("spool");
-        fs::create_dir_all(&dir).map_err(|error| error.to_string())?;
-        Ok(Self { segment: dir.join(format!("{:020}.seg", 1)), state, limit })
+        let segment = state.path().join("spool").join(format!("{:020}.seg", 1));
+        let made = fs::create_dir_all(state.path().join("spool")).and_then(|()| fs::write(&segment, whole));
+        made.map_err(|error| error.to_string())?;
+        Ok(Self { state, segment, whole, limit, reports })
     }
 
-    /// What a start makes of these bytes: the numbers of the reports, each of which was right, and whether a loss is told.
-    fn opened(&self, bytes: &[u8]) -> Result<(Vec<u64>, bool), String> {
-        fs::write(&self.segment, bytes).map_err(|error| error.to_string())?;
+    /// Leaves only its first bytes. What a start before found no segment in is gone and written again.
+    fn cut(&self, len: usize) -> Result<(), String> {
+        let done = match File::options().write(true).open(&self.segment) {
+            Ok(file) => file.set_len(len as u64),
+            Err(_) => fs::write(&self.segment, &self.whole[..len]),
+        };
+        done.map_err(|error| error.to_string())
+    }
+
+    /// Makes one byte another one.
+    fn set(&self, at: usize, byte: u8) -> Result<(), String> {
+        let segment = File::options().write(true).open(&self.segment);
+        segment.and_then(|segment| segment.write_all_at(&[byte], at as u64)).map_err(|error| error.to_string())
+    }
+
+    /// What a start makes of it: the numbers of the reports, each of which was right, and whether a loss is told.
+    fn opened(&self) -> Result<(Vec<u64>, bool), String> {
         let (mut spool, _) = Spool::open(self.state.path(), numbering(2), self.limit);
         let told = spool.trouble().is_some();
         let kept = delivered(&mut spool)?;
         let kept: Vec<v1::Report> = kept.into_iter().filter(|report| !report.events.is_empty()).collect();
-        match kept.iter().find(|kept| kept.events != report(kept.seq).events) {
+        match kept.iter().find(|kept| !self.is_right(kept)) {
             Some(wrong) => Err(format!("report {} has a wrong value", wrong.seq)),
             None => Ok((kept.iter().map(|report| report.seq).collect(), told)),
         }
+    }
+
+    fn is_right(&self, kept: &v1::Report) -> bool {
+        let index = kept.seq.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+        index.and_then(|index| self.reports.get(index)).is_some_and(|right| right.events == kept.events)
     }
 }
 
@@ -75,19 +101,42 @@ fn delivered(spool: &mut Spool) -> Result<Vec<v1::Report>, String> {
     Ok(all)
 }
 
-/// The segments of a spool that holds about so many bytes.
-fn written(bytes: u64, limit: u64) -> Result<Vec<Vec<u8>>, String> {
+/// The segments of a spool that holds about so many bytes, and the reports in them.
+fn written(bytes: u64, limit: u64) -> Result<(Vec<Vec<u8>>, Vec<v1::Report>), String> {
     let state = folder()?;
     let (mut spool, _) = Spool::open(state.path(), numbering(1), limit);
-    let mut segments = Vec::new();
-    for seq in 1.. {
-        spool.push(sealed(report(seq)));
-        segments = files(state.path())?;
-        if segments.iter().map(|segment| segment.len() as u64).sum::<u64>() >= bytes {
-            break;
-        }
+    let mut reports = Vec::new();
+    while files_bytes(state.path()) < bytes {
+        let next = report(reports.len() as u64 + 1);
+        spool.push(sealed(next.clone()));
+        reports.push(next);
     }
-    Ok(segments)
+    Ok((files(state.path())?, reports))
+}
+
+/// Damages each segment of a spool by itself, on all processors: how often in all, and what it gave.
+fn each_damaged(
+    (bytes, limit): (u64, u64),
+    damage: impl Fn(&Damaged) -> Result<(usize, usize), String> + Sync,
+) -> Result<(usize, usize), String> {
+    let (segments, reports) = written(bytes, limit)?;
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let (mut times, mut given) = (0, 0);
+        while let Some(whole) = segments.get(next.fetch_add(1, Relaxed)) {
+            let (more_times, more) = damage(&Damaged::new(limit, whole, &reports)?)?;
+            (times, given) = (times + more_times, given + more);
+        }
+        Ok::<_, String>((times, given))
+    };
+    thread::scope(|scope| {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let workers: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_fold((0, 0), |(times, given), worker| {
+            let (more_times, more) = worker.join().map_err(|_| "a start panicked".to_owned())??;
+            Ok((times + more_times, given + more))
+        })
+    })
 }
 
 fn files(state: &Path) -> Result<Vec<Vec<u8>>, String> {
@@ -97,49 +146,48 @@ fn files(state: &Path) -> Result<Vec<Vec<u8>>, String> {
     paths.iter().map(|path| fs::read(path).map_err(|error| error.to_string())).collect()
 }
 
-/// Cuts at every byte.
+/// Cuts at every byte, from the end.
 pub fn cut(size: Size) -> Outcome {
     // A 64th of the limit is a segment.
-    let (bytes, limit) = size.pick((4 << 10, 1 << 20), (1 << 20, 4 << 20));
-    let damaged = Damaged::new(limit)?;
-    let (mut cuts, mut reports) = (0, 0);
-    for whole in written(bytes, limit)? {
-        let (all, _) = damaged.opened(&whole)?;
+    let sizes = size.pick((4 << 10, 1 << 20), (1 << 20, 2 << 20));
+    let (cuts, reports) = each_damaged(sizes, |damaged| {
+        let (all, _) = damaged.opened()?;
         let mut before = all.len();
-        for len in (0..whole.len()).rev() {
-            let (kept, _) = damaged.opened(&whole[..len]).map_err(|why| format!("cut at {len}: {why}"))?;
+        for len in (0..damaged.whole.len()).rev() {
+            damaged.cut(len)?;
+            let (kept, _) = damaged.opened().map_err(|why| format!("cut at {len}: {why}"))?;
             if kept[..] != all[..kept.len()] || kept.len() > before || kept.len() + 1 < before {
                 return Err(format!("cut at {len}: {} reports, {before} before", kept.len()));
             }
             before = kept.len();
         }
-        if before != 0 {
-            return Err(format!("{before} reports in an empty file"));
+        match before {
+            0 => Ok((damaged.whole.len(), all.len())),
+            _ => Err(format!("{before} reports in an empty file")),
         }
-        (cuts, reports) = (cuts + whole.len(), reports + all.len());
-    }
+    })?;
     Ok(format!("{cuts} cuts of {reports} reports, {cuts} starts, each with the exact prefix"))
 }
 
 /// Flips every bit.
 pub fn flip(size: Size) -> Outcome {
-    let (bytes, limit) = size.pick((1 << 10, 1 << 20), (256 << 10, 1 << 20));
-    let damaged = Damaged::new(limit)?;
-    let (mut bits, mut lost) = (0, 0);
-    for whole in written(bytes, limit)? {
-        let (all, _) = damaged.opened(&whole)?;
-        for bit in 0..whole.len() * 8 {
-            let mut bytes = whole.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            let (kept, told) = damaged.opened(&bytes).map_err(|why| format!("bit {bit}: {why}"))?;
+    let sizes = size.pick((1 << 10, 1 << 20), (256 << 10, 1 << 20));
+    let (bits, lost) = each_damaged(sizes, |damaged| {
+        let (all, _) = damaged.opened()?;
+        let mut lost = 0;
+        for bit in 0..damaged.whole.len() * 8 {
+            let (at, byte) = (bit / 8, damaged.whole[bit / 8]);
+            damaged.set(at, byte ^ 1 << (bit % 8))?;
+            let (kept, told) = damaged.opened().map_err(|why| format!("bit {bit}: {why}"))?;
+            damaged.set(at, byte)?;
             let gone = all.len() - kept.len();
             if gone > 1 || told != (gone > 0) {
                 return Err(format!("bit {bit}: {gone} of {} reports lost, told: {told}", all.len()));
             }
             lost += gone;
         }
-        bits += whole.len() * 8;
-    }
+        Ok((damaged.whole.len() * 8, lost))
+    })?;
     Ok(format!("{bits} bits flipped, {lost} reports lost, each told, at most one a flip, 0 wrong values"))
 }
 
