@@ -15,6 +15,8 @@ use crate::torture::{Outcome, Size};
 const MESSAGE_MAX: usize = 256 << 10;
 /// Pause between two bytes.
 const BETWEEN: Duration = Duration::from_millis(500);
+/// Whoever was let in can drip for so long at least; who is closed earlier was turned away in the throng, and tries again.
+const LET_IN: Duration = Duration::from_secs(15);
 /// How much the collector may grow, bytes.
 const MOST: u64 = 64 << 20;
 
@@ -107,24 +109,39 @@ async fn said_hello(way: &Way, number: usize) -> Result<h2::Wire, String> {
     let hello = Kind::Hello(Host::new(number).hello(1, 1, Duration::from_secs(1)));
     let hello = h2::message(&v1::AgentMessage { kind: Some(hello) });
     // Where a thousand come at once some are turned away, and try again.
-    let opened = async {
+    let begun = async {
         loop {
-            match way.open().await {
-                Ok(stream) => break stream,
+            let wire = match way.open().await {
+                Ok(stream) => h2::Wire::begin(stream).await,
+                Err(error) => Err(error),
+            };
+            match wire {
+                Ok(wire) => break wire,
                 Err(_) => tokio::time::sleep(RETRY).await,
             }
         }
     };
-    let stream =
-        tokio::time::timeout(DEADLINE, opened).await.map_err(|_| format!("attacker {number} is never let in"))?;
-    let mut wire = h2::Wire::begin(stream).await.map_err(|error| error.to_string())?;
+    let begun = tokio::time::timeout(DEADLINE, begun).await;
+    let mut wire = begun.map_err(|_| format!("attacker {number} is never let in"))?;
     wire.write(&[h2::open(1), h2::data(1, &hello)].concat()).await;
     Ok(wire)
 }
 
-/// A message as large as may be, a byte at a time; how long that went on.
+/// Lets a message drip until it is cut off; how long that went on.
 async fn drip(way: Way, number: usize) -> Result<Duration, String> {
-    let mut wire = said_hello(&way, ATTACKER + number).await?;
+    let until = Instant::now() + 2 * DEADLINE;
+    loop {
+        match dripped(&way, number).await? {
+            held if held >= LET_IN => return Ok(held),
+            _ if Instant::now() > until => return Err(format!("attacker {number} is never let in")),
+            _ => tokio::time::sleep(RETRY).await,
+        }
+    }
+}
+
+/// A message as large as may be, a byte at a time.
+async fn dripped(way: &Way, number: usize) -> Result<Duration, String> {
+    let mut wire = said_hello(way, ATTACKER + number).await?;
     let began = Instant::now();
     let length = (MESSAGE_MAX as u32 - 1).to_be_bytes();
     wire.write(&h2::data(1, &[&[0][..], &length].concat())).await;
