@@ -240,12 +240,40 @@ impl Drop for Scene {
     }
 }
 
-/// Kills the agent again and again while the log grows.
+/// What came of the kills of one agent, or of several.
+#[derive(Default)]
+struct Killed {
+    kills: u64,
+    connected: u64,
+    written: u64,
+    in_full: usize,
+}
+
+/// Kills agents again and again while their logs grow: several beside each other, since most of the time is waiting.
 pub fn kill(size: Size) -> Outcome {
-    let kills = size.pick(10, 1_000);
+    let (agents, kills) = size.pick((1, 10), (5, 200));
+    let all = thread::scope(|scope| {
+        let scenes: Vec<_> = (0..agents).map(|seed| scope.spawn(move || killed(kills, Dice::new(5 + seed)))).collect();
+        scenes.into_iter().try_fold(Killed::default(), |all, scene| {
+            let one = scene.join().map_err(|_| "a scene broke off".to_owned())??;
+            Ok::<_, String>(Killed {
+                kills: all.kills + one.kills,
+                connected: all.connected + one.connected,
+                written: all.written + one.written,
+                in_full: all.in_full + one.in_full,
+            })
+        })
+    })?;
+    let Killed { kills, connected, written, in_full } = all;
+    Ok(format!(
+        "{kills} kills, {connected} of them while it sent, and {written} failing lines: {in_full} told in full, 0 lost, 0 twice"
+    ))
+}
+
+/// Kills one agent so often.
+fn killed(kills: u64, mut dice: Dice) -> Result<Killed, String> {
     let mut scene = Scene::start(false)?;
     let writer = Writer::start(scene.log()?);
-    let mut dice = Dice::new(5);
     let mut connected = 0;
     for _ in 0..kills {
         // Some are killed while they start, most while they read and send.
@@ -260,10 +288,7 @@ pub fn kill(size: Size) -> Outcome {
     let written = writer.end();
     let told = scene.end(written)?;
     told.check(written)?;
-    Ok(format!(
-        "{kills} kills, {connected} of them while it sent, and {written} failing lines: {} told in full, 0 lost, 0 twice",
-        told.paths.len()
-    ))
+    Ok(Killed { kills, connected, written, in_full: told.paths.len() })
 }
 
 /// Takes the space from the agent's disk while the collector is away, and gives it back.
