@@ -199,14 +199,29 @@ fn header_seen(scene: &Scene) -> Option<Evidence> {
     Some(scene.from_gateway(at_us, "probe", says))
 }
 
+/// Whether a probe's answer had a header so large that one of its lines may be over Varnish' limit for a line, http_resp_hdr_len
+/// (varnishd(1)), which says of such no more than of a malformed one.
+fn long_line(scene: &Scene) -> Option<Evidence> {
+    const LINE_LIMIT_BYTES: u64 = 8 * 1024;
+    let varnish = scene.case.key.gateway.kind == "varnish" && scene.share(&[Signal::HeaderInvalid]) >= 0.3;
+    let (at_us, http) = probe_http(scene).filter(|(_, http)| varnish && http.header_bytes > LINE_LIMIT_BYTES)?;
+    let says = format!(
+        "the header of {} has {} bytes, and Varnish takes no line of more than {LINE_LIMIT_BYTES}",
+        http.request, http.header_bytes
+    );
+    Some(scene.from_gateway(at_us, "probe", says))
+}
+
 fn header_too_big(scene: &Scene) -> Option<Support> {
     /// What a gateway says where it does not tell what was wrong with an answer.
     const VAGUE: &[Signal] = &[Signal::ResponseInvalid, Signal::StatusOnly, Signal::UpstreamErrorUnspecified];
     let vague = scene.share(VAGUE) >= 0.3 || untold(scene);
-    let seen = header_seen(scene);
+    let long_line = long_line(scene);
+    let seen = header_seen(scene).or_else(|| long_line.clone());
     let weight = match (scene.share(&[Signal::HeaderTooBig]) >= 0.3, vague, &seen) {
         (true, ..) => PROVEN,
         _ if scene.by_application() => return None,
+        _ if long_line.is_some() => LIKELY * 1.5,
         (false, true, Some(_)) => PROVEN,
         // Nobody looked at such an answer: too big or malformed, the gateway says the same.
         (false, true, None) if scene.share(&[Signal::ResponseInvalid]) >= 0.3 => {
@@ -227,6 +242,7 @@ fn header_invalid(scene: &Scene) -> Option<Support> {
         // Where the process ended then, the header was cut off, not wrong; nginx tells the two apart, others may not.
         let tells = matches!(scene.case.key.gateway.kind.as_str(), "nginx" | "ingress_nginx");
         match (scene.chain.is_empty(), tells || scene.process_alive().yes()) {
+            _ if long_line(scene).is_some() => COMPATIBLE,
             (true, true) => PROVEN,
             (true, false) => LIKELY / 2.0,
             (false, _) => POSSIBLE,

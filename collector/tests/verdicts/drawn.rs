@@ -731,3 +731,21 @@ fn workers_that_all_wait_for_what_is_lost_do_not_hang() {
     }
     story.is(Cause::PacketLoss);
 }
+
+#[test]
+fn varnish_says_the_same_of_a_header_that_is_too_long_and_of_a_malformed_one() {
+    let told = |header_bytes: u64| {
+        let mut story = Story::behind("varnish", Story::pool());
+        for _ in 0..5 {
+            story.fails(Signal::HeaderInvalid, 503, 1_000, 6);
+            story.probe(&["connected"; 4], |probe| {
+                let http = HttpTry { request: "GET /".into(), status: 200, header_bytes, ..Default::default() };
+                probe.http = Some(http);
+            });
+            story.pass(2);
+        }
+        story
+    };
+    told(300).is(Cause::HeaderInvalid);
+    told(30_000).is(Cause::HeaderTooBig);
+}
