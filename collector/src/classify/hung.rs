@@ -75,12 +75,8 @@ pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
         let says = format!("{} connections wait to be accepted on {}", listener.queue, listener.address);
         support = support.with([scene.from_host(at_us, "socket", says)]);
     }
-    let since_us = scene.failures.began_us;
-    Some(support.with([scene.from_gateway(
-        since_us,
-        "gateway_log",
-        "no request was answered by it since then".to_owned(),
-    )]))
+    let since = "no request was answered by it since then".to_owned();
+    Some(support.with([scene.from_gateway(scene.failures.began_us, "gateway_log", since)]))
 }
 
 /// Whether requests waited for it in vain and nobody got an answer meanwhile, no probe of another path either.

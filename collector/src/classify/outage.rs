@@ -1,7 +1,7 @@
 //! An outage: the instance's ends that explain the failures, read together with the starts that followed.
 
 use super::chain::{End, EndKind};
-use super::scene::Scene;
+use super::scene::{SAME_MOMENT_US, Scene};
 use crate::model::{Evidence, LogMatch, ProcessExited, ProcessStarted, Signal};
 
 /// Signals that a process which is gone leaves at the gateway.
@@ -32,6 +32,9 @@ const DEPLOY_GAP_US: i64 = 60_000_000;
 /// A supervisor tells of its liveness kill so long before it, and so long after it, at the most, microseconds.
 const LIVENESS_BEFORE_US: i64 = 40_000_000;
 const LIVENESS_AFTER_US: i64 = 5_000_000;
+
+/// By then an agent has told of a process once more, with what it is made of, microseconds.
+const SETTLED_US: i64 = 5_000_000;
 
 /// A stop without a start for so long is no restart any more, microseconds.
 pub const NOT_AGAIN_US: i64 = 8_000_000;
@@ -117,6 +120,11 @@ impl<'s, 'a> Outage<'s, 'a> {
         asked_before && by_code && back && self.ends.len() == 1 && self.last_words(scene).is_none()
     }
 
+    /// It was started again too short a time ago to tell whether that is something new.
+    pub fn is_unsettled(&self, scene: &Scene) -> bool {
+        self.changed.is_none() && self.restart.is_some_and(|(at_us, _)| scene.now_us < at_us + SETTLED_US)
+    }
+
     /// Something new was started, soon enough to be what it was ended for.
     pub fn replaced(&self) -> bool {
         let gap_us = self.restart.map_or(0, |(at_us, _)| at_us - self.first.at_us);
@@ -154,29 +162,36 @@ impl<'s, 'a> Outage<'s, 'a> {
 }
 
 /// Whether what was started differs from what ended. A program may go to another folder soon after its start, where its files are
-/// found under other names, so fingerprints are compared that were taken when both had settled. Before that those in the same
-/// folder tell that something changed, and that nothing did where the one that ended had settled. None: it can't be told.
+/// found under other names: fingerprints are compared that were taken when both had settled, and before that those which were
+/// taken in the same folder, or of a program that is known to stay where it starts. None: it can't be told, or not yet.
 fn makes_differ(scene: &Scene, ended: &ProcessExited, after: &ProcessStarted) -> Option<bool> {
     let told = |pid: u32, started_us: i64, settled: bool| {
-        let mut starts = scene.starts.iter().map(|(_, start)| *start);
-        let found = starts.find(|start| (start.pid, start.started_us, start.settled) == (pid, started_us, settled))?;
-        Some(found.fingerprint.as_str())
+        // Two agents, and one of which the clock is slewed, reckon a start a little differently.
+        let is_it = |start: &&ProcessStarted| {
+            (start.pid, start.settled) == (pid, settled) && (start.started_us - started_us).abs() < SAME_MOMENT_US
+        };
+        scene.starts.iter().map(|(_, start)| *start).find(is_it).map(|found| found.fingerprint.as_str())
     };
     let carried = |settled: bool| {
         let make = if settled { &ended.fingerprint } else { &ended.first_fingerprint };
         Some(make.as_str()).filter(|make| !make.is_empty()).or_else(|| told(ended.pid, ended.started_us, settled))
     };
     let (settled, first) = (carried(true), carried(false));
-    if let Some(differ) =
-        settled.zip(told(after.pid, after.started_us, true)).and_then(|(before, since)| has_changed(before, since))
-    {
+    let settled_since = told(after.pid, after.started_us, true);
+    if let Some(differ) = settled.zip(settled_since).and_then(|(before, since)| has_changed(before, since)) {
         return Some(differ);
     }
     let since = after.fingerprint.as_str();
-    let in_its_folder = |make: &&str| folder(make) == folder(since);
-    let by_settled = settled.filter(in_its_folder).and_then(|make| has_changed(make, since));
-    by_settled
-        .or_else(|| first.filter(in_its_folder).and_then(|make| has_changed(make, since)).filter(|differ| *differ))
+    match (settled, first) {
+        (Some(settled), Some(first)) if folder(first) != folder(settled) && folder(first) != folder(since) => None,
+        // It began alike; what it is made of shows where it goes from there.
+        (Some(settled), Some(first)) if folder(first) != folder(settled) => {
+            has_changed(first, since).filter(|differ| *differ)
+        }
+        (Some(settled), None) if folder(settled) != folder(since) => None,
+        (Some(settled), _) => has_changed(settled, since),
+        (None, first) => has_changed(first?, since),
+    }
 }
 
 /// The part of a fingerprint that tells executable and folder; empty where it has none.

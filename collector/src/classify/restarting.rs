@@ -108,6 +108,9 @@ fn warming_up(scene: &Scene) -> Option<Support> {
         (false, true, false) => LIKELY,
         _ => POSSIBLE * 2.0,
     };
+    // A release starts up as well.
+    let weight =
+        if outage.is_some_and(|outage| outage.is_unsettled(scene)) { weight.min(POSSIBLE * 2.0) } else { weight };
     let started = format!("{} started as process {}", start.service, start.pid);
     let mut support = Support::new(Cause::WarmingUp, weight, (*start_us).min(first_us));
     support = support.with([scene.from_host(*start_us, "process", started)]);
