@@ -76,6 +76,10 @@ impl Paced {
         if !self.pace.is_amid() {
             return false;
         }
+        // An alarm that is set to this moment rings a little later, and would be set anew whenever it does.
+        if self.pace.waited >= MESSAGE {
+            return true;
+        }
         let now = Instant::now();
         self.waits_since = Some(now);
         let until = now + MESSAGE.saturating_sub(self.pace.waited);
@@ -121,6 +125,30 @@ impl HttpBody for Paced {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A body of which nothing comes.
+    struct Silent;
+
+    impl HttpBody for Silent {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn who_took_too_long_is_cut_off_at_the_first_look() {
+        let mut message = Pace::default();
+        message.see(&[0]);
+        let mut paced = Paced { body: Body::new(Silent), pace: message, waits_since: None, alarm: None };
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(Pin::new(&mut paced).poll_frame(&mut cx).is_pending());
+        paced.pace.waited = MESSAGE;
+        let Poll::Ready(Some(Err(late))) = Pin::new(&mut paced).poll_frame(&mut cx) else { panic!("it waits on") };
+        assert_eq!(late.code(), tonic::Code::DeadlineExceeded);
+    }
 
     #[test]
     fn a_message_is_under_way_from_its_first_byte_to_its_last() {
