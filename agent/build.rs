@@ -1,7 +1,9 @@
 //! Keeps the static program small: packs its relative relocations (DT_RELR, glibc 2.36 and binutils 2.38 on), a twentieth of
-//! their size, and leaves out the tables for unwinding, an eighth of the program: nothing in it unwinds, a panic aborts.
+//! their size, leaves out the tables for unwinding, an eighth of the program: nothing in it unwinds, a panic aborts; and makes
+//! functions one that came out alike, where the toolchain links by LLVM's linker.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Tells the linker to leave the tables out, whatever else it does by itself.
 const NO_UNWIND_TABLES: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) } } INSERT AFTER .text;\n";
@@ -22,6 +24,21 @@ fn main() -> std::io::Result<()> {
         std::fs::write(&script, NO_UNWIND_TABLES)?;
         println!("cargo:rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
         println!("cargo:rustc-link-arg-bins={}", script.display());
+        if links_by_lld() {
+            println!("cargo:rustc-link-arg-bins=-Wl,--icf=all");
+        }
     }
     Ok(())
+}
+
+/// The toolchain brings LLVM's linker for this target, and then links by it.
+fn links_by_lld() -> bool {
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let sysroot = Command::new(variable("RUSTC")).args(["--print", "sysroot"]).output();
+    let Ok(sysroot) = sysroot.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()) else {
+        return false;
+    };
+    let target = variable("TARGET");
+    let lld: PathBuf = [&sysroot, "lib/rustlib", &target, "bin/gcc-ld/ld.lld"].iter().collect();
+    target == "x86_64-unknown-linux-gnu" && lld.is_file()
 }
