@@ -75,8 +75,11 @@ impl Observer {
             let (told, more) = self.log.read();
             let due = Instant::now() + LOG_PATIENCE;
             let room = WAITING_LIMIT.saturating_sub(self.untied.len());
+            // A firewall may write a record for each packet; counters are looked at each second anyway.
+            if !told.is_empty() {
+                self.look_at_counters();
+            }
             self.untied.extend(told.into_iter().take(room).map(|told| Untied { told, due }));
-            self.look_at_counters();
             self.settle_memory();
             if !more {
                 return;
