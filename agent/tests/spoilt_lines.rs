@@ -10,7 +10,7 @@ use hold::Seed;
 use why502_agent::gateway::{self, Kind, Log, Zone};
 
 /// Formats that a glance is enough for, beside those of the seeds.
-const FORMATS: [(Kind, &str); 3] = [
+const FORMATS: [(Kind, &str); 6] = [
     (
         Kind::Nginx,
         r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" $upstream_addr $upstream_status $upstream_response_time"#,
@@ -23,15 +23,44 @@ const FORMATS: [(Kind, &str); 3] = [
         Kind::Apache,
         r#"%h %l %u %t "%r" %>s %b "%{User-Agent}i" %D worker=%{BALANCER_WORKER_NAME}e err="%{error-notes}n" %L"#,
     ),
+    (
+        Kind::Nginx,
+        r#"escape=json {"time":"$time_iso8601","request":"$request","status":"$status","upstream":"$upstream_addr","took":"$upstream_response_time"}"#,
+    ),
+    (Kind::NginxStream, r#"$remote_addr [$time_local] $protocol $status "$upstream_addr" $upstream_session_time"#),
+    (Kind::Varnish, r#"%h %{X-Forwarded-For}i %t "%r" %s %b %D "%{User-Agent}i""#),
 ];
 /// Lines in these formats, as a gateway in front of several instances writes them.
-const LINES: [&str; 6] = [
+const LINES: [&str; 29] = [
     r#"192.0.2.7 - - [22/Nov/2026:10:00:01 +0000] "GET /a HTTP/1.1" 200 512 "-" "curl/8" 10.0.0.2:3000 200 0.012"#,
     r#"192.0.2.7 - - [22/Nov/2026:10:00:02 +0000] "GET /a HTTP/1.1" 200 512 "-" "curl/8" 10.0.0.2:3000, 10.0.0.3:3000 502, 200 0.001, 0.020"#,
     r#"192.0.2.7 [2026-11-22T10:00:01+00:00] "POST /b HTTP/1.1" 204 "unix:/run/app.sock" "204" 1.250 1.251"#,
     r#"192.0.2.7 [2026-11-22T10:00:03+00:00] "POST /b HTTP/1.1" 502 "10.0.0.2:3000" "502" 0.000 0.000"#,
     r#"192.0.2.7 - - [22/Nov/2026:06:57:57 +0000] "GET /a HTTP/1.1" 200 512 "curl/8" 12345 worker=http://10.0.0.2:3000/b err="-" -"#,
     r#"192.0.2.7 - - [22/Nov/2026:06:57:57 +0000] "GET /a HTTP/1.1" 502 512 "curl/8" 12345 worker=http://10.0.0.2:3000 err="Reason: <strong>DNS lookup failure for</strong>" x"#,
+    r#"{"time":"2026-11-22T10:00:01+00:00","request":"GET /a?x=\"1\" HTTP/1.1","status":"200","upstream":"10.0.0.2:3000","took":"0.012"}"#,
+    r#"192.0.2.7 [22/Nov/2026:10:00:01 +0000] TCP 200 "10.0.0.2:5432" 1.250"#,
+    r#"192.0.2.7 [22/Nov/2026:10:00:01 +0000] TCP 200 "10.0.0.2:5432, 10.0.0.3:5432" 0.000, 1.250"#,
+    r#"192.0.2.7 [22/Nov/2026:10:00:01 +0000] TCP 502 "10.0.0.2:5432" 0.000"#,
+    r#"192.0.2.7 [22/Nov/2026:10:00:01 +0000] UDP 200 "unix:/run/db.sock" 3.001"#,
+    r#"192.0.2.7 [22/Nov/2026:10:00:01 +0000] TCP 200 "-" -"#,
+    r#"192.0.2.7 - [22/Nov/2026:10:00:01 +0000] "GET http://shop.example/a HTTP/1.1" 200 512 1250 "curl/8""#,
+    r#"[22/Nov/2026:10:00:01 +0000] "GET http://shop.example/a HTTP/1.1" 200 1250 "-" "27 default 10.0.0.2 8080 10.0.0.9 40214 connect""#,
+    r#"[22/Nov/2026:10:00:01 +0000] "GET http://shop.example/b HTTP/1.1" 304 1250 "-" "31 default fd00::2 8080 fd00::9 40214 reuse""#,
+    r#"[22/Nov/2026:10:00:01 +0000] "GET http://shop.example/c HTTP/1.1" 503 1250 "first byte timeout" "27 default 10.0.0.2 8080 10.0.0.9 40214 connect""#,
+    r#"[22/Nov/2026:10:00:01 +0000] "GET http://shop.example/d HTTP/1.1" 200 1250 "-" "-""#,
+    r#"{"level":"info","ts":1795330776.898027,"logger":"http.log.access.log0","msg":"handled request","request":{"remote_ip":"192.0.2.7","method":"GET","uri":"/a?b=1","headers":{"Accept":["*/*"]}},"duration":0.01,"size":5,"status":200,"upstream":"10.0.0.2:3000","upstream_latency_ms":9.5}"#,
+    r#"{"level":"info","ts":"2026-11-22T10:00:01.5Z","logger":"http.log.accessory","msg":"handled request","request":{"method":"GET","uri":"/a"},"status":200}"#,
+    r#"{"level":"debug","ts":1795330776.8,"logger":"http.handlers.reverse_proxy","msg":"upstream roundtrip","upstream":"10.0.0.2:3000","status":200}"#,
+    r#"{"ClientHost":"192.0.2.7","DownstreamStatus":200,"Duration":12345678,"OriginStatus":200,"RequestMethod":"GET","RequestPath":"/a?b=1\u0026c=2","RetryAttempts":0,"RouterName":"shop@file","ServiceAddr":"10.0.0.2:3000","ServiceURL":{"Scheme":"http","Host":"10.0.0.2:3000"},"StartUTC":"2026-11-22T10:00:01.123456789Z","level":"info","msg":"","time":"2026-11-22T10:00:01Z"}"#,
+    r#"{"DownstreamStatus":200,"Duration":12345678,"OriginStatus":0,"RetryAttempts":0,"ServiceAddr":"10.0.0.2:3000","StartLocal":"2026-11-22T10:00:01Z"}"#,
+    r#"{"DownstreamStatus":200,"Duration":12345678,"OriginStatus":200,"RetryAttempts":1,"ServiceAddr":"10.0.0.2:3000","time":"2026-11-22T10:00:01Z"}"#,
+    r#"{"insertId":"a","httpRequest":{"latency":"0.012345s","requestMethod":"GET","requestUrl":"https://shop.example/a","serverIp":"10.0.0.2","status":200},"jsonPayload":{"statusDetails":"response_sent_by_backend"},"resource":{"labels":{"backend_service_name":"shop"}},"timestamp":"2026-11-22T10:00:01.123456Z"}"#,
+    r#"{"httpRequest":{"latency":"0.01s","requestMethod":"GET","serverIp":"10.0.0.2","status":204},"jsonPayload":{"proxyStatus":null},"timestamp":"2026-11-22T10:00:01Z"}"#,
+    r#"{"httpRequest":{"latency":"1s","requestMethod":"POST","requestUrl":"http://shop.example/b","serverIp":"10.0.0.3","status":302},"jsonPayload":{"@type":"x","statusDetails":"response_sent_by_backend"},"timestamp":"2026-11-22T10:00:02Z"}"#,
+    r#"{"timestamp":"2026-11-22T10:00:03.5Z","httpRequest":{"status":200,"serverIp":"10.0.0.4"},"jsonPayload":{}}"#,
+    r#"{"httpRequest":{"latency":"0.01s","serverIp":"10.0.0.2","status":200},"jsonPayload":{"proxyStatus":"error=\"connection_refused\""},"timestamp":"2026-11-22T10:00:01Z"}"#,
+    r#"{"httpRequest":{"status":200,"serverIp":"10.0.0.2"},"textPayload":"x","jsonPayload":{},"timestamp":"2026-11-22T10:00:01Z"}"#,
 ];
 /// How often each input of a target is spoilt, where the environment's `WHY502_SPOILT` does not say.
 const SPOILT: usize = 3;
@@ -40,7 +69,18 @@ const FOREIGN_STEP: usize = 25;
 /// How often a line that is told at a glance is spoilt.
 const SPOILT_GLANCES: usize = 200;
 /// The kinds of which most lines are told at a glance.
-const GLANCING: [Kind; 6] = [Kind::Nginx, Kind::Haproxy, Kind::Envoy, Kind::Istio, Kind::Apache, Kind::Traefik];
+const GLANCING: [Kind; 10] = [
+    Kind::Nginx,
+    Kind::NginxStream,
+    Kind::Haproxy,
+    Kind::Envoy,
+    Kind::Istio,
+    Kind::Apache,
+    Kind::Traefik,
+    Kind::Caddy,
+    Kind::Varnish,
+    Kind::GcpLb,
+];
 
 /// Numbers that look drawn at random (xorshift64*).
 struct Numbers(u64);
@@ -177,6 +217,7 @@ fn a_glance_agrees_with_the_whole_reading_on_labelled_and_on_spoilt_lines() {
             }
         }
         let told = format!("{}: {glances} lines and {of_spoilt} spoilt ones were told at a glance", kind.id());
+        println!("{told}");
         assert!(glances >= 4 && of_spoilt >= 100, "{told}");
     }
 }

@@ -5,7 +5,7 @@ pub(super) mod access;
 mod conf;
 mod error;
 pub(super) mod format;
-mod glance;
+pub(super) mod glance;
 
 use std::collections::VecDeque;
 
@@ -109,7 +109,7 @@ impl Apache {
 }
 
 impl Reader for Apache {
-    fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
+    fn served<'a>(&'a mut self, line: &'a [u8]) -> Option<Served<'a>> {
         let first = line.get(..memchr::memchr(b' ', line)?)?;
         // Else it may be a line of the error log, or one that names the virtual host first.
         let is_common = first.first().is_some_and(u8::is_ascii_alphanumeric) && !first.contains(&b':');

@@ -2,13 +2,13 @@
 //! seconds; v1 has neither, tells milliseconds and hides the member's address and status in `requestQuery`.
 
 use super::json::{Object, Value};
-use super::json_lines::{JsonLines, later, nothing_else, scaled_us, stamp_of, status, told};
+use super::json_lines::{JsonLines, later, no_glance, nothing_else, scaled_us, stamp_of, status, told};
 use super::stamp::Zone;
 use super::{Attempt, Origin, Reader, Record, Signal};
 
 /// A reader of the gateway's access log.
 pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {
-    Box::new(JsonLines { zone: zone.clone(), record, other: nothing_else })
+    Box::new(JsonLines { zone: zone.clone(), record, glance: no_glance, other: nothing_else })
 }
 
 fn record(entry: &Object, zone: &Zone) -> Result<Record, String> {

@@ -1,6 +1,8 @@
 //! Lines that a collector of logs has put into an object of its own: Docker's json-file driver, journald's JSON, what
 //! cloud platforms export. The gateway's line is taken out and read; the object tells the time where the line tells none.
 
+use memchr::memmem::Finder;
+
 use super::json::{self, Object, Value};
 use super::stamp::{self, Zone};
 use super::{Line, Reader, Served, Stamp, line};
@@ -16,12 +18,14 @@ const TIME_KEYS: [&str; 6] = ["time", "timestamp", "@timestamp", "__REALTIME_TIM
 pub(super) struct Boxed {
     reader: Box<dyn Reader>,
     zone: Zone,
+    /// Each of `SURE_KEYS` in quotes.
+    quoted: [Finder<'static>; 2],
 }
 
 impl Boxed {
     /// Around the reader of what is within.
     pub(super) fn new(reader: Box<dyn Reader>, zone: &Zone) -> Self {
-        Self { reader, zone: zone.clone() }
+        Self { reader, zone: zone.clone(), quoted: ["\"MESSAGE\"", "\"textPayload\""].map(Finder::new) }
     }
 
     /// What the reader makes of a line without the frames that are surely around it, else of the whole. The gateway's line may
@@ -43,7 +47,7 @@ impl Boxed {
         if body.first() != Some(&b'{') {
             return self.reader.read(body);
         }
-        if let Some(read) = sure_keys(body).and_then(|keys| self.within(body, keys)) {
+        if let Some(read) = self.sure_keys(body).and_then(|keys| self.within(body, keys)) {
             return read;
         }
         match self.reader.read(body) {
@@ -64,11 +68,28 @@ impl Boxed {
     }
 }
 
+impl Boxed {
+    /// The keys to look under before anything else, if this is surely a box.
+    fn sure_keys(&self, body: &[u8]) -> Option<&'static [&'static str]> {
+        const STREAM: &[u8] = b"\"stream\":";
+        let of_docker = || {
+            let at = memchr::memmem::find(body, STREAM)?;
+            body.get(at + STREAM.len()..)?.trim_ascii_start().strip_prefix(b"\"std")
+        };
+        if body.starts_with(b"{\"log\":") && of_docker().is_some() {
+            return Some(&KEYS[..1]);
+        }
+        self.quoted.iter().any(|key| key.find(body).is_some()).then_some(&SURE_KEYS)
+    }
+}
+
 impl Reader for Boxed {
-    fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
-        // Objects are read whole, and so is what would have to be trimmed first.
+    fn served<'a>(&'a mut self, line: &'a [u8]) -> Option<Served<'a>> {
         match line {
-            [b'{' | 0 | b'\xEF', ..] | [.., 0 | b'\r' | b'\n'] => None,
+            // What would have to be trimmed first is read whole,
+            [0 | b'\xEF', ..] | [.., 0 | b'\r' | b'\n'] => None,
+            // and so is what is looked into before the gateway's reader sees it.
+            [b'{', ..] if self.sure_keys(line).is_some() => None,
             line => self.reader.served(line),
         }
     }
@@ -77,20 +98,6 @@ impl Reader for Boxed {
         let plain = line::without_colours(line).filter(|_| self.served(line).is_none());
         self.framed(plain.as_deref().unwrap_or(line), Self::boxed)
     }
-}
-
-/// The keys to look under before anything else, if this is surely a box.
-fn sure_keys(body: &[u8]) -> Option<&'static [&'static str]> {
-    const STREAM: &[u8] = b"\"stream\":";
-    let of_docker = || {
-        let at = memchr::memmem::find(body, STREAM)?;
-        body.get(at + STREAM.len()..)?.trim_ascii_start().strip_prefix(b"\"std")
-    };
-    if body.starts_with(b"{\"log\":") && of_docker().is_some() {
-        return Some(&KEYS[..1]);
-    }
-    let has = |key: &&str| memchr::memmem::find(body, format!("\"{key}\"").as_bytes()).is_some();
-    SURE_KEYS.iter().any(has).then_some(&SURE_KEYS)
 }
 
 fn time(object: &Object<'_>, zone: &Zone) -> Option<Stamp> {

@@ -3,6 +3,7 @@
 //! error entry of the same request does, in the words of Go's libraries.
 
 mod conf;
+mod glance;
 
 pub(super) use conf::configuration;
 
@@ -11,7 +12,7 @@ use super::json::{self, Object, Value};
 use super::json_lines::scaled_us;
 use super::stamp::{self, Zone};
 use super::template::Template;
-use super::{Attempt, Line, Notice, Origin, Reader, Record, Signal, Stamp};
+use super::{Attempt, Line, Notice, Origin, Reader, Record, Served, Signal, Stamp};
 use super::{go_error, line, mend};
 
 /// A reader of Caddy's log. Its encoders have no format setting that a line could be read by.
@@ -47,6 +48,10 @@ struct Entry<'a> {
 }
 
 impl Reader for Caddy {
+    fn served<'a>(&'a mut self, line: &'a [u8]) -> Option<Served<'a>> {
+        glance::served(self, line)
+    }
+
     fn read(&mut self, line: &[u8]) -> Line {
         let body = match line::trim(line) {
             Ok(body) => body,

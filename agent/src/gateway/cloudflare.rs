@@ -4,13 +4,13 @@
 
 use super::go_error;
 use super::json::Object;
-use super::json_lines::{JsonLines, scaled_us, stamp_of, status, told};
+use super::json_lines::{JsonLines, no_glance, scaled_us, stamp_of, status, told};
 use super::stamp::{self, Zone};
 use super::{Attempt, Line, Notice, Origin, Reader, Record, Signal};
 
 /// A reader of Cloudflare's log.
 pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {
-    Box::new(JsonLines { zone: zone.clone(), record, other: tunnel })
+    Box::new(JsonLines { zone: zone.clone(), record, glance: no_glance, other: tunnel })
 }
 
 fn record(entry: &Object, zone: &Zone) -> Result<Record, String> {

@@ -253,7 +253,7 @@ impl Envoy {
 }
 
 impl Reader for Envoy {
-    fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
+    fn served<'a>(&'a mut self, line: &'a [u8]) -> Option<Served<'a>> {
         let Self { zone, given, shipped, glances, .. } = self;
         if let Some(Format::Text(template)) = given {
             return glances.first_mut()?.1.served(template, line, None, zone);

@@ -2,14 +2,16 @@
 //! `jsonPayload.statusDetails` (global) or `jsonPayload.proxyStatus` (regional, RFC 9209); the status code tells nothing: a
 //! timeout may be a 502.
 
+use super::glance::{asked, is_nothing, is_served};
+use super::json::skim::{Place, skim};
 use super::json::{Object, Value};
 use super::json_lines::{JsonLines, later, nothing_else, scaled_us, stamp_of, status, told};
 use super::stamp::Zone;
-use super::{Attempt, Origin, Reader, Record, Signal};
+use super::{Attempt, Origin, Reader, Record, Served, Signal};
 
 /// A reader of the load balancer's log entries.
 pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {
-    Box::new(JsonLines { zone: zone.clone(), record, other: nothing_else })
+    Box::new(JsonLines { zone: zone.clone(), record, glance, other: nothing_else })
 }
 
 fn record(entry: &Object, zone: &Zone) -> Result<Record, String> {
@@ -52,6 +54,38 @@ fn record(entry: &Object, zone: &Zone) -> Result<Record, String> {
         reason: details.or(proxy_status),
         body_bytes: request.text("responseSize").and_then(|size| size.parse().ok()),
         ..Record::default()
+    })
+}
+
+const PLACES: [Place; 8] = [
+    ("httpRequest", "status"),
+    ("httpRequest", "serverIp"),
+    ("httpRequest", "latency"),
+    ("httpRequest", "requestMethod"),
+    ("httpRequest", "requestUrl"),
+    ("jsonPayload", "statusDetails"),
+    ("jsonPayload", "proxyStatus"),
+    ("", "timestamp"),
+];
+
+/// What is counted of an entry that tells of nothing amiss. None: it is to be read whole.
+fn glance<'a>(line: &'a [u8], zone: &Zone) -> Option<Served<'a>> {
+    let [status, server, latency, method, url, details, proxy_status, time] = skim(line, &PLACES)?;
+    let is_plain = match details.text()? {
+        Some(details) => details == b"response_sent_by_backend",
+        None => proxy_status.text()?.is_none(),
+    };
+    if !is_plain || !is_served(status.text()??) {
+        return None;
+    }
+    let text = |text: Option<&'a [u8]>| text.map_or(Some(None), |text| std::str::from_utf8(text).ok().map(Some));
+    let (server, latency, time) = (text(server.text()?)?, text(latency.text()?)?, text(time.text()?)?);
+    let duration_us = scaled_us(latency.map(|latency| latency.trim_end_matches('s')), 1e6);
+    Some(Served {
+        upstream: server.filter(|server| !is_nothing(server.as_bytes())),
+        response_us: None,
+        at: stamp_of(time, zone).map(|at| later(at, duration_us)),
+        request: asked(method, url),
     })
 }
 

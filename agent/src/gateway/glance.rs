@@ -2,7 +2,8 @@
 //! served: only what is counted of it is looked at, where it stands in the line. Whatever is not plainly such a line is left
 //! to the whole reading; tests hold both to the same answer.
 
-use super::Stamp;
+use super::json::skim::Found;
+use super::{Asked, Stamp};
 
 /// Three digits that tell of no error.
 pub(super) fn is_served(status: &[u8]) -> bool {
@@ -32,4 +33,9 @@ pub(super) fn host_of(url: &[u8]) -> Option<&str> {
     let host = url.get(begin..)?;
     let host = host.get(..memchr::memchr(b'/', host).unwrap_or(host.len()))?;
     std::str::from_utf8(host).ok().filter(|host| !host.is_empty() && !host.contains("://"))
+}
+
+/// What was asked for, where an object tells it without escapes.
+pub(super) fn asked<'a>(method: Found<'a>, path: Found<'a>) -> Option<Asked<'a>> {
+    Some(Asked::Parts { method: method.text()??, path: path.text()?? })
 }

@@ -118,7 +118,7 @@ impl Haproxy {
 }
 
 impl Reader for Haproxy {
-    fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
+    fn served<'a>(&'a mut self, line: &'a [u8]) -> Option<Served<'a>> {
         self.glance.as_ref()?;
         // Events begin with words, lines with the client's address.
         let is_bare = line.first().is_some_and(u8::is_ascii_digit) && after_client(line).is_some();

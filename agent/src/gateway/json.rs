@@ -2,6 +2,8 @@
 //! that a format left unquoted (`-`, `0.001, 0.002`, nothing), `\xNN` escapes. Depth is bounded. An object that names
 //! one key twice with different values is refused: readers disagree on which holds, and one of them may be a client's.
 
+pub(super) mod skim;
+
 use std::borrow::Cow;
 
 /// Levels of nesting that are followed.

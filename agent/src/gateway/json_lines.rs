@@ -2,7 +2,7 @@
 
 use super::json::{self, Object};
 use super::stamp::{self, Zone};
-use super::{Line, Reader, Record, Stamp};
+use super::{LINE_LIMIT_BYTES, Line, Reader, Record, Served, Stamp};
 use super::{line, mend};
 
 /// A reader of such a log.
@@ -12,6 +12,8 @@ pub(super) struct JsonLines {
     pub zone: Zone,
     /// Makes a record of an object, or says why it is none.
     pub record: fn(&Object, &Zone) -> Result<Record, String>,
+    /// What is counted of a line that is such an object, where that can be told at a glance.
+    pub glance: for<'a> fn(&'a [u8], &Zone) -> Option<Served<'a>>,
     /// Reads a line that is no object, where the gateway writes such.
     pub other: fn(&[u8], &Zone) -> Option<Line>,
 }
@@ -37,6 +39,10 @@ impl JsonLines {
 }
 
 impl Reader for JsonLines {
+    fn served<'a>(&'a mut self, line: &'a [u8]) -> Option<Served<'a>> {
+        (self.glance)(line, &self.zone).filter(|_| line.len() <= LINE_LIMIT_BYTES)
+    }
+
     fn read(&mut self, line: &[u8]) -> Line {
         let body = match line::trim(line) {
             Ok(body) => body,
@@ -50,6 +56,11 @@ impl Reader for JsonLines {
 
 /// A gateway that writes objects only.
 pub(super) fn nothing_else(_: &[u8], _: &Zone) -> Option<Line> {
+    None
+}
+
+/// A gateway whose entries take a whole reading.
+pub(super) fn no_glance<'a>(_: &'a [u8], _: &Zone) -> Option<Served<'a>> {
     None
 }
 

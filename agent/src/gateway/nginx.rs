@@ -36,7 +36,7 @@ pub(super) fn reader(kind: Kind, log: Log, format: Option<&str>, zone: &Zone) ->
     Ok(Box::new(NginxReader {
         stream,
         log,
-        glance: format.as_ref().filter(|_| !stream && log == Log::Access).and_then(Glance::new),
+        glance: format.as_ref().filter(|_| log == Log::Access).and_then(|format| Glance::new(format, stream)),
         format,
         auto: Auto::new(stream),
         errors: ErrorReader::default(),
@@ -55,7 +55,7 @@ struct NginxReader {
 }
 
 impl Reader for NginxReader {
-    fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
+    fn served<'a>(&'a mut self, line: &'a [u8]) -> Option<Served<'a>> {
         self.glance.as_mut()?.served(self.format.as_ref()?, line, &self.zone)
     }
 
@@ -176,6 +176,7 @@ fn controller(text: &str, at: Option<Stamp>) -> Option<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::Asked;
 
     fn signal(log: Log, format: Option<&str>, line: &str) -> Option<&'static str> {
         let mut reader = reader(Kind::Nginx, log, format, &Zone::utc()).unwrap();
@@ -220,9 +221,10 @@ mod tests {
             r#"200 10.0.0.2:3000 200 0.012 "curl"#,
         ] {
             let line = format!("{begin}{rest}");
+            let read = reader.read(line.as_bytes());
             let Some(served) = reader.served(line.as_bytes()) else { continue };
             glances += 1;
-            let Line::Record(record) = reader.read(line.as_bytes()) else { panic!("{line}") };
+            let Line::Record(record) = read else { panic!("{line}") };
             assert_eq!((record.signal, record.at), (Signal::Ok, served.at), "{line}");
             assert!(record.attempts.len() <= 1 && record.status.is_some_and(|status| status < 400), "{line}");
             let attempt = record.attempts.first().cloned().unwrap_or_default();
@@ -230,7 +232,7 @@ mod tests {
             if served.upstream.is_some() {
                 assert_eq!((attempt.signal, attempt.response_us), (Signal::Ok, served.response_us), "{line}");
             }
-            assert_eq!(served.request, Some(b"GET /a HTTP/1.1".as_slice()));
+            assert_eq!(served.request.and_then(Asked::path_of_get), Some("/a"));
         }
         assert_eq!(glances, 3);
     }

@@ -185,8 +185,34 @@ pub struct Served<'a> {
     pub response_us: Option<u64>,
     /// The end of the request.
     pub at: Option<Stamp>,
-    /// The request line.
-    pub request: Option<&'a [u8]>,
+    /// What was asked for.
+    pub request: Option<Asked<'a>>,
+}
+
+/// A request as a line tells it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Asked<'a> {
+    /// `GET /path HTTP/1.1`.
+    Line(&'a [u8]),
+    /// Apart.
+    Parts {
+        /// `GET`.
+        method: &'a [u8],
+        /// `/path`.
+        path: &'a [u8],
+    },
+}
+
+impl<'a> Asked<'a> {
+    /// The path of a GET. None: another method, or a path in which something is escaped.
+    pub fn path_of_get(self) -> Option<&'a str> {
+        let path = match self {
+            Self::Line(line) => std::str::from_utf8(line.strip_prefix(b"GET ")?).ok()?.rsplit_once(" HTTP/")?.0,
+            Self::Parts { method: b"GET", path } => std::str::from_utf8(path).ok()?,
+            Self::Parts { .. } => return None,
+        };
+        Some(path).filter(|path| !path.contains('\\'))
+    }
 }
 
 /// What a line tells of an upstream or of the gateway itself.
@@ -217,7 +243,7 @@ pub trait Reader: Send {
 
     /// What is counted of a line that tells of a request which its one attempt served, where that can be told at a glance.
     /// None: `read` it.
-    fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
+    fn served<'a>(&'a mut self, line: &'a [u8]) -> Option<Served<'a>> {
         let _ = line;
         None
     }

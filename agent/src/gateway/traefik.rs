@@ -30,8 +30,11 @@ struct Traefik {
 }
 
 impl Reader for Traefik {
-    fn served<'a>(&mut self, line: &'a [u8]) -> Option<Served<'a>> {
-        self.glance.as_mut()?.served(&self.common[0], line, &self.zone)
+    fn served<'a>(&'a mut self, line: &'a [u8]) -> Option<Served<'a>> {
+        match line.first() {
+            Some(b'{') => glance::of_object(line, &self.zone),
+            _ => self.glance.as_mut()?.served(&self.common[0], line, &self.zone),
+        }
     }
 
     fn read(&mut self, line: &[u8]) -> Line {

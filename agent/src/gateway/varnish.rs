@@ -3,18 +3,27 @@
 //! fetch stand together, so the address is remembered until the next fetch begins.
 
 mod conf;
+mod glance;
+
+use std::net::IpAddr;
 
 use super::apache::{access, format};
 use super::line;
 use super::stamp::Zone;
 use super::template::{Fields, Misfit, Template};
-use super::{Attempt, Line, Notice, Origin, Reader, Record, Signal};
+use super::{Attempt, Line, Notice, Origin, Reader, Record, Served, Signal};
 pub(super) use conf::configuration;
+use glance::Glance;
 
 /// A reader of Varnish's logs. `format` is varnishncsa's.
 pub(super) fn reader(format: Option<&str>, zone: &Zone) -> Box<dyn Reader> {
     let shipped = [format::parse(FETCHES), format::parse(format::COMMON).with_open_end()];
-    Box::new(Varnish { zone: zone.clone(), given: format.map(format::parse), shipped, opened: None })
+    let given = format.map(format::parse);
+    let glances = match &given {
+        Some(given) => vec![Glance::new(given)],
+        None => shipped.iter().map(Glance::new).collect(),
+    };
+    Box::new(Varnish { zone: zone.clone(), given, shipped, glances, opened: None })
 }
 
 /// What `deploy/gateways/varnish.service` logs: a line a fetch.
@@ -25,11 +34,26 @@ struct Varnish {
     zone: Zone,
     given: Option<Template>,
     shipped: [Template; 2],
+    /// Of the format that was given, else of those shipped.
+    glances: Vec<Option<Glance>>,
     /// The address of the connection last opened, and what stood before it on its line: of the fetch that is being told of.
     opened: Option<(String, String)>,
 }
 
 impl Reader for Varnish {
+    fn served<'a>(&'a mut self, line: &'a [u8]) -> Option<Served<'a>> {
+        let Self { zone, given, shipped, glances, .. } = self;
+        let (template, place) = match (given, line.first()) {
+            (Some(given), _) => (&*given, 0),
+            // A fetch's line begins with its time, and no other is tried as such.
+            (None, Some(b'[')) => (&shipped[0], 0),
+            // With what stands around it a fetch's line may look like a client's, but for the address.
+            (None, _) if begins_with_address(line) => (&shipped[1], 1),
+            (None, _) => return None,
+        };
+        glances.get_mut(place)?.as_mut()?.served(template, line, zone)
+    }
+
     fn read(&mut self, line: &[u8]) -> Line {
         let body = match line::trim(line) {
             Ok(body) => body,
@@ -142,6 +166,11 @@ fn of_fetch(record: Record, fields: &Fields) -> Record {
     let signal = if record.status >= Some(400) { Signal::AppStatus } else { Signal::Ok };
     let attempt = Attempt { upstream: address, status: record.status, signal, ..Attempt::default() };
     Record { origin: Origin::App, signal, attempts: vec![attempt], ..record }
+}
+
+fn begins_with_address(line: &[u8]) -> bool {
+    let first = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+    std::str::from_utf8(first).is_ok_and(|first| first.parse::<IpAddr>().is_ok())
 }
 
 fn continuation() -> Line {

@@ -49,11 +49,8 @@ impl Targets {
         if self.served.get(upstream).is_some_and(|(kept, _)| now.duration_since(*kept) < PATH_KEPT) {
             return;
         }
-        // An escaped byte is no part of a path that is worth asking for.
-        let path = request.strip_prefix(b"GET ").and_then(|rest| std::str::from_utf8(rest).ok());
-        if let Some((path, _)) =
-            path.and_then(|rest| rest.rsplit_once(" HTTP/")).filter(|(path, _)| !path.contains('\\'))
-        {
+        // One with something escaped is not worth asking for.
+        if let Some(path) = request.path_of_get() {
             self.keep(upstream, path, now);
         }
     }

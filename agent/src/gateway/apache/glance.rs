@@ -4,11 +4,11 @@
 use crate::gateway::glance::{host_of, is_nothing, is_served, later, number};
 use crate::gateway::stamp::{self, Zone};
 use crate::gateway::template::{Spans, Template};
-use crate::gateway::{LINE_LIMIT_BYTES, Served};
+use crate::gateway::{Asked, LINE_LIMIT_BYTES, Served};
 
 /// Which fields of a format tell what is counted.
 #[derive(Debug)]
-pub(super) struct Glance {
+pub(in crate::gateway) struct Glance {
     status: usize,
     request: usize,
     begun: usize,
@@ -22,7 +22,7 @@ pub(super) struct Glance {
 
 impl Glance {
     /// None: the format does not allow it.
-    pub(super) fn new(template: &Template) -> Option<Self> {
+    pub(in crate::gateway) fn new(template: &Template) -> Option<Self> {
         let place = |name: &str| template.place(name);
         let in_other_units = ["T:us", "T:ms", "T:", "T:s"].into_iter().any(|name| place(name).is_some());
         Some(Self {
@@ -39,7 +39,12 @@ impl Glance {
     }
 
     /// What is counted of a line. None: it is to be read whole.
-    pub(super) fn served<'a>(&mut self, template: &Template, line: &'a [u8], zone: &Zone) -> Option<Served<'a>> {
+    pub(in crate::gateway) fn served<'a>(
+        &mut self,
+        template: &Template,
+        line: &'a [u8],
+        zone: &Zone,
+    ) -> Option<Served<'a>> {
         if line.len() > LINE_LIMIT_BYTES || !template.plain(line, &mut self.spans) {
             return None;
         }
@@ -60,8 +65,13 @@ impl Glance {
             upstream,
             response_us: None,
             at: Some(later(begun, duration_us)),
-            request: Some(self.spans.text(line, self.request)),
+            request: Some(Asked::Line(self.spans.text(line, self.request))),
         })
+    }
+
+    /// A field of the line that was looked at last, where it tells something.
+    pub(in crate::gateway) fn said<'a>(&self, line: &'a [u8], place: usize) -> Option<&'a [u8]> {
+        Some(self.spans.text(line, place)).filter(|text| !is_nothing(text))
     }
 }
 

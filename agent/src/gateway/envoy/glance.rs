@@ -4,7 +4,7 @@
 use crate::gateway::glance::{is_nothing, is_served, later, number};
 use crate::gateway::stamp::{self, Zone};
 use crate::gateway::template::{Spans, Template};
-use crate::gateway::{LINE_LIMIT_BYTES, Served, Stamp};
+use crate::gateway::{Asked, LINE_LIMIT_BYTES, Served, Stamp};
 
 /// Which fields of a format tell what is counted.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Glance {
             upstream: Some(std::str::from_utf8(host).ok()?),
             response_us: None,
             at: begun.map(|begun| later(begun, after_us)),
-            request: Some(self.spans.between(line, self.method, self.protocol)),
+            request: Some(Asked::Line(self.spans.between(line, self.method, self.protocol))),
         })
     }
 }

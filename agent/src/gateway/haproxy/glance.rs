@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::gateway::glance::{is_nothing, is_served, later, number};
 use crate::gateway::stamp::{self, Zone};
 use crate::gateway::template::{Spans, Template};
-use crate::gateway::{LINE_LIMIT_BYTES, Served};
+use crate::gateway::{Asked, LINE_LIMIT_BYTES, Served};
 
 /// Which fields of a format tell what is counted.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Glance {
             upstream: Some(self.upstream(line)?),
             response_us: None,
             at: Some(later(begun, duration_ms.checked_mul(1_000)?)),
-            request: Some(text(self.request)),
+            request: Some(Asked::Line(text(self.request))),
         })
     }
 

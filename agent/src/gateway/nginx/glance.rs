@@ -1,12 +1,12 @@
-//! The least work for a request that its one attempt served: of such lines, which are nearly all, only the upstream, the time
-//! and how long it took are counted. Whatever is not plainly such a line is left to the whole reading; a test holds both to
-//! the same answer.
+//! The least work for a request, or a connection of the stream module, that its one attempt served: of such lines, which are
+//! nearly all, only the upstream, the time and how long it took are counted. Whatever is not plainly such a line is left to the
+//! whole reading; a test holds both to the same answer.
 
 use super::access;
 use super::fields::Var;
 use super::format::Format;
 use crate::gateway::stamp::{self, Zone};
-use crate::gateway::{Served, Stamp};
+use crate::gateway::{Asked, Served, Stamp};
 
 /// Most values of a line that is read so.
 const MOST_VALUES: usize = 32;
@@ -16,6 +16,8 @@ const MOST_TIME_BYTES: usize = 40;
 /// Which values of a format tell what is counted.
 #[derive(Debug)]
 pub(super) struct Glance {
+    /// Of the stream module, whose only good status is 200.
+    stream: bool,
     status: usize,
     upstream: Option<usize>,
     upstream_status: Option<usize>,
@@ -28,7 +30,7 @@ pub(super) struct Glance {
 
 impl Glance {
     /// None: the format does not allow it.
-    pub(super) fn new(format: &Format) -> Option<Self> {
+    pub(super) fn new(format: &Format, stream: bool) -> Option<Self> {
         if !format.is_plain() || format.variables().count() > MOST_VALUES {
             return None;
         }
@@ -39,6 +41,7 @@ impl Glance {
             return None;
         }
         Some(Self {
+            stream,
             status: place(Var::Status)?,
             upstream: place(Var::UpstreamAddr),
             upstream_status: place(Var::UpstreamStatus),
@@ -54,7 +57,7 @@ impl Glance {
         let mut values: [&[u8]; MOST_VALUES] = [b""; MOST_VALUES];
         format.first_values(line, &mut values)?;
         let good = |at: usize| access::status_number(values[at]).filter(|status| *status < 400);
-        good(self.status)?;
+        good(self.status).filter(|status| !self.stream || *status == 200)?;
         // A list of attempts, an escaped value, or none at all where the line ought to tell one: read whole.
         let one = |value: &[u8]| !value.is_empty() && !value.iter().any(|byte| matches!(byte, b' ' | b',' | b'\\'));
         let upstream = match self.upstream.map(|at| values[at]) {
@@ -69,7 +72,8 @@ impl Glance {
             Some(time) if upstream.is_some() => Some(access::microseconds(time)?),
             _ => None,
         };
-        Some(Served { upstream, response_us, at: self.at(&values, zone)?, request: self.request.map(|at| values[at]) })
+        let request = self.request.map(|at| Asked::Line(values[at]));
+        Some(Served { upstream, response_us, at: self.at(&values, zone)?, request })
     }
 
     /// The line's time, where it tells one. None: it is to be read whole.

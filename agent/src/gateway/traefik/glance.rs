@@ -1,10 +1,12 @@
-//! The least work for a request that its service answered well, of a line in Traefik's common format: only the service, the time
-//! and the request are counted.
+//! The least work for a request that its service answered well, of a line in Traefik's common format or an object: only the
+//! service, the time and the request are counted.
 
-use crate::gateway::glance::{host_of, is_nothing, is_served, later, number};
+use crate::gateway::glance::{asked, host_of, is_nothing, is_served, later, number};
+use crate::gateway::json::skim::{Place, skim};
+use crate::gateway::json_lines::stamp_of;
 use crate::gateway::stamp::{self, Zone};
 use crate::gateway::template::{Spans, Template};
-use crate::gateway::{LINE_LIMIT_BYTES, Served};
+use crate::gateway::{Asked, LINE_LIMIT_BYTES, Served};
 
 /// Which fields of the format tell what is counted.
 #[derive(Debug)]
@@ -49,7 +51,41 @@ impl Glance {
             upstream,
             response_us: None,
             at: Some(later(begun, duration_us)),
-            request: Some(text(self.request)),
+            request: Some(Asked::Line(text(self.request))),
         })
     }
+}
+
+const PLACES: [Place; 10] = [
+    ("", "DownstreamStatus"),
+    ("", "OriginStatus"),
+    ("", "ServiceAddr"),
+    ("", "RetryAttempts"),
+    ("", "Duration"),
+    ("", "StartUTC"),
+    ("", "StartLocal"),
+    ("", "time"),
+    ("", "RequestMethod"),
+    ("", "RequestPath"),
+];
+
+/// The same of a line that is an object.
+pub(super) fn of_object<'a>(line: &'a [u8], zone: &Zone) -> Option<Served<'a>> {
+    if line.len() > LINE_LIMIT_BYTES {
+        return None;
+    }
+    let [status, from_origin, address, retries, duration, utc, local, time, method, path] = skim(line, &PLACES)?;
+    let is_plain = is_served(status.text()??)
+        && from_origin.text()?.is_none_or(is_served)
+        && retries.text()?.is_none_or(|retries| retries == b"0");
+    let address = address.text()?.filter(|address| is_plain && !is_nothing(address) && !address.contains(&b'/'))?;
+    let stamp = |text: Option<&[u8]>| stamp_of(text.and_then(|text| std::str::from_utf8(text).ok()), zone);
+    let duration_ns = duration.text()?.map_or(Some(0), number)?;
+    let begun = stamp(utc.text()?.or(local.text()?)).map(|begun| later(begun, duration_ns / 1_000));
+    Some(Served {
+        upstream: Some(std::str::from_utf8(address).ok()?),
+        response_us: None,
+        at: begun.or(stamp(time.text()?)),
+        request: asked(method, path),
+    })
 }
