@@ -34,7 +34,7 @@ impl<'a> Found<'a> {
 /// What stands at some places of a line that is one object. None: it is to be read whole.
 pub(in crate::gateway) fn skim<'a, const N: usize>(line: &'a [u8], places: &[Place; N]) -> Option<[Found<'a>; N]> {
     let mut skim = Skim { text: line, at: 0, places, found: [Found::NoText; N] };
-    skim.expect(b'{')?;
+    skim.skip(b'{')?;
     skim.object(Some(b""), 0)?;
     skim.blanks();
     (skim.at == line.len()).then_some(skim.found)
@@ -52,7 +52,7 @@ impl<'a, const N: usize> Skim<'a, '_, N> {
         self.text.get(self.at).copied()
     }
 
-    fn expect(&mut self, wanted: u8) -> Option<()> {
+    fn skip(&mut self, wanted: u8) -> Option<()> {
         (self.peek() == Some(wanted)).then(|| self.at += 1)
     }
 
@@ -67,11 +67,11 @@ impl<'a, const N: usize> Skim<'a, '_, N> {
         let mut names: [&[u8]; MOST_MEMBERS] = [b""; MOST_MEMBERS];
         let (mut count, mut seen) = (0, 0u64);
         self.blanks();
-        if self.expect(b'}').is_some() {
+        if self.skip(b'}').is_some() {
             return Some(());
         }
         loop {
-            self.expect(b'"')?;
+            self.skip(b'"')?;
             let name = self.name()?;
             // Most names differ in these already.
             let mark = 1 << ((name.len() * 7 + usize::from(*name.last().unwrap_or(&0))) % 64);
@@ -82,7 +82,7 @@ impl<'a, const N: usize> Skim<'a, '_, N> {
             *names.get_mut(count)? = name;
             count += 1;
             self.blanks();
-            self.expect(b':')?;
+            self.skip(b':')?;
             self.blanks();
             let is_outer = level == 0 && self.peek() == Some(b'{');
             let inner = Some(name).filter(|_| is_outer && self.is_group(name));
@@ -91,10 +91,10 @@ impl<'a, const N: usize> Skim<'a, '_, N> {
                 self.keep(within, name, found);
             }
             self.blanks();
-            if self.expect(b'}').is_some() {
+            if self.skip(b'}').is_some() {
                 return Some(());
             }
-            self.expect(b',')?;
+            self.skip(b',')?;
             self.blanks();
         }
     }
@@ -115,7 +115,7 @@ impl<'a, const N: usize> Skim<'a, '_, N> {
         let rest = self.text.get(self.at..)?;
         let end = rest.iter().position(|byte| !matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~'))?;
         self.at += end;
-        self.expect(b'"')?;
+        self.skip(b'"')?;
         rest.get(..end)
     }
 
@@ -140,16 +140,16 @@ impl<'a, const N: usize> Skim<'a, '_, N> {
 
     fn list(&mut self, level: usize) -> Option<()> {
         self.blanks();
-        if self.expect(b']').is_some() {
+        if self.skip(b']').is_some() {
             return Some(());
         }
         loop {
             self.value(None, level)?;
             self.blanks();
-            if self.expect(b']').is_some() {
+            if self.skip(b']').is_some() {
                 return Some(());
             }
-            self.expect(b',')?;
+            self.skip(b',')?;
             self.blanks();
         }
     }
@@ -170,7 +170,7 @@ impl<'a, const N: usize> Skim<'a, '_, N> {
         let mut escaped = false;
         loop {
             self.at += memchr::memchr2(b'"', b'\\', self.text.get(self.at..)?)?;
-            if self.expect(b'"').is_some() {
+            if self.skip(b'"').is_some() {
                 let text = self.text.get(begin..self.at - 1)?;
                 return Some(if escaped { Found::Escaped } else { Found::Text(text) });
             }
