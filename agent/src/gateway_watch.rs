@@ -204,7 +204,7 @@ impl Watch {
         self.refresh(now, now_us, out);
         let mut read = Read::default();
         let more = self.read(now, now_us, &mut read);
-        if read.failing.iter().any(|(record, _)| self.setting.lacks(record, now)) {
+        if read.failing.iter().any(|(record, _)| self.setting.is_doubted(record, now)) {
             self.refresh(now, now_us, out);
         }
         self.judge(read, now, now_us, out);

@@ -11,14 +11,13 @@ use why502_proto::v1;
 
 use super::advice::Logs;
 use super::files::Disk;
-use super::target::is_configured;
 use crate::config::Gateway;
 use crate::gateway::{self, Configuration, Kind, LogSetting, Member, Pool, Record};
 use crate::mask;
 
 /// Between two looks at whether a file changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(3);
-/// The same where a record names what the configuration does not have.
+/// The same where requests fail towards what goes by a name.
 const HASTY_INTERVAL: Duration = Duration::from_millis(500);
 /// The most of the pools in one message, bytes; those that do not fit are left out.
 const MAX_POOLS_BYTES: usize = 150 * 1024;
@@ -64,21 +63,18 @@ impl Setting {
         true
     }
 
-    /// Whether a record names an upstream that the configuration, as it was read, does not have, and its files may be looked at
-    /// again: a gateway that was just reloaded fails towards what is new there, and an address is known from there alone.
-    pub fn lacks(&mut self, record: &Record, now: Instant) -> bool {
+    /// Whether a record calls an upstream by a name, of which the configuration alone tells the address, and its files may be looked
+    /// at again: a gateway that was just reloaded fails at once towards what is new or has moved there.
+    pub fn is_doubted(&mut self, record: &Record, now: Instant) -> bool {
         if self.configuration.is_none() || now.duration_since(self.looked) < HASTY_INTERVAL {
             return false;
         }
-        let mut names = record.attempts.iter().filter_map(|attempt| attempt.upstream.as_deref());
-        let lacking = names.any(|name| {
-            let address = name.parse::<SocketAddr>().is_ok() || name.starts_with("unix:");
-            !address && !is_configured(name, self.pools())
-        });
-        if lacking {
+        let mut upstreams = record.attempts.iter().filter_map(|attempt| attempt.upstream.as_deref());
+        let by_name = upstreams.any(|name| name.parse::<SocketAddr>().is_err() && !name.starts_with("unix:"));
+        if by_name {
             self.looked = now.checked_sub(LOOK_INTERVAL).unwrap_or(self.looked);
         }
-        lacking
+        by_name
     }
 
     /// The pools, where they are known.

@@ -153,12 +153,6 @@ fn of_attempt(attempt: &Attempt, pools: &[Pool]) -> Vec<ProbeRequest> {
     vec![request]
 }
 
-/// Whether a pool, or a member of one, goes by this name.
-pub fn is_configured(upstream: &str, pools: &[Pool]) -> bool {
-    let member = |pool: &Pool| pool.members.iter().any(|member| is_named(upstream, pool, member));
-    pools.iter().any(|pool| pool.name == upstream || member(pool))
-}
-
 /// A record names a member by its address, its name, or its name within the pool.
 fn is_named(upstream: &str, pool: &Pool, member: &Member) -> bool {
     let within = || upstream.strip_prefix(&pool.name).and_then(|rest| rest.strip_prefix('/'));
