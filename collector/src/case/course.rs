@@ -51,6 +51,21 @@ impl Course {
         if all == 0.0 { 0.0 } else { self.count(from_us, to_us, |_| true) / all }
     }
 
+    /// The latest moment after which at least a share of all failures came. None: there were none.
+    pub fn left_at(&self, share: f64) -> Option<i64> {
+        let of_bin = |counts: &Vec<(Signal, u32)>| counts.iter().map(|(_, count)| f64::from(*count)).sum::<f64>();
+        let mut missing = self.bins.iter().map(of_bin).sum::<f64>() * share;
+        for (bin, counts) in self.bins.iter().enumerate().rev() {
+            let here = of_bin(counts);
+            if here > 0.0 && here >= missing {
+                let end_us = self.from_us + self.width_us * (i64::try_from(bin).unwrap_or(0) + 1);
+                return Some(end_us - (missing / here * self.width_us as f64) as i64);
+            }
+            missing -= here;
+        }
+        None
+    }
+
     fn coarsen(&mut self) {
         self.width_us = self.width_us.saturating_mul(2);
         let pairs = self.bins.chunks(2).map(|pair| {
@@ -86,6 +101,11 @@ mod tests {
         assert!(course.bins.len() <= BINS);
         assert_eq!(course.count(i64::MIN, i64::MAX, |_| true), 3_000.0);
         assert!((course.share(i64::MIN, 1_150 * S) - 0.5).abs() < 0.02);
+        let left_us = course.left_at(0.2).unwrap();
+        assert!(
+            (left_us - 1_240 * S).abs() < 2 * S && (course.share(left_us, i64::MAX) - 0.2).abs() < 1e-6,
+            "{left_us}"
+        );
         let refused = course.count(i64::MIN, 1_100 * S, |signal| signal == Signal::ConnectRefused);
         assert!((refused - 1_000.0).abs() < 40.0, "{refused}");
         course.add(5 * S, Signal::ConnectRefused, 2);
@@ -95,6 +115,7 @@ mod tests {
     #[test]
     fn nothing_is_no_share() {
         assert_eq!(Course::default().share(i64::MIN, i64::MAX), 0.0);
+        assert_eq!(Course::default().left_at(0.2), None);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Family gateway: the fault lies on the gateway's own side.
 
 use super::scene::Scene;
-use super::tries::Tries;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
 use crate::fleet::HostEntry;
 use crate::model::{Address, Cause, Evidence, ServiceConfig, Signal};
@@ -70,7 +69,7 @@ fn wrong_upstream(scene: &Scene) -> Option<Support> {
             (if probed { POSSIBLE / 2.0 } else { COMPATIBLE }, unknown_host)
         }
     };
-    let tried = Tries::of(scene).evidence(scene);
+    let tried = scene.tries().evidence(scene);
     let source = scene.pool.map(|pool| {
         let says = format!("{} is configured at {}", scene.upstream(), pool.source);
         scene.from_gateway(from_us, "gateway_config", says)

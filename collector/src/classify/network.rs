@@ -3,7 +3,6 @@
 use super::host_down::host_answers;
 use super::link::{link_down, link_lost, no_route, no_route_found};
 use super::scene::{SAME_MOMENT_US, Scene, Tri};
-use super::tries::Tries;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
 use crate::fleet::HostEntry;
 use crate::model::{Address, Cause, ConnectTry, EventKind, Evidence, ListenerSample, Signal};
@@ -74,7 +73,7 @@ fn locally_evidence(scene: &Scene) -> Vec<Evidence> {
 fn firewall_reject(scene: &Scene) -> Option<Support> {
     let turned_down = scene.share_before_end(TURNED_DOWN);
     let no_connect = turned_down + scene.share_before_end(UNANSWERED);
-    let tries = Tries::of(scene);
+    let tries = scene.tries();
     // Some gateways wait on in spite of an ICMP message: then only a connect of one's own meets the refusal.
     let turned_back = turned_back(scene);
     if scene.by_application()
@@ -153,7 +152,7 @@ fn firewall_drop(scene: &Scene) -> Option<Support> {
     // A read timeout alone shows that connections do get through.
     let told_little = scene.share(&[Signal::ConnectFailed, Signal::UpstreamErrorUnspecified, Signal::StatusOnly]);
     let unanswered = scene.share(UNANSWERED);
-    let tries = Tries::of(scene);
+    let tries = scene.tries();
     if scene.by_application()
         || scene.case.key.upstream.is_none()
         || unanswered + 0.5 * told_little < 0.3
@@ -246,7 +245,7 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
         Signal::BodyTruncated,
         Signal::UpstreamErrorUnspecified,
     ];
-    let tries = Tries::of(scene);
+    let tries = scene.tries();
     let turned_down = scene.share(&[Signal::ConnectRefused, Signal::ConnectUnreachable]);
     let refused = tries.refused > 0 || ((tries.unreachable > 0 || turned_down > 0.05) && !lost_neighbour(scene));
     if scene.by_application() || scene.share(LOSSY) < 0.3 || queue_full(scene) || refused || nothing_since(scene) {
@@ -370,7 +369,7 @@ fn path_unreachable(scene: &Scene) -> Option<Support> {
     if scene.by_application() || scene.share(NO_WAY) < 0.5 || !scene.host_reports().yes() || scene.listening().no() {
         return None;
     }
-    let tries = Tries::of(scene);
+    let tries = scene.tries();
     let nothing = tries.any() && tries.connected + tries.refused == 0 && in_reach(scene).no();
     // A host that went down reported until then: only a word from after nothing of it answered shows that it is up.
     if no_route_found(scene) || link_lost(scene).is_some() || !heard_since_lost(scene) {

@@ -7,12 +7,14 @@ mod leader;
 mod listening;
 mod shares;
 
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use listening::LONGEST_START_US;
 
 use super::chain::{self, End};
+use super::tries::Tries;
 use crate::case::{Case, Made, Stretch, upstream_address};
 use crate::fleet::{Fleet, HostEntry, Place, is_silent};
 use crate::model::{
@@ -97,9 +99,15 @@ pub struct Scene<'a> {
     pub notices: Vec<(i64, &'a GatewayNotice)>,
     /// What the gateway said of itself, oldest first.
     pub own_notices: Vec<(i64, &'a GatewayNotice)>,
+    tries: OnceCell<Tries>,
 }
 
 impl<'a> Scene<'a> {
+    /// How the gateway's host fared when it connected to the upstream itself.
+    pub(super) fn tries(&self) -> &Tries {
+        self.tries.get_or_init(|| Tries::of(self))
+    }
+
     /// Gathers what is known about a case.
     pub fn new(fleet: &'a Fleet, case: &'a Case, now_us: i64) -> Self {
         let failures = &case.current;
@@ -133,6 +141,7 @@ impl<'a> Scene<'a> {
             probes: Vec::new(),
             notices: Vec::new(),
             own_notices: Vec::new(),
+            tries: OnceCell::new(),
         };
         scene.gather_instance();
         scene.gather_views(named);

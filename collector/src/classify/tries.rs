@@ -18,7 +18,8 @@ const AMID_SHARE: f64 = 0.2;
 const LATE_US: u64 = 900_000;
 
 /// How the gateway's host fared when it connected itself, over all probes of the case.
-pub(super) struct Tries {
+#[derive(Debug)]
+pub struct Tries {
     pub(super) connected: usize,
     pub(super) refused: usize,
     pub(super) unreachable: usize,
@@ -32,9 +33,11 @@ pub(super) struct Tries {
 }
 
 impl Tries {
+    /// Looks at all probes of a case, once for all rules: `Scene::tries` keeps it.
     pub(super) fn of(scene: &Scene) -> Self {
         let mut tries =
             Self { connected: 0, refused: 0, unreachable: 0, timed_out: 0, mixed: false, amid: 0, newest_us: 0 };
+        let amid_until_us = amid_until(scene);
         // A probe after the failures or the instance ended tells of the time after.
         let until_us = (scene.failures.last_us + 3_000_000).min(scene.aftermath_us);
         for (at_us, probe) in scene.probes.iter().filter(|(at_us, _)| *at_us <= until_us) {
@@ -44,7 +47,7 @@ impl Tries {
                     "connected" => {
                         tries.connected += 1;
                         let answered_us = at_us.saturating_add_unsigned(begun_us + tried.took_us);
-                        tries.amid += usize::from(went_on_failing(scene, answered_us));
+                        tries.amid += usize::from(amid_until_us.is_some_and(|until_us| answered_us <= until_us));
                     }
                     "connect_refused" => tries.refused += 1,
                     "connect_unreachable" => tries.unreachable += 1,
@@ -87,11 +90,11 @@ impl Tries {
     }
 }
 
-/// Whether a good part of the failed attempts were begun after a moment.
-fn went_on_failing(scene: &Scene, since_us: i64) -> bool {
+/// The latest moment before a good part of the failed attempts were begun.
+fn amid_until(scene: &Scene) -> Option<i64> {
     let waited_us = scene.failures.notes.iter().filter_map(|note| note.response_us).max().unwrap_or(0);
-    let share = scene.failures.course.share(since_us.saturating_add_unsigned(waited_us), i64::MAX);
-    since_us < scene.failures.last_began_us && share >= AMID_SHARE
+    let left_us = scene.failures.course.left_at(AMID_SHARE)?.saturating_sub_unsigned(waited_us);
+    Some(left_us.min(scene.failures.last_began_us - 1))
 }
 
 /// A probe's connects, each with how long after the probe it was begun, microseconds.

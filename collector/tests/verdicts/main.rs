@@ -5,6 +5,7 @@ mod adversary;
 mod combined;
 mod drawn;
 mod gateways;
+mod lasting;
 mod lookalike;
 mod story;
 
