@@ -140,4 +140,7 @@ fn unix_signal(errno: Errno) -> Signal {
 }
 
 #[cfg(test)]
+pub(crate) use tls::tests::acceptor;
+
+#[cfg(test)]
 mod tests;

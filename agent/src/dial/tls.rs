@@ -240,4 +240,4 @@ impl ServerCertVerifier for Recorder {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

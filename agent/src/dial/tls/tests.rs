@@ -13,8 +13,8 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tls").join(name)
 }
 
-/// A TLS server on loopback with this certificate, which answers every request.
-async fn server(certificate: &str) -> Target {
+/// The TLS side of a server with one of the certificates in `fixtures/tls`.
+pub(crate) fn acceptor(certificate: &str) -> TlsAcceptor {
     let chain: Vec<_> = CertificateDer::pem_file_iter(fixture(certificate)).unwrap().collect::<Result<_, _>>().unwrap();
     let key = PrivateKeyDer::from_pem_file(fixture("server.key")).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -23,7 +23,12 @@ async fn server(certificate: &str) -> Target {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// A TLS server on loopback with this certificate, which answers every request.
+async fn server(certificate: &str) -> Target {
+    let acceptor = acceptor(certificate);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = Target::Tcp(listener.local_addr().unwrap());
     tokio::spawn(async move {
