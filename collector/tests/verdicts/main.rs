@@ -8,6 +8,7 @@ mod gateways;
 mod lasting;
 mod lookalike;
 mod story;
+mod ways;
 
 use story::{SECOND, START, Story, UPSTREAM, failure};
 use why502::model::*;
