@@ -92,10 +92,11 @@ pub struct Cases {
     pub passed_over: u64,
 }
 
-/// When a failure was and when the collector learned of it.
+/// When a failure was, when its request began, and when the collector learned of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     pub at_us: i64,
+    pub began_us: i64,
     pub received_us: i64,
 }
 
@@ -103,7 +104,7 @@ impl Cases {
     /// Takes a failure that a gateway's host reported.
     pub fn failure(&mut self, fleet: &Fleet, host: &str, at_us: i64, failure: &Failure, received_us: i64) {
         let gateway = gateway_ref(fleet, host, &failure.gateway);
-        let moment = Moment { at_us: sharpen(at_us, failure), received_us };
+        let moment = Moment { at_us: failure.sharpened_us(at_us), began_us: failure.began_us(at_us), received_us };
         let mut counted = false;
         for attempt in failure.attempts.iter().filter(|attempt| attempt.signal.is_failure()) {
             counted = true;
@@ -111,13 +112,13 @@ impl Cases {
                 self.no_live(fleet, &gateway, moment, failure, &attempt.upstream);
                 continue;
             }
-            let upstream = self.tried(fleet, &gateway, failure, attempt);
+            let upstream = self.tried(fleet, &gateway, moment, failure, attempt);
             self.add(&gateway, upstream, Made::ByGateway, moment, failure, Some(attempt));
         }
         let by_application = matches!(failure.origin, Origin::App | Origin::InnerGateway) && failure.status >= 500;
         if by_application {
             if let Some(attempt) = failure.attempts.last() {
-                let upstream = blame::of_attempt(fleet, &gateway, failure, attempt);
+                let upstream = blame::of_attempt(fleet, &gateway, failure, attempt, moment.began_us);
                 self.add(&gateway, upstream, Made::ByApplication, moment, failure, Some(attempt));
             }
         } else if !counted {
@@ -127,9 +128,16 @@ impl Cases {
 
     /// The upstream that a failed attempt was made at. Where the record names none, as of those before the last in Envoy's: the
     /// only one there is, or the only one that is known to fail.
-    fn tried(&self, fleet: &Fleet, gateway: &GatewayRef, failure: &Failure, attempt: &Attempt) -> Option<String> {
-        blame::of_attempt(fleet, gateway, failure, attempt).or_else(|| {
-            let members = blame::members(fleet, gateway, &failure.pool, &failure.pool);
+    fn tried(
+        &self,
+        fleet: &Fleet,
+        gateway: &GatewayRef,
+        moment: Moment,
+        failure: &Failure,
+        attempt: &Attempt,
+    ) -> Option<String> {
+        blame::of_attempt(fleet, gateway, failure, attempt, moment.began_us).or_else(|| {
+            let members = blame::members(fleet, gateway, &failure.pool, &failure.pool, moment.began_us);
             let mut failing = members.into_iter().filter(|member| self.fails(gateway, member));
             failing.next().filter(|_| failing.next().is_none())
         })
@@ -145,7 +153,7 @@ impl Cases {
         match failure.signal {
             Signal::NoLiveUpstream => self.no_live(fleet, gateway, moment, failure, ""),
             signal if signal.is_failure() || (signal == Signal::StatusOnly && failure.status >= 500) => {
-                let upstream = blame::only_member(fleet, gateway, &failure.pool);
+                let upstream = blame::only_member(fleet, gateway, &failure.pool, moment.began_us);
                 self.add(gateway, upstream, Made::ByGateway, moment, failure, None);
             }
             _ => {}
@@ -154,7 +162,7 @@ impl Cases {
 
     /// Counts a "no upstream was live" answer to the upstreams whose going down caused it.
     fn no_live(&mut self, fleet: &Fleet, gateway: &GatewayRef, moment: Moment, failure: &Failure, named: &str) {
-        let members = blame::members(fleet, gateway, &failure.pool, named);
+        let members = blame::members(fleet, gateway, &failure.pool, named, moment.began_us);
         let mut blamed: Vec<String> = Vec::new();
         for member in &members {
             if self.fails(gateway, member) || self.down.contains_key(&(gateway.clone(), member.clone())) {
@@ -220,7 +228,7 @@ impl Cases {
             return;
         }
         let gateway = gateway_ref(fleet, host, &notice.gateway);
-        let upstream = blame::resolve(fleet, &gateway, &notice.pool, &notice.upstream);
+        let upstream = blame::resolve(fleet, &gateway, &notice.pool, &notice.upstream, at_us);
         match notice.signal {
             Signal::HealthCheckDown | Signal::UpstreamDisabled | Signal::ServerMaint => {
                 self.down.entry((gateway, upstream)).or_insert(at_us);
@@ -238,7 +246,7 @@ impl Cases {
     /// Takes what a gateway's logs told of an upstream's answers.
     pub fn answers(&mut self, fleet: &Fleet, host: &str, sample: &UpstreamSample, received_us: i64) {
         let gateway = gateway_ref(fleet, host, &sample.gateway);
-        let upstream = blame::resolve(fleet, &gateway, "", &sample.upstream);
+        let upstream = blame::resolve(fleet, &gateway, "", &sample.upstream, sample.to_us);
         self.aborts(fleet, &gateway, &upstream, sample, received_us);
         for made in [Made::ByGateway, Made::ByApplication, Made::ByClients] {
             let key = CaseKey { gateway: gateway.clone(), upstream: Some(upstream.clone()), made };
@@ -270,7 +278,7 @@ impl Cases {
         if !rises || self.open.contains_key(&key(Made::ByGateway)) {
             return;
         }
-        let moment = Moment { at_us: sample.to_us, received_us };
+        let moment = Moment { at_us: sample.to_us, began_us: sample.to_us, received_us };
         let failure = aborts::as_failure(gateway, sample);
         self.add(gateway, Some(upstream.to_owned()), Made::ByClients, moment, &failure, failure.attempts.first());
     }
@@ -349,18 +357,19 @@ impl Case {
 
 /// The members that failures without an upstream may be of.
 pub fn candidates(fleet: &Fleet, case: &Case) -> Vec<String> {
-    let mut members = blame::members(fleet, &case.key.gateway, &case.pool, &case.pool);
+    let at_us = case.current.last_began_us;
+    let mut members = blame::members(fleet, &case.key.gateway, &case.pool, &case.pool, at_us);
     if members.is_empty() {
-        members = blame::all_members(fleet, &case.key.gateway);
+        members = blame::all_members(fleet, &case.key.gateway, at_us);
     }
     members.sort();
     members.dedup();
     if members.len() > CANDIDATES_MAX { Vec::new() } else { members }
 }
 
-/// The address of an upstream as a gateway's record or notice names it.
-pub fn upstream_address(fleet: &Fleet, gateway: &GatewayRef, pool: &str, named: &str) -> String {
-    blame::resolve(fleet, gateway, pool, named)
+/// The address of an upstream as a gateway's record or notice of a time names it.
+pub fn upstream_address(fleet: &Fleet, gateway: &GatewayRef, pool: &str, named: &str, at_us: i64) -> String {
+    blame::resolve(fleet, gateway, pool, named, at_us)
 }
 
 /// The gateway's name with its kind, where its configuration or a failure told it.
@@ -368,11 +377,4 @@ fn gateway_ref(fleet: &Fleet, host: &str, name: &str) -> GatewayRef {
     let state = fleet.host(host).and_then(|entry| entry.state.gateways.get(name));
     let kind = state.and_then(|state| state.config.as_ref()).map(|config| config.kind.clone()).unwrap_or_default();
     GatewayRef { host: host.to_owned(), name: name.to_owned(), kind }
-}
-
-/// A log that tells only seconds: the moment the agent read the line is nearer, where it fits the line's own second.
-fn sharpen(at_us: i64, failure: &Failure) -> i64 {
-    let coarse = failure.precision_us >= 1_000_000;
-    let late_us = failure.read_us - at_us;
-    if coarse && (0..=1_500_000).contains(&late_us) { failure.read_us } else { at_us }
 }

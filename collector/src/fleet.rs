@@ -195,7 +195,7 @@ impl Fleet {
         for sample in &mut readings.upstreams {
             // What a log names by a server's name is told and asked for by its address.
             if let Some(gateway) = gateway(state, &sample.gateway) {
-                sample.upstream = gateway.address_of("", &sample.upstream);
+                sample.upstream = gateway.address_of("", &sample.upstream, sample.to_us);
             }
             count_answers(state, sample);
         }
@@ -301,7 +301,7 @@ fn fold_event(state: &mut HostState, at_us: i64, kind: &EventKind) {
         }
         EventKind::Probe(probe) => {
             let Some(gateway) = gateway(state, &probe.gateway) else { return };
-            let upstream = gateway.address_of("", &probe.upstream);
+            let upstream = gateway.address_of("", &probe.upstream, at_us);
             let Some(totals) = gateway.upstreams.get_mut(&upstream) else { return };
             totals.idle_close_us = probe.idle_close_us.or(totals.idle_close_us);
             let header_bytes = probe.http.as_ref().map_or(0, |http| http.header_bytes);
@@ -320,7 +320,8 @@ fn count_failures(state: &mut HostState, at_us: i64, failure: &Failure) {
     // It is known from its first failure on, also where that names no upstream.
     gateway(state, &failure.gateway);
     for attempt in failure.attempts.iter().filter(|attempt| attempt.signal.is_failure()) {
-        let named = |gateway: &GatewayState| gateway.address_of(&failure.pool, &attempt.upstream);
+        let named =
+            |gateway: &GatewayState| gateway.address_of(&failure.pool, &attempt.upstream, failure.began_us(at_us));
         let address = state.gateways.get(&failure.gateway).map(named).unwrap_or_default();
         let Some(totals) = upstream(state, &failure.gateway, &address) else { continue };
         let failed = 1 + u64::from(failure.repeats);

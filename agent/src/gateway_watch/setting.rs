@@ -19,6 +19,8 @@ use crate::mask;
 const LOOK_INTERVAL: Duration = Duration::from_secs(3);
 /// The same where requests fail towards what goes by a name.
 const HASTY_INTERVAL: Duration = Duration::from_millis(500);
+/// The times of files lag behind the clock by up to a tick of the kernel's; the longest there is (CONFIG_HZ_100).
+const CLOCK_TICK: Duration = Duration::from_millis(10);
 /// The most of the pools in one message, bytes; those that do not fit are left out.
 const MAX_POOLS_BYTES: usize = 150 * 1024;
 /// Most faults told.
@@ -35,7 +37,10 @@ const NO_CONFIG: &str =
 pub struct Setting {
     configuration: Option<Configuration>,
     changed: BTreeMap<PathBuf, Option<SystemTime>>,
+    /// When its files became what they are, where that was since the look before.
+    since: Option<SystemTime>,
     looked: Instant,
+    looked_at: SystemTime,
     /// An error answer was logged without the upstream, in a format that is not known.
     bare_failures: bool,
 }
@@ -47,7 +52,7 @@ impl Setting {
         let configuration = path.and_then(|path| gateway::configuration(gateway.kind, path, &Disk));
         let read = configuration.iter().flat_map(|configuration| &configuration.files);
         let changed = read.map(PathBuf::as_path).chain(path).map(|file| (file.to_owned(), modified(file))).collect();
-        Self { configuration, changed, looked: now, bare_failures: false }
+        Self { configuration, changed, since: None, looked: now, looked_at: SystemTime::now(), bare_failures: false }
     }
 
     /// Reads it again where a file changed. True: it is new.
@@ -56,10 +61,15 @@ impl Setting {
             return false;
         }
         self.looked = now;
+        let before = std::mem::replace(&mut self.looked_at, SystemTime::now());
         if self.changed.iter().all(|(file, changed)| modified(file) == *changed) {
             return false;
         }
-        *self = Self { bare_failures: self.bare_failures, ..Self::read(gateway, now) };
+        let read = Self { bare_failures: self.bare_failures, ..Self::read(gateway, now) };
+        // A file that was moved or copied here with its times says when it was written, not since when it is here.
+        let newest = read.changed.values().flatten().max().copied();
+        let since = newest.filter(|newest| *newest + CLOCK_TICK >= before && *newest <= read.looked_at);
+        *self = Self { since, ..read };
         true
     }
 
@@ -129,6 +139,7 @@ impl Setting {
             at_unix_us,
             log_has_upstream: missing_log.is_empty(),
             missing_log: missing_log.to_owned(),
+            changed_unix_us: self.since.map_or(0, unix_us),
         };
         let whole = message.pools.len();
         let mut bytes = 0;
@@ -155,6 +166,11 @@ impl Setting {
         };
         logs.missing()
     }
+}
+
+fn unix_us(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

@@ -192,7 +192,7 @@ impl<'a> Scene<'a> {
                     if at_the_gateway
                         && probe.gateway == gateway.name
                         && event.at_us >= self.failures.first_us - 10_000_000
-                        && upstream_address(self.fleet, gateway, "", &probe.upstream) == named =>
+                        && upstream_address(self.fleet, gateway, "", &probe.upstream, event.at_us) == named =>
                 {
                     self.probes.push((event.at_us, probe));
                 }
@@ -201,7 +201,8 @@ impl<'a> Scene<'a> {
                 }
                 EventKind::Notice(notice)
                     if notice.gateway == gateway.name
-                        && upstream_address(self.fleet, gateway, &notice.pool, &notice.upstream) == named =>
+                        && upstream_address(self.fleet, gateway, &notice.pool, &notice.upstream, event.at_us)
+                            == named =>
                 {
                     self.notices.push((event.at_us, notice));
                 }

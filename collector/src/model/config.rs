@@ -43,7 +43,7 @@ pub struct GatewayConfig {
     pub faults: Vec<String>,
     /// True where the configuration could be read at all.
     pub readable: bool,
-    /// When this state of it was read, the agent's clock, unix microseconds.
+    /// Since when it is so: when its files were changed, where that is known, else when it was read; unix microseconds.
     pub at_us: i64,
     /// False where the access log has no upstream or the error log is off, so that reasons get lost; see missing_log.
     pub log_has_upstream: bool,

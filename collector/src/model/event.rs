@@ -274,6 +274,21 @@ pub struct Failure {
     pub repeats: u32,
 }
 
+impl Failure {
+    /// When it was, by its record's time. A log that tells only seconds: the moment the agent read the line is nearer, where it
+    /// fits the line's own second.
+    pub fn sharpened_us(&self, at_us: i64) -> i64 {
+        let coarse = self.precision_us >= 1_000_000;
+        let late_us = self.read_us - at_us;
+        if coarse && (0..=1_500_000).contains(&late_us) { self.read_us } else { at_us }
+    }
+
+    /// When its request began, by its record's time: what the gateway was configured with then is what it went by.
+    pub fn began_us(&self, at_us: i64) -> i64 {
+        self.sharpened_us(at_us).saturating_sub_unsigned(self.duration_us.unwrap_or(0))
+    }
+}
+
 /// One try of a gateway at one upstream.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Attempt {

@@ -109,12 +109,12 @@ impl GatewayState {
         }
     }
 
-    /// The address of an upstream that a record names by its server, or by pool and server; as it stands where no member
-    /// is called so.
-    pub fn address_of(&self, pool: &str, named: &str) -> String {
+    /// The address of an upstream that a record of a time names by its server, or by pool and server; as it stands where no
+    /// member is called so.
+    pub fn address_of(&self, pool: &str, named: &str, at_us: i64) -> String {
         let Address::Name(name, _) = Address::parse(named) else { return canonical(named) };
         let (pool, server) = named.split_once('/').unwrap_or((pool, name.as_str()));
-        let pools = self.config.iter().flat_map(|config| &config.pools);
+        let pools = self.config_at(at_us).into_iter().flat_map(|config| &config.pools);
         let mut members = pools.filter(|known| known.name == pool || pool.is_empty()).flat_map(|known| &known.members);
         let member = members.find(|member| !server.is_empty() && member.name == server);
         member.map_or_else(|| named.to_owned(), |member| canonical(&member.address))
@@ -189,7 +189,7 @@ impl DayPeak {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Pool;
+    use crate::model::{Failure, Pool, PoolMember};
 
     #[test]
     fn a_peak_lasts_for_a_day() {
@@ -221,5 +221,20 @@ mod tests {
         let at = |at_us| state.config_at(at_us).map(|config| config.pools[0].name.as_str());
         assert_eq!([at(20), at(29), at(30)], [Some("second"), Some("second"), Some("third")]);
         assert_eq!(at(5), Some("second"), "the oldest that is remembered");
+    }
+
+    #[test]
+    fn a_name_means_the_address_that_it_had_when_the_request_began() {
+        let config = |at_us, address: &str| {
+            let member = PoolMember { name: "app0".into(), address: address.into(), ..PoolMember::default() };
+            let pools = vec![Pool { name: "api".into(), members: vec![member], ..Pool::default() }];
+            GatewayConfig { at_us, pools, ..GatewayConfig::default() }
+        };
+        let mut state = GatewayState::default();
+        state.take_config(&config(10, "10.0.0.2:3000"));
+        state.take_config(&config(20, "10.0.0.9:3000"));
+        let waited = Failure { duration_us: Some(5), ..Failure::default() };
+        let of = |at_us| state.address_of("api", "app0", waited.began_us(at_us));
+        assert_eq!([of(24), of(25)], ["10.0.0.2:3000", "10.0.0.9:3000"]);
     }
 }

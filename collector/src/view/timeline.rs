@@ -124,7 +124,8 @@ impl Timeline {
     fn failure(&mut self, host: &HostState, at_us: i64, failure: &Failure) {
         for attempt in failure.attempts.iter().filter(|one| one.signal.is_failure() && !failure.unconfirmed) {
             let failed = 1.0 + f64::from(failure.repeats);
-            let upstream = address_of(host, &failure.gateway, &failure.pool, &attempt.upstream);
+            let began_us = failure.began_us(at_us);
+            let upstream = address_of(host, &failure.gateway, &failure.pool, &attempt.upstream, began_us);
             self.way(&host.name, &failure.gateway, &upstream, "failures", at_us, failed);
         }
     }
@@ -135,9 +136,9 @@ impl Timeline {
     }
 }
 
-/// The address of an upstream as a gateway's record names it.
-fn address_of(host: &HostState, gateway: &str, pool: &str, named: &str) -> String {
-    host.gateways.get(gateway).map_or_else(|| named.to_owned(), |known| known.address_of(pool, named))
+/// The address of an upstream as a gateway's record of a time names it.
+fn address_of(host: &HostState, gateway: &str, pool: &str, named: &str, at_us: i64) -> String {
+    host.gateways.get(gateway).map_or_else(|| named.to_owned(), |known| known.address_of(pool, named, at_us))
 }
 
 impl Chronicle for Timeline {
@@ -155,7 +156,7 @@ impl Chronicle for Timeline {
         report.instances.iter().for_each(|sample| self.instance_sample(&host.name, sample));
         for sample in report.upstreams.iter().filter(|sample| sample.answered > 0) {
             let answered = sample.answered as f64;
-            let upstream = address_of(host, &sample.gateway, "", &sample.upstream);
+            let upstream = address_of(host, &sample.gateway, "", &sample.upstream, sample.to_us);
             self.way(&host.name, &sample.gateway, &upstream, "answered", sample.to_us, answered);
         }
         for event in &report.events {

@@ -45,7 +45,7 @@ pub fn gateway(line: &mut Line<'_>, gateway: v1::GatewayConfig) -> model::Gatewa
         pools: line.list(gateway.pools, LIST_MAX, pool),
         faults: line.list(gateway.faults, LIST_MAX, Line::line),
         readable: gateway.readable,
-        at_us: line.since(gateway.at_unix_us),
+        at_us: line.since(if gateway.changed_unix_us > 0 { gateway.changed_unix_us } else { gateway.at_unix_us }),
         log_has_upstream: gateway.log_has_upstream,
         missing_log: line.line(gateway.missing_log),
     }
@@ -124,12 +124,23 @@ pub fn machine_told(machine: &model::Machine) -> v1::Machine {
     v1::Machine { kernel, system, is_virtual, model, container }
 }
 
-/// A gateway's configuration as its agent tells of it, by whose clock it was read at `at_unix_us`.
+/// A gateway's configuration as its agent tells of it, by whose clock it is so since `at_unix_us`.
 pub fn gateway_told(config: &model::GatewayConfig, at_unix_us: i64) -> v1::GatewayConfig {
     let model::GatewayConfig { gateway, kind, pools, faults, readable, at_us: _, log_has_upstream, missing_log } =
         config.clone();
     let pools = pools.into_iter().map(pool_told).collect();
-    v1::GatewayConfig { gateway, kind, pools, faults, readable, at_unix_us, log_has_upstream, missing_log }
+    let changed_unix_us = 0;
+    v1::GatewayConfig {
+        gateway,
+        kind,
+        pools,
+        faults,
+        readable,
+        at_unix_us,
+        log_has_upstream,
+        missing_log,
+        changed_unix_us,
+    }
 }
 
 fn pool_told(pool: model::Pool) -> v1::Pool {

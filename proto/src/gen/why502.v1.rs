@@ -42,6 +42,10 @@ pub struct GatewayConfig {
     /// What to switch on so that the log keeps the reason: one sentence, empty where nothing is missing.
     #[prost(string, tag = "8")]
     pub missing_log: ::prost::alloc::string::String,
+    /// When its files were changed to this state, unix microseconds by their times of change. 0: not known, as where one was put
+    /// in its place that had been written earlier.
+    #[prost(sint64, tag = "9")]
+    pub changed_unix_us: i64,
 }
 /// Upstreams that a gateway chooses among.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -4,7 +4,9 @@ fn setting(configuration: Configuration) -> Setting {
     Setting {
         configuration: Some(configuration),
         changed: BTreeMap::new(),
+        since: None,
         looked: Instant::now(),
+        looked_at: SystemTime::now(),
         bare_failures: false,
     }
 }
@@ -150,4 +152,36 @@ fn the_address_behind_a_name_that_fails_is_looked_up_again_soon() {
     assert!(found.is_doubted(&failed("app0"), soon) && found.refresh(&edge, soon));
     assert_eq!(found.pools()[0].members[0].address, "10.0.0.3:3000");
     assert!(!found.is_doubted(&failed("app0"), soon + Duration::from_millis(100)));
+}
+
+#[test]
+fn a_change_is_told_with_its_time_but_not_with_that_of_a_file_moved_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let [conf, other] = ["nginx.conf", "other.conf"].map(|name| dir.path().join(name));
+    let write = |path: &Path, port: u16| {
+        std::fs::write(path, format!("http {{ upstream api {{ server 10.0.0.2:{port}; }} }}")).unwrap();
+        std::fs::metadata(path).unwrap().modified().unwrap()
+    };
+    write(&conf, 1);
+    let written = write(&other, 3);
+    let edge = Gateway { config: Some(conf.clone()), ..gateway(Kind::Nginx) };
+    let began = Instant::now();
+    let mut found = Setting::read(&edge, began);
+    assert_eq!(found.message(&edge, 7).changed_unix_us, 0, "nobody saw it change");
+    let due = |looks: u32| began + LOOK_INTERVAL * looks;
+    // Times of files are as fine as the kernel's clock ticks: this one is to be seen.
+    let changed = loop {
+        let changed = write(&conf, 2);
+        if changed > written {
+            break changed;
+        }
+    };
+    assert!(found.refresh(&edge, due(1)));
+    let message = found.message(&edge, 7);
+    assert_eq!((message.at_unix_us, message.changed_unix_us), (7, unix_us(changed)));
+    let long_ago = written - Duration::from_secs(3600);
+    std::fs::File::options().write(true).open(&other).unwrap().set_modified(long_ago).unwrap();
+    std::fs::rename(&other, &conf).unwrap();
+    assert!(found.refresh(&edge, due(2)));
+    assert_eq!(found.message(&edge, 7).changed_unix_us, 0);
 }

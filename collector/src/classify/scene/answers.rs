@@ -82,7 +82,9 @@ impl Scene<'_> {
         let state = self.gateway.and_then(|entry| entry.state.gateways.get(&self.case.key.gateway.name));
         let Some((state, upstream)) = state.zip(self.case.key.upstream.as_ref()) else { return false };
         let gateway = &self.case.key.gateway;
-        let of_it = |named: &str| named == upstream || upstream_address(self.fleet, gateway, "", named) == *upstream;
+        let at_us = self.failures.last_us;
+        let of_it =
+            |named: &str| named == upstream || upstream_address(self.fleet, gateway, "", named, at_us) == *upstream;
         // There may be thousands, most at other addresses, and to understand each costs: what is written out stands for nothing
         // else than what is written.
         let written_out = is_written_out(upstream);
