@@ -10,6 +10,7 @@ mod gateway_side;
 mod health_check;
 mod host_down;
 mod hung;
+mod icmp;
 mod inner;
 mod instance_down;
 mod link;

@@ -1,6 +1,7 @@
 //! Family network: the gateway can't reach a working instance.
 
 use super::host_down::host_answers;
+use super::icmp;
 use super::link::{link_down, link_lost, no_route, no_route_found};
 use super::scene::{SAME_MOMENT_US, Scene, Tri};
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
@@ -75,7 +76,7 @@ fn firewall_reject(scene: &Scene) -> Option<Support> {
     let no_connect = turned_down + scene.share_before_end(UNANSWERED);
     let tries = scene.tries();
     // Some gateways wait on in spite of an ICMP message: then only a connect of one's own meets the refusal.
-    let turned_back = turned_back(scene);
+    let turned_back = icmp::turned_back(scene);
     if scene.by_application()
         || (turned_down < 0.1 && !tries.rejected() && turned_back.is_none())
         || no_connect < 0.3
@@ -90,6 +91,10 @@ fn firewall_reject(scene: &Scene) -> Option<Support> {
         return None;
     }
     if lost_neighbour(scene) || no_route_found(scene) {
+        return None;
+    }
+    let refused = scene.share_before_end(&[Signal::ConnectRefused]) > 0.0;
+    if !refused && !tries.rejected() && icmp::all_by_itself(scene) {
         return None;
     }
     let weight = match (scene.listening(), works_locally(scene), tries.rejected()) {
@@ -110,37 +115,6 @@ fn firewall_reject(scene: &Scene) -> Option<Support> {
         support = support.lacking("a connect from the gateway's host to see what it meets there");
     }
     Some(support)
-}
-
-/// So many messages are no chance where it is not known how many come at other times.
-const SURELY_NEW: u64 = 3;
-
-/// "Destination unreachable" that the instance's host has sent to others, and the gateway's host has got from others, since
-/// requests failed and not before: rejections, whose rate the kernel limits so much that a few connects may meet none of them
-/// (icmp_ratelimit, icmp(7)).
-fn turned_back(scene: &Scene) -> Option<Evidence> {
-    // What a host tells itself counts as sent and as received: the difference is what went to others, or came from them.
-    let surplus = |entry: &HostEntry, from_us, to_us, sent: bool| {
-        let samples = entry.history.host_samples(from_us, to_us).filter_map(|sample| sample.net.as_ref());
-        let sums = samples
-            .map(|net| (net.unreachables_out, net.unreachables_in))
-            .reduce(|all, one| (all.0.saturating_add(one.0), all.1.saturating_add(one.1)));
-        sums.map(|(out, back)| if sent { out.saturating_sub(back) } else { back.saturating_sub(out) })
-    };
-    let began_us = scene.failures.began_us;
-    let rose = |entry: &HostEntry, sent| {
-        // A reading tells of the interval before it.
-        let interval_us = i64::try_from(entry.state.interval_us).unwrap_or(0);
-        let until_us = scene.failures.last_us + interval_us + 5_000_000;
-        // Of a host that is known since a moment ago nobody knows how many are usual there.
-        let usual = surplus(entry, began_us - 60_000_000, began_us, sent);
-        let least = if usual.is_some() { 1 } else { SURELY_NEW };
-        surplus(entry, began_us, until_us, sent).filter(|now| *now >= least && usual.unwrap_or(0) == 0)
-    };
-    let sent = rose(scene.host?, true)?;
-    rose(scene.gateway_host()?, false)?;
-    let says = format!("{} has sent \"destination unreachable\" {sent} times since, and not before", scene.host_name());
-    Some(scene.from_host(began_us, "kernel", says))
 }
 
 /// Whether a probe found that the kernel asked in vain who has the address: then it is that which makes it unreachable.
@@ -167,7 +141,7 @@ fn firewall_drop(scene: &Scene) -> Option<Support> {
     // Refusals among the timeouts at one address are a REJECT whose ICMP messages are limited in rate.
     let refused = tries.rejected() || scene.share(&[Signal::ConnectRefused]) > 0.05;
     if refused
-        || turned_back(scene).is_some()
+        || icmp::turned_back(scene).is_some()
         || queue_full(scene)
         || (tries.any() && tries.timed_out == 0)
         || tries.lets_some_through(scene)

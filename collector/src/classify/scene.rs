@@ -118,7 +118,9 @@ impl<'a> Scene<'a> {
         let place = fleet.locate(&case.key.gateway.host, &address);
         let host = place.host.as_deref().and_then(|name| fleet.host(name));
         let state = gateway.and_then(|entry| entry.state.gateways.get(&case.key.gateway.name));
-        let config = state.and_then(|state| state.config_at(failures.last_us));
+        // What it goes by now may be what mended it, and it went by what was set before for some of the failures.
+        let middle_us = failures.course.left_at(0.5).unwrap_or(failures.last_us);
+        let config = state.and_then(|state| state.config_at(middle_us));
         let (pool, member) = member_of(config, &written, &case.pool);
         let mut scene = Self {
             now_us,

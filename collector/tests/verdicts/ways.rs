@@ -1,6 +1,6 @@
 //! What stories drawn by chance taught of ways between gateway and instance: packets lost, connects rejected, and ways that were mended.
 
-use super::story::{SECOND, Story};
+use super::story::{SECOND, Story, UPSTREAM, failure};
 use why502::model::*;
 
 /// A rule that rejected was taken out; what connects afterwards was not let through in between.
@@ -210,4 +210,69 @@ fn workers_that_all_wait_for_what_is_lost_do_not_hang() {
         story.probe(&outcomes, |probe| take(probe, &[300, 1_500_000, 300, 1_030_000])).pass(2);
     }
     story.is(Cause::PacketLoss);
+}
+
+/// A name was given another address back after nothing had answered at the one that it was given by mistake; the gateway compiles
+/// its configuration for a while, and fails on until it goes by it.
+#[test]
+fn what_fails_by_a_name_until_the_gateway_is_reloaded_is_of_the_address_before() {
+    let config = |at_us, address: &str| {
+        let member = PoolMember { name: "app0".into(), address: address.into(), ..Default::default() };
+        let pools = vec![Pool { members: vec![member], ..Story::pool() }];
+        GatewayConfig {
+            gateway: "edge".into(),
+            kind: "varnish".into(),
+            pools,
+            readable: true,
+            at_us,
+            ..Default::default()
+        }
+    };
+    let wrong = "10.0.0.94:3000";
+    let mut story = Story::behind("varnish", Story::pool());
+    let fails = |story: &mut Story, times| {
+        for _ in 0..times {
+            let mut event = failure(Signal::ConnectUnreachable, 503, 0, "GET", "/");
+            if let EventKind::Failure(failure) = &mut event {
+                failure.attempts[0].upstream = "app0".into();
+            }
+            story.lb(event);
+        }
+    };
+    for (address, times) in [(wrong, 9), (UPSTREAM, 3)] {
+        let gateways = vec![config(story.now_us, address)];
+        story.report("lb-1", Report { gateways, ..Default::default() });
+        story.answered = 0;
+        for _ in 0..2 {
+            fails(&mut story, times);
+            story.pass(1);
+        }
+    }
+    let upstreams: Vec<_> = story.core.incidents().map(|incident| incident.upstream.clone()).collect();
+    assert_eq!(upstreams, [Some(wrong.to_owned())]);
+    // Once it must go by the new one, what fails is of that.
+    story.answered = 20;
+    story.pass(20);
+    story.answered = 0;
+    fails(&mut story, 9);
+    story.pass(1);
+    assert_eq!(story.incident().upstream.as_deref(), Some(UPSTREAM));
+}
+
+/// The gateway's own kernel says so where nobody answers for an address; a rule's message comes from elsewhere.
+#[test]
+fn connects_that_only_the_own_kernel_calls_unreachable_are_not_rejected() {
+    let unreachables =
+        |out: u64, back: u64| Some(NetCounters { unreachables_out: out, unreachables_in: back, ..Default::default() });
+    let unreachable = |sent, received| {
+        let mut story = Story::new();
+        story.gateway_host.net = unreachables(0, 0);
+        story.pass(5);
+        story.gateway_host.net = unreachables(sent, received);
+        story.answered = 0;
+        story.fails(Signal::ConnectUnreachable, 503, 0, 4).pass(40);
+        story
+    };
+    unreachable(4, 4).is_not_surely(Cause::FirewallReject);
+    unreachable(0, 4).is(Cause::FirewallReject);
 }
