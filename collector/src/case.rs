@@ -27,8 +27,6 @@ const CASES_MAX: usize = 20_000;
 const CASES_MAX_PER_HOST: usize = 1_024;
 /// More members than this are not tried one by one.
 const CANDIDATES_MAX: usize = 32;
-/// A gateway goes by a changed configuration only once it was reloaded; after so long it surely was.
-const RELOAD_US: i64 = 10_000_000;
 /// Answers after the last failure that make the next failure a new stretch.
 const RECOVERED_ANSWERS: u64 = 3;
 /// Quiet after which the next failure may begin a new stretch, microseconds.
@@ -126,38 +124,6 @@ impl Cases {
         } else if !counted {
             self.without_attempt(fleet, &gateway, moment, failure);
         }
-    }
-
-    /// The upstream that a failed attempt was made at. Where the record names none, as of those before the last in Envoy's: the
-    /// only one there is, or the only one that is known to fail.
-    ///
-    /// What a name stands for in a configuration that was just changed the gateway goes by only once it was reloaded: where the
-    /// address before fails and the new one does not, it was that.
-    fn tried(
-        &self,
-        fleet: &Fleet,
-        gateway: &GatewayRef,
-        moment: Moment,
-        failure: &Failure,
-        attempt: &Attempt,
-    ) -> Option<String> {
-        let known_to_fail = |upstream: &Option<String>| upstream.as_ref().is_some_and(|one| self.fails(gateway, one));
-        let at = |at_us| blame::of_attempt(fleet, gateway, failure, attempt, at_us);
-        let (before, now) = (at(moment.began_us - RELOAD_US), at(moment.began_us));
-        if before != now && known_to_fail(&before) && !known_to_fail(&now) {
-            return before;
-        }
-        now.or_else(|| {
-            let members = blame::members(fleet, gateway, &failure.pool, &failure.pool, moment.began_us);
-            let mut failing = members.into_iter().filter(|member| self.fails(gateway, member));
-            failing.next().filter(|_| failing.next().is_none())
-        })
-    }
-
-    /// Whether a member is known to fail.
-    fn fails(&self, gateway: &GatewayRef, member: &str) -> bool {
-        let (gateway, upstream) = (gateway.clone(), Some(member.to_owned()));
-        self.open.contains_key(&CaseKey { gateway, upstream, made: Made::ByGateway })
     }
 
     fn without_attempt(&mut self, fleet: &Fleet, gateway: &GatewayRef, moment: Moment, failure: &Failure) {

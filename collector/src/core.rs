@@ -107,22 +107,23 @@ impl Core {
     fn judge(&mut self) {
         let now_us = self.now_us;
         for key in self.cases.due(now_us) {
+            let failing = self.cases.failing_beside(&key);
             // It may have been closed while it waited.
             let Some(case) = self.cases.get_mut(&key) else { continue };
             case.waits = false;
             let before = case.host.clone();
-            if judge_one(&self.fleet, &mut self.incidents, case, now_us) == Outcome::Splits
+            if judge_one(&self.fleet, &mut self.incidents, case, &failing, now_us) == Outcome::Splits
                 && let Some(before) = case.split()
             {
                 self.incidents.split_off(&case.key, &before, now_us);
-                judge_one(&self.fleet, &mut self.incidents, case, now_us);
+                judge_one(&self.fleet, &mut self.incidents, case, &failing, now_us);
             }
             self.cases.placed(&key, before.as_deref());
         }
     }
 }
 
-fn judge_one(fleet: &Fleet, incidents: &mut Incidents, case: &mut Case, now_us: i64) -> Outcome {
+fn judge_one(fleet: &Fleet, incidents: &mut Incidents, case: &mut Case, failing: &[String], now_us: i64) -> Outcome {
     let (verdict, place) = match single_out(fleet, case, now_us) {
         Some((upstream, verdict, place)) => {
             case.singled_out = Some(upstream);
@@ -135,7 +136,7 @@ fn judge_one(fleet: &Fleet, incidents: &mut Incidents, case: &mut Case, now_us: 
         }
     };
     case.host.clone_from(&place.host);
-    incidents.judged(case, &place, verdict, now_us)
+    incidents.judged(case, &place, verdict, failing, now_us)
 }
 
 /// Where no record names the upstream, the only member whose host or probe shows what explains the failures.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::case::{Case, CaseKey, Made, Stretch};
+use crate::case::{Case, CaseKey, Stretch};
 use crate::fleet::Place;
 use crate::model::{Cause, Family, Incident, IncidentState, Verdict};
 
@@ -52,12 +52,20 @@ pub enum Outcome {
 }
 
 impl Incidents {
-    /// Takes a case's newest verdict.
-    pub fn judged(&mut self, case: &mut Case, place: &Place, verdict: Verdict, now_us: i64) -> Outcome {
+    /// Takes a case's newest verdict; `failing`: where it names no upstream, those of
+    /// the same gateway that are known to fail at that time.
+    pub fn judged(
+        &mut self,
+        case: &mut Case,
+        place: &Place,
+        verdict: Verdict,
+        failing: &[String],
+        now_us: i64,
+    ) -> Outcome {
         let Some(id) = self.open.get(&case.key).cloned() else {
             let waited = now_us - case.current.opened_us >= PATIENCE_US;
             if opens(case, &verdict)
-                && !self.adds_nothing(case, &verdict)
+                && !self.adds_nothing(case, &verdict, failing)
                 && (verdict.confidence >= SURE && verdict.cause != Cause::Unknown || waited)
             {
                 self.opened(case, place, verdict, now_us);
@@ -88,19 +96,20 @@ impl Incidents {
 
     /// Whether a case only says that some attempt failed and did no harm, while it is known which upstreams of the same gateway
     /// failed at that time: it was at one of them.
-    fn adds_nothing(&self, case: &Case, verdict: &Verdict) -> bool {
+    fn adds_nothing(&self, case: &Case, verdict: &Verdict, failing: &[String]) -> bool {
         let harmed = case.current.notes.iter().any(|note| note.last_try);
-        if case.key.upstream.is_some() || verdict.cause != Cause::Unknown || harmed {
+        if case.key.upstream.is_some() || harmed {
             return false;
         }
-        let fails =
-            |key: &CaseKey| key.gateway == case.key.gateway && key.upstream.is_some() && key.made == Made::ByGateway;
+        if let Some(member) = &case.singled_out {
+            return failing.contains(member);
+        }
         // Most were resolved before there was time to ask whose these were.
         let failed = |incident: &Incident| {
             let same = incident.gateway == case.key.gateway && incident.upstream.is_some();
             same && incident.first_seen_us <= case.current.last_us && incident.last_seen_us >= case.current.first_us
         };
-        self.open.keys().any(fails) || self.iter().any(|incident| failed(incident))
+        verdict.cause == Cause::Unknown && (!failing.is_empty() || self.iter().any(|incident| failed(incident)))
     }
 
     /// Gives the incident of a split case back to what was before, and resolves it.

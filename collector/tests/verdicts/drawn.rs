@@ -352,6 +352,39 @@ fn attempts_without_a_name_are_no_incident_beside_those_of_known_upstreams() {
     assert_eq!(retried(&[UPSTREAM, "10.0.0.3:3000"]), 0);
 }
 
+/// A member that probes tell from the others is told for what it does to requests that fail, not once more for attempts without
+/// a name.
+#[test]
+fn attempts_without_a_name_are_no_incident_of_a_member_that_is_known_to_fail() {
+    let other = PoolMember { address: "10.0.0.3:3000".into(), ..Default::default() };
+    let mut pool = Pool { header_limit_bytes: 4096, ..Story::pool() };
+    pool.members.push(other.clone());
+    let mut story = Story::behind("envoy", pool);
+    story.answered = 0;
+    for second in 0..10 {
+        for upstream in [UPSTREAM, "10.0.0.3:3000"].into_iter().filter(|_| second == 0) {
+            let mut event = failure(Signal::ConnectTimeout, 503, 1_000_000, "POST", "/");
+            if let EventKind::Failure(failure) = &mut event {
+                failure.attempts[0].upstream = upstream.into();
+            }
+            story.lb(event);
+        }
+        let mut event = failure(Signal::UpstreamErrorUnspecified, 200, 3_000, "GET", "/");
+        if let EventKind::Failure(failure) = &mut event {
+            (failure.origin, failure.signal, failure.pool) = (Origin::App, Signal::RetriedOk, "api".into());
+            failure.attempts[0].upstream = String::new();
+            failure.attempts.push(Attempt { upstream: other.address.clone(), status: 200, ..Default::default() });
+        }
+        story.lb(event).pass(1);
+    }
+    let request = "GET /".into();
+    let http = HttpTry { request, status: 200, signal: "ok".into(), header_bytes: 20_000, ..Default::default() };
+    story.probe(&["connected"; 4], |probe| probe.http = Some(http)).pass(4);
+    let mut upstreams: Vec<_> = story.core.incidents().map(|incident| incident.upstream.clone()).collect();
+    upstreams.sort();
+    assert_eq!(upstreams, [Some(UPSTREAM.to_owned()), Some(other.address)]);
+}
+
 /// A gateway that checks has taken it out before many requests failed, long before the host is back.
 #[test]
 fn a_host_that_comes_back_with_another_boot_id_was_rebooted_though_nothing_failed_any_more() {
@@ -539,4 +572,33 @@ fn varnish_says_the_same_of_a_header_that_is_too_long_and_of_a_malformed_one() {
     };
     told(300).is(Cause::HeaderInvalid);
     told(30_000).is(Cause::HeaderTooBig);
+}
+
+/// The log's sums of one second hold the last answers before a quota was set and the first requests that waited under it.
+#[test]
+fn what_was_answered_just_before_the_trouble_speaks_for_no_hang() {
+    let mut story = Story::new();
+    story.answered = 0;
+    if let Some(sample) = &mut story.instance {
+        let cgroup = CgroupSample { throttled_periods_ratio: Some(1.0), cpu_quota: Some(0.02), ..Default::default() };
+        (sample.cgroup, sample.listeners[0].queue) = (Some(cgroup), 200);
+    }
+    story.pass(1);
+    let (from_us, to_us) = (story.now_us - SECOND, story.now_us);
+    let sample = UpstreamSample {
+        gateway: "edge".into(),
+        upstream: UPSTREAM.into(),
+        from_us,
+        to_us,
+        answered: 20,
+        response_sum_us: 40_000,
+        first_answered_us: from_us + 1_000,
+        last_answered_us: to_us - SECOND / 2,
+        ..Default::default()
+    };
+    story.report("lb-1", Report { upstreams: vec![sample], ..Default::default() });
+    story.pass(3).fails(Signal::ReadTimeout, 504, 3_400_000, 10);
+    let http = HttpTry { request: "GET /".into(), signal: "read_timeout".into(), ..Default::default() };
+    story.probe(&["connected"; 4], |probe| probe.http = Some(http)).pass(3);
+    story.is(Cause::CpuThrottled);
 }

@@ -29,8 +29,9 @@ impl Scene<'_> {
         let waited_us = self.failures.notes.iter().filter_map(|note| note.response_us).max()?;
         let (from_us, to_us) = (self.failures.began_us, self.failures.last_us);
         let samples = gateway.history.upstream_samples(&self.case.key.gateway.name, upstream, from_us, to_us);
+        // What was answered just before the trouble may stand in the same sums as its first seconds.
         let (answered, sum_us) = samples
-            .filter(|sample| sample.response_sum_us > 0)
+            .filter(|sample| sample.response_sum_us > 0 && sample.first_answered_us.max(sample.from_us) >= from_us)
             .fold((0, 0), |(answered, sum), sample| (answered + sample.answered, sum + sample.response_sum_us));
         (answered > 0).then(|| sum_us / answered < waited_us / 10)
     }
