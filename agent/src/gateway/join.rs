@@ -183,8 +183,19 @@ impl Joiner {
             .collect();
         numbers.sort_unstable();
         numbers.dedup();
+        self.keep_own(record, &mut numbers);
         self.drop_undecided(&mut numbers);
         numbers
+    }
+
+    /// Many clients may come from one address: where the error log has some with the request's own id, others' are not of it.
+    fn keep_own(&self, record: &Record, numbers: &mut Vec<u64>) {
+        let id_of = |number: &u64| self.held_at(*number).and_then(|held| held.record.request_id.as_ref());
+        let Some(own) = record.request_id.as_ref().filter(|own| numbers.iter().any(|one| id_of(one) == Some(own)))
+        else {
+            return;
+        };
+        numbers.retain(|number| id_of(number).is_none_or(|id| id == own));
     }
 
     fn held_at(&self, number: u64) -> Option<&Held> {

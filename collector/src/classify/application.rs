@@ -159,8 +159,8 @@ fn gateway_timeout(scene: &Scene) -> Option<Support> {
     let healthy = scene.health.iter().any(|(at_us, health)| *at_us >= scene.failures.began_us && health.status > 0);
     let waiting = scene.samples.iter().flat_map(|sample| &sample.listeners).any(|listener| listener.queue > 0);
     let overloaded = overload::RULES.iter().filter_map(|rule| rule(scene)).any(|support| support.weight >= LIKELY);
-    // What is overloaded or lost on the way is late as well.
-    let explained = overloaded || loses_packets(scene);
+    // What is overloaded or lost on the way is late as well; and the kernel shakes hands for what is merely slow.
+    let explained = overloaded || loses_packets(scene) || scene.share(&[Signal::ConnectTimeout]) > 0.1;
     let weight = match (answered > 0, explained) {
         (true, false) => PROVEN,
         (true, true) => POSSIBLE,

@@ -3,6 +3,25 @@
 use super::story::{SECOND, Story, UPSTREAM, failure};
 use why502::model::*;
 
+/// The kernel shakes hands for what is merely slow; where two of five connects find nobody, something else is wrong. No agent sees
+/// the instance's host, so that a full queue can't be told from a way that loses packets.
+#[test]
+fn where_many_connects_fail_as_well_the_instance_is_not_merely_slow() {
+    let mut story = Story::new();
+    (story.instance, story.answered) = (None, 6);
+    story.pass(70);
+    for _ in 0..4 {
+        story.fails(Signal::ReadTimeout, 504, 3 * SECOND as u64, 5).fails(
+            Signal::ConnectTimeout,
+            504,
+            SECOND as u64,
+            4,
+        );
+        story.probe(&["connected", "connect_timeout", "connect_timeout", "connect_timeout"], |_| {}).pass(2);
+    }
+    story.is_not_surely(Cause::GatewayTimeout);
+}
+
 /// A rule that rejected was taken out; what connects afterwards was not let through in between.
 #[test]
 fn what_connects_when_all_is_mended_is_no_sign_of_loss() {

@@ -72,6 +72,22 @@ fn with_id(id: &str, record: Record) -> Record {
     Record { request_id: Some(id.to_owned()), ..record }
 }
 
+/// Of two that came from one address one was given to a member that took too long, and one found them all out of order.
+#[test]
+fn a_request_with_an_id_takes_no_reason_from_another_of_the_same_client() {
+    let mut joiner = Joiner::new();
+    let loose = |id: &str, signal| {
+        let attempts = vec![Attempt { signal, ..Attempt::default() }];
+        let error = Record { connection: None, method: None, path: None, attempts, ..error(100, "", signal) };
+        with_id(id, error)
+    };
+    joiner.error(loose("one", Signal::ConnectFailed), 0);
+    joiner.error(Record { attempts: vec![], ..loose("two", Signal::NoLiveUpstream) }, 0);
+    let joined = joiner.access(with_id("two", record(100, &[])), 10);
+    assert_eq!((joined.signal, joined.attempts.len()), (Signal::NoLiveUpstream, 0));
+    assert_eq!(joiner.access(with_id("one", record(100, &[])), 20).signal, Signal::ConnectFailed);
+}
+
 #[test]
 fn attempts_before_the_last_come_from_errors_of_the_same_id() {
     let mut joiner = Joiner::new();

@@ -11,7 +11,7 @@ use crate::torture::{Outcome, Size};
 /// Frames that are written at once.
 const AT_ONCE: u32 = 100;
 /// How much the collector may grow, bytes.
-const MOST: u64 = 32 << 20;
+const MOST: u64 = 64 << 20;
 
 /// What there are floods of.
 #[derive(Debug, Clone, Copy)]

@@ -18,7 +18,7 @@ const BETWEEN: Duration = Duration::from_millis(500);
 /// Whoever was let in can drip for so long at least; who is closed earlier was turned away in the throng, and tries again.
 const LET_IN: Duration = Duration::from_secs(15);
 /// How much the collector may grow, bytes.
-const MOST: u64 = 64 << 20;
+const MOST: u64 = 96 << 20;
 
 /// Sends what is too large, at once, and in full what is endless, from many hosts.
 pub fn run(size: Size) -> Outcome {
