@@ -574,6 +574,39 @@ fn varnish_says_the_same_of_a_header_that_is_too_long_and_of_a_malformed_one() {
     told(30_000).is(Cause::HeaderTooBig);
 }
 
+/// The other gateway's first answer after the process was let go on has the stamp of the second before; here the last of those
+/// that had waited failed a moment later.
+#[test]
+fn what_another_gateway_gets_when_all_is_mended_was_not_answered_meanwhile() {
+    let stopped_until = |answered_after_us: i64| {
+        let mut story = Story::new();
+        story.answered = 0;
+        if let Some(sample) = &mut story.instance {
+            (sample.processes[0].state, sample.listeners[0].queue) = ("T".into(), 6);
+        }
+        let began_us = story.now_us;
+        story.pass(3);
+        for _ in 0..3 {
+            story.fails(Signal::ReadTimeout, 504, 3 * SECOND as u64, 4).pass(1);
+        }
+        let at_us = began_us + answered_after_us;
+        let other = UpstreamSample {
+            gateway: "other".into(),
+            upstream: UPSTREAM.into(),
+            from_us: at_us - SECOND,
+            to_us: at_us,
+            answered: 4,
+            last_answered_us: at_us,
+            ..Default::default()
+        };
+        story.report("lb-2", Report { upstreams: vec![other], ..Default::default() });
+        story.pass(2);
+        story.incident().verdict.cause
+    };
+    assert_eq!(stopped_until(5 * SECOND), Cause::ProcessHung);
+    assert_ne!(stopped_until(SECOND / 2), Cause::ProcessHung);
+}
+
 /// The log's sums of one second hold the last answers before a quota was set and the first requests that waited under it.
 #[test]
 fn what_was_answered_just_before_the_trouble_speaks_for_no_hang() {

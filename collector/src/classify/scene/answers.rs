@@ -4,6 +4,9 @@ use super::{REACH_BACK_US, Scene};
 use crate::case::upstream_address;
 use crate::model::{Signal, UpstreamTotals};
 
+/// Many logs tell whole seconds: what they tell of happened up to so much later.
+const STAMP_US: i64 = 1_000_000;
+
 impl Scene<'_> {
     /// Whether no request of a client's met the upstream, only the gateway's checks, which took it out.
     pub fn met_by_checks_alone(&self) -> bool {
@@ -60,10 +63,11 @@ impl Scene<'_> {
         samples.map(|sample| sample.last_answered_us).filter(|at_us| (1..=before_us).contains(at_us)).max()
     }
 
-    /// Attempts of other gateways that the upstream answered while it failed here, and one that got answers.
+    /// Attempts of other gateways that the upstream answered while it failed here, and one that got answers: before the newest
+    /// that failed began, since what is answered after that may be so because it was mended.
     pub fn answered_elsewhere(&self) -> Option<(u64, &str)> {
         let named = self.case.key.upstream.as_deref()?;
-        let (from_us, to_us) = (self.failures.began_us, self.failures.last_us);
+        let (from_us, to_us) = (self.failures.began_us, self.failures.last_began_us - STAMP_US);
         let of_host = |(name, entry): (&'_ String, &'_ crate::fleet::HostEntry)| {
             let gateways = entry.state.gateways.keys();
             let others = gateways
