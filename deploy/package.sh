@@ -3,7 +3,8 @@
 # manual pages and shell completions. Needs dpkg-deb for deb and rpmbuild for rpm, and nothing else beside Rust.
 #
 #   deploy/package.sh [--out FOLDER]     default: target/packages
-#   deploy/package.sh --dev              packages of the development build, for tests
+#   deploy/package.sh --dev              the collector of the development build, for tests; the agent is what ships
+#   WHY502_AGENT_BIN=FILE                this static agent, instead of building one
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +14,7 @@ while [ $# -gt 0 ]; do
     case $1 in
         --out) out=${2:?--out needs a folder}; shift ;;
         --dev) dev=1 ;;
-        -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
         *) echo "deploy/package.sh: unknown argument $1 (see --help)" >&2; exit 2 ;;
     esac
     shift
@@ -28,15 +29,21 @@ trap 'rm -rf "$work"' EXIT
 
 # ---- what goes in ----
 
+# Its unit lets the agent execute no library, so whoever packs it packs the static one.
+agent=${WHY502_AGENT_BIN:-}
+if [ -z "$agent" ]; then
+    RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release -p why502-agent --target "$target"
+    agent=target/$target/release/why502-agent
+fi
 if [ "$dev" = 1 ]; then
     cargo build --quiet --workspace --bins
-    agent=target/debug/why502-agent collector=target/debug/why502 manuals=target/debug/manuals
+    collector=target/debug/why502
 else
-    RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release -p why502-agent --target "$target"
     cargo build --quiet --release -p why502
     cargo build --quiet -p why502-tests --bin manuals
-    agent=target/$target/release/why502-agent collector=target/release/why502 manuals=target/debug/manuals
+    collector=target/release/why502
 fi
+manuals=target/debug/manuals
 "$manuals" "$work/manuals"
 
 # stage PROGRAM BINARY CONFIG: the files of a package as they will lie.
@@ -116,9 +123,8 @@ for kind in deb rpm; do
         echo "no $kind packages: there is no $tool" >&2
         continue
     fi
-    libc='libc6 (>= 2.34)'
     # The static agent needs no C library.
-    "build_$kind" why502-agent agent.toml "$agent_summary" "passwd$([ "$dev" = 0 ] || echo ", $libc")"
-    "build_$kind" why502 collector.toml "$collector_summary" "passwd, $libc, libgcc-s1"
+    "build_$kind" why502-agent agent.toml "$agent_summary" passwd
+    "build_$kind" why502 collector.toml "$collector_summary" 'passwd, libc6 (>= 2.34), libgcc-s1'
 done
 ls -l "$out"

@@ -80,9 +80,6 @@ make_root() {
     printf '%s\n' '[Service]' 'ExecStart=/usr/sbin/sshd -D -f /etc/ssh/rollout' 'RuntimeDirectory=sshd' \
         >"$units/rollout.service"
     ln -s ../rollout.service /lib/systemd/system/systemd-journald.service "$units/multi-user.target.wants/"
-    # The agent of a development build needs the libraries that the unit, made for a static one, lets nobody execute.
-    mkdir "$units/why502-agent.service.d"
-    printf '%s\n' '[Service]' 'ExecPaths=/usr/lib /lib /lib64' >"$units/why502-agent.service.d/development.conf"
     install -d -m 0700 "$root/root/.ssh"
     install -m 0600 "$work/key.pub" "$root/root/.ssh/authorized_keys"
     printf '%s\n' 'HostKey /etc/ssh/rollout_key' 'PermitRootLogin prohibit-password' 'UsePAM no' 'PidFile none' \
@@ -166,6 +163,18 @@ expect "status \"it['hosts']['up'] == 3 and it['agents']['silent'] == []\"" "not
 expect "status \"it['doors']['ingest'] == 'tls' and it['doors']['exposed'] == []\"" "reports do not come over TLS only"
 expect "! on 192.0.2.10 'why502 token list' | grep -q ' host '" "a token was left over"
 expect "on 192.0.2.11 'why502-agent validate --config /etc/why502/agent.toml' | grep -q 'api \"über\"'" "the service is not configured"
+# confinement ADDRESS UNIT: what its process is given; nothing where it does not run by the unit that ships, and by that alone.
+confinement() {
+    on "$1" "cat /lib/systemd/system/$2.service" | cmp --quiet - "deploy/units/$2.service" || return 0
+    on "$1" "process=\$(systemctl show --property=MainPID --value $2)
+        [ -z \"\$(systemctl show --property=DropInPaths --value $2)\" ] && ps -o user:32= -p \$process &&
+        grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/\$process/status" | xargs
+}
+# Those of the agent are CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE.
+agents='why502-agent CapEff: 0000000000080004 NoNewPrivs: 1 Seccomp: 2'
+expect '[ "$(confinement 192.0.2.11 why502-agent)" = "$agents" ]' "the agent is not confined as its unit says"
+collectors='why502 CapEff: 0000000000000000 NoNewPrivs: 1 Seccomp: 2'
+expect '[ "$(confinement 192.0.2.10 why502)" = "$collectors" ]' "the collector is not confined as its unit says"
 key_of() { on "$1" 'stat -c %U:%a /var/lib/why502-agent/identity/key.pem; cat /var/lib/why502-agent/identity/key.pem'; }
 key=$(key_of 192.0.2.11)
 expect '[ "$(head -1 <<<"$key")" = why502-agent:600 ]' "others read the key, or the agent can not"

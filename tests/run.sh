@@ -156,12 +156,6 @@ fi
 [ "$status" = 0 ] || [ "$failed" -gt 0 ] || fail "the tests did not build or run"
 
 check "nothing is lost: the short form of torture" target/debug/torture
-packages=$(mktemp -d)
-static_collector=$(mktemp -d)
-trap 'rm -rf "$log" "$packages" "$static_collector"' EXIT
-check_or_skip "packages" "they can't be built and installed here" tests/packages.sh "$packages"
-check_or_skip "rollout by Ansible" "ansible-core, sshd or namespaces are not here" tests/ansible.sh "$packages"
-
 build_static_agent() {
     RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release -p why502-agent --target "$agent_target"
 }
@@ -176,6 +170,13 @@ agent_is_small() {
     bytes=$(stat -c %s "$agent") && echo "$bytes bytes, at most $agent_limit_bytes" && [ "$bytes" -le "$agent_limit_bytes" ]
 }
 check "the agent is small" agent_is_small
+
+packages=$(mktemp -d)
+static_collector=$(mktemp -d)
+trap 'rm -rf "$log" "$packages" "$static_collector"' EXIT
+# These have the static agent in them.
+check_or_skip "packages" "they can't be built and installed here" tests/packages.sh "$packages"
+check_or_skip "rollout by Ansible" "ansible-core, sshd or namespaces are not here" tests/ansible.sh "$packages"
 
 check_or_skip "image of the agent" "buildah does not build here" tests/container.sh agent "${agent%/*}"
 # Of the development build only the program is linked anew: all of a release would take minutes.
