@@ -86,6 +86,7 @@ fn a_host_enrols_reports_over_tls_renews_and_is_revoked() {
 
     let hosts = || serde_json::from_str::<Value>(&ask(&["hosts", "--json"]).1).unwrap_or_default()["hosts"][0].clone();
     until("the host reports", || (hosts()["state"] == "up").then_some(()));
+    assert!(ask(&["status"]).1.contains("agents     1 of ") && ask(&["status"]).1.contains("over TLS, each with a"));
     until("the certificate is renewed and the host was never away", || {
         assert_eq!(hosts()["state"], "up");
         said("the certificate was renewed").then_some(())

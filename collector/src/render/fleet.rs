@@ -30,7 +30,7 @@ pub fn status(doc: &StatusDoc, style: Style) -> String {
     if collector.disk_full {
         let _ = writeln!(out, "{}", style.paint(Tone::Bad, "the collector's disk is full: nothing is taken"));
     }
-    let _ = write!(out, "{}", rollout(&doc.agents, &doc.at, style));
+    let _ = write!(out, "{}", rollout(&doc.agents, &doc.doors, &doc.at, style));
     let _ = write!(out, "{}", doors(&doc.doors, &doc.at, style));
     if !doc.open.is_empty() {
         let _ = write!(out, "\n{}", incident::table(&doc.open, &doc.at, style));
@@ -41,12 +41,13 @@ pub fn status(doc: &StatusDoc, style: Style) -> String {
 /// Hosts that a line of the rollout names.
 const NAMED: usize = 8;
 
-/// Which agents run which version, who is behind, and who is silent since when.
-fn rollout(doc: &RolloutDoc, now: &str, style: Style) -> String {
+/// Which agents run which version, how they come in, who is behind, and who is silent since when.
+fn rollout(doc: &RolloutDoc, doors: &DoorsDoc, now: &str, style: Style) -> String {
     let mut out = String::new();
     if !doc.versions.is_empty() {
         let versions = doc.versions.iter().map(|(version, count)| format!("{count} of {}", clean(version)));
-        let _ = writeln!(out, "agents     {}", versions.collect::<Vec<_>>().join(", "));
+        let proved = if doors.ingest == "tls" { "; over TLS, each with a certificate of its own" } else { "" };
+        let _ = writeln!(out, "agents     {}{proved}", versions.collect::<Vec<_>>().join(", "));
     }
     let behind = doc.behind.iter().map(|one| format!("{} ({})", clean(&one.host), clean(&one.version)));
     let silent = doc.silent.iter().map(|one| format!("{} since {}", clean(&one.host), short_time(&one.since, now)));
