@@ -635,3 +635,28 @@ fn what_was_answered_just_before_the_trouble_speaks_for_no_hang() {
     story.probe(&["connected"; 4], |probe| probe.http = Some(http)).pass(3);
     story.is(Cause::CpuThrottled);
 }
+
+/// Two requests met the moment of a restart, forty found nobody live after the check had met a handshake that fails, and at the
+/// end the check met the restart that mended it.
+#[test]
+fn what_keeps_an_upstream_out_weighs_as_much_as_what_fails_for_it() {
+    let mut story = Story::behind("haproxy", Pool { scheme: "https".into(), ..Story::pool() });
+    let check = |check_signal: &str| {
+        EventKind::Notice(GatewayNotice {
+            gateway: "edge".into(),
+            upstream: UPSTREAM.into(),
+            signal: Signal::HealthCheckDown,
+            check_signal: check_signal.into(),
+            ..Default::default()
+        })
+    };
+    story.answered = 0;
+    story.health.url = format!("https://{UPSTREAM}/health");
+    story.pass(1).fails(Signal::ConnectFailed, 503, 0, 2).lb(check("connect_refused")).pass(1);
+    story.lb(check("tls_handshake")).pass(1);
+    for _ in 0..8 {
+        story.fails(Signal::NoLiveUpstream, 503, 0, 5).pass(1);
+    }
+    story.lb(check("connect_refused")).fails(Signal::NoLiveUpstream, 503, 0, 2).pass(1);
+    story.is(Cause::TlsHandshakeFailed);
+}

@@ -21,9 +21,22 @@ impl Scene<'_> {
             return if met || signals.contains(&TAKEN_OUT) { 1.0 } else { 0.0 };
         }
         let wanted = |signal: Signal| signal != TAKEN_OUT && signals.contains(&signal);
-        let checks = || self.failed_checks().filter(|(at_us, _)| self.beside_failures(*at_us));
-        let met = checks().filter(|(_, met)| wanted(*met)).count() as f64;
-        (self.failures.count_of(wanted) as f64 + met) / (own + checks().count() as f64)
+        let kept_out = self.kept_out_by();
+        let met: f64 = kept_out.iter().filter(|(met, _)| wanted(*met)).map(|(_, weight)| weight).sum();
+        let all: f64 = kept_out.iter().map(|(_, weight)| weight).sum();
+        (self.failures.count_of(wanted) as f64 + met) / (own + all)
+    }
+
+    /// What the gateway's checks met, and how much each weighs: as much as the requests that found the upstream taken out until the
+    /// next one, for it is why they failed, and as one at least.
+    fn kept_out_by(&self) -> Vec<(Signal, f64)> {
+        let checks: Vec<_> = self.failed_checks().filter(|(at_us, _)| self.beside_failures(*at_us)).collect();
+        let until = checks.iter().skip(1).map(|(at_us, _)| *at_us).chain([i64::MAX]);
+        let weighed = checks.iter().zip(until).map(|((at_us, met), until_us)| {
+            let refused = self.failures.course.count(*at_us, until_us, |signal| signal == TAKEN_OUT);
+            (*met, refused.max(1.0))
+        });
+        weighed.collect()
     }
 
     /// Whether a check that failed then tells of what the failures tell of.
