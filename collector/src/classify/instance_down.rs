@@ -26,15 +26,17 @@ fn end_weight(outage: &Outage) -> f64 {
     if outage.first.exit.source == ExitSource::Inferred { LIKELY } else { PROVEN }
 }
 
-/// The instance ran, and no process of it does now, and nobody saw it end: its agent was away then.
+/// The instance ran, and no process of it does now or another one, and nobody saw it end: its agent was away then.
 fn ended_unseen(scene: &Scene, cause: Cause) -> Option<Support> {
-    let host = scene.host.filter(|_| scene.chain.is_empty() && scene.process_alive().no())?;
+    let anew = scene.began_unseen();
+    let host = scene.host.filter(|_| scene.chain.is_empty() && (anew.is_some() || scene.process_alive().no()))?;
     let ran_us = host.history.first_ran_us(scene.place.service.as_deref()?)?;
     if scene.by_application() || scene.share(GONE) < 0.2 || ran_us >= scene.failures.first_us {
         return None;
     }
-    let at_us = scene.samples.first().map_or(scene.failures.first_us, |sample| sample.at_us);
-    let says = format!("{} ran before and does not run now; its end was not seen", scene.service_name());
+    let at_us = anew.or(scene.samples.first().map(|sample| sample.at_us)).unwrap_or(scene.failures.first_us);
+    let now = if anew.is_some() { "was started anew" } else { "does not run now" };
+    let says = format!("{} ran before and {now}; its end was not seen", scene.service_name());
     let support = Support::new(cause, COMPATIBLE, scene.failures.first_us);
     let lacking = "how the instance ended: its agent did not look at that time";
     Some(support.with([scene.from_host(at_us, "process", says)]).lacking(lacking))

@@ -256,15 +256,16 @@ impl<'a> Scene<'a> {
     /// Whether the instance had a process when the failures began, whatever became of it: what hangs gets killed.
     pub fn alive_at_first(&self) -> Tri {
         match self.samples.first() {
-            Some(sample) => Tri::of(sample.process_count > 0),
-            None => self.process_alive(),
+            Some(sample) if self.began_unseen().is_none() => Tri::of(sample.process_count > 0),
+            _ => self.process_alive(),
         }
     }
 
     /// Whether the instance had a process while the failures went on.
     pub fn process_alive(&self) -> Tri {
         // What only forwards lives on when that which it forwards to has ended.
-        if self.samples.last().copied().or_else(|| self.before()).is_some_and(only_forwards) {
+        let forwards = self.samples.last().copied().or_else(|| self.before()).is_some_and(only_forwards);
+        if forwards || self.began_unseen().is_some() {
             return Tri::Unknown;
         }
         if let Some(sample) = self.samples.first() {

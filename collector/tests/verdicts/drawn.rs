@@ -660,3 +660,25 @@ fn what_keeps_an_upstream_out_weighs_as_much_as_what_fails_for_it() {
     story.lb(check("connect_refused")).fails(Signal::NoLiveUpstream, 503, 0, 2).pass(1);
     story.is(Cause::TlsHandshakeFailed);
 }
+
+/// Its agent was stopped, it ended again and again, and the agent came back once it ran: what listens then says nothing of before.
+#[test]
+fn a_process_that_is_only_found_after_the_failures_did_not_listen_all_the_while() {
+    let mut story = Story::new();
+    let (instance_before, probe) = (story.instance.take(), ["connect_refused"; 4]);
+    assert!(instance_before.is_some());
+    story.answered = 0;
+    for _ in 0..4 {
+        story.fails(Signal::ConnectRefused, 503, 0, 8).pass(1);
+    }
+    story.probe(&probe, |_| {}).pass(1);
+    let began_us = story.now_us - SECOND / 2;
+    let api = ServiceConfig { name: "api".into(), listen: vec![UPSTREAM.into()], declared: true, ..Default::default() };
+    story.greets("app-1", 2, vec![api], vec![]);
+    story.instance = Some(instance(200, began_us));
+    story.answered = 20;
+    story.started(200, began_us, "v1", true).pass(5);
+    let incident = story.is_not_surely(Cause::FirewallReject);
+    let says = |evidence: &Evidence| evidence.says.contains("was started anew; its end was not seen");
+    assert!(incident.verdict.evidence.iter().any(says), "{:#?}", incident.verdict);
+}

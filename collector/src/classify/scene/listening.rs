@@ -34,6 +34,7 @@ impl<'a> Scene<'a> {
             self.samples.iter().filter(|sample| sample.listeners_known).map(|sample| self.listens(sample)).collect();
         match (seen.is_empty(), seen.iter().all(|listens| *listens)) {
             (false, true) if away => Tri::No,
+            (false, true) if self.began_unseen().is_some() => Tri::Unknown,
             // It may have ended since the last reading, and nobody told.
             (false, true) => {
                 if self.read_lately() {
@@ -54,6 +55,13 @@ impl<'a> Scene<'a> {
                 },
             },
         }
+    }
+
+    /// When the instance's process began, where its agent only found it and it began after the first failure: nobody saw what
+    /// was there before it.
+    pub fn began_unseen(&self) -> Option<i64> {
+        let (at_us, start) = self.starts.iter().rfind(|(_, start)| start.leader && !start.settled)?;
+        (start.already_running && *at_us > self.failures.first_us).then_some(*at_us)
     }
 
     /// The newest reading of the instance is not much older than the newest failure.
