@@ -161,7 +161,10 @@ fn gateway_timeout(scene: &Scene) -> Option<Support> {
     let overloaded = overload::RULES.iter().filter_map(|rule| rule(scene)).any(|support| support.weight >= LIKELY);
     // What is overloaded or lost on the way is late as well; and the kernel shakes hands for what is merely slow.
     let explained = overloaded || loses_packets(scene) || scene.share(&[Signal::ConnectTimeout]) > 0.1;
+    // Where nobody sees the instance's host, a lack of workers or of anything else may be what makes some wait.
+    let seen = scene.host_reports().yes() || scene.others_fast() == Some(true);
     let weight = match (answered > 0, explained) {
+        (true, false) if !seen => LIKELY / 2.0,
         (true, false) => PROVEN,
         (true, true) => POSSIBLE,
         (false, false) if healthy && !waiting => POSSIBLE * 1.5,

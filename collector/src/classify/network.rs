@@ -255,7 +255,8 @@ fn unheard(scene: &Scene) -> Option<(bool, Evidence)> {
         let of_upstream = Address::parse(&listener.address).covers(&scene.address);
         of_upstream && listener.unacknowledged > 0 && listener.unacknowledged * 2 >= listener.established.unwrap_or(0)
     };
-    let found = scene.samples.iter().filter_map(|sample| Some((sample.at_us, sample.listeners.iter().find(lost)?)));
+    let readings = scene.samples.iter().copied().chain(scene.unanswered_since());
+    let found = readings.filter_map(|sample| Some((sample.at_us, sample.listeners.iter().find(lost)?)));
     let (at_us, listener) = found.max_by_key(|(_, listener)| listener.unacknowledged)?;
     let says = format!(
         "what {} sent on {} of its connections was sent again and again, and nobody acknowledged it",

@@ -682,3 +682,35 @@ fn a_process_that_is_only_found_after_the_failures_did_not_listen_all_the_while(
     let says = |evidence: &Evidence| evidence.says.contains("was started anew; its end was not seen");
     assert!(incident.verdict.evidence.iter().any(says), "{:#?}", incident.verdict);
 }
+
+/// From the gateway alone a lack of workers looks like some requests that take too long.
+#[test]
+fn that_some_requests_are_late_is_no_sure_cause_where_nobody_sees_the_instance() {
+    let late = |seen: bool| {
+        let mut story = Story::new();
+        if !seen {
+            story.instance = None;
+            story.pass(70);
+        }
+        (0..6).for_each(|_| {
+            story.fails(Signal::ReadTimeout, 504, 3 * SECOND as u64, 2).pass(2);
+        });
+        story
+    };
+    late(false).is_not_surely(Cause::GatewayTimeout);
+    assert!(late(true).is(Cause::GatewayTimeout).verdict.confidence > 0.9);
+}
+
+/// The gateway had taken it out before its host counted the connections again, of which one, the check's, hears nothing.
+#[test]
+fn what_is_counted_after_it_was_taken_out_tells_of_the_same_trouble() {
+    let mut story = Story::behind("haproxy", Story::pool());
+    story.answered = 0;
+    story.pass(2).fails(Signal::ReadTimeout, 504, 2 * SECOND as u64, 30);
+    let http = HttpTry { request: "GET /".into(), signal: "read_timeout".into(), ..Default::default() };
+    story.probe(&["connected"; 4], |probe| probe.http = Some(http)).pass(8);
+    if let Some(sample) = &mut story.instance {
+        (sample.listeners[0].established, sample.listeners[0].unacknowledged) = (Some(1), 1);
+    }
+    story.pass(2).is(Cause::PacketLoss);
+}
