@@ -35,9 +35,15 @@ async fn a_host_reports_under_its_own_name_and_no_other() {
             3 => format!("*{number}"),
             _ => format!("app-1\u{301}{number}"),
         };
-        match guarded::open(channel.clone(), hello(&forged, 1)).await {
+        let mut opened = guarded::open(channel.clone(), hello(&forged, 1)).await;
+        // Where this machine stalled, the connection was closed for letting nothing in.
+        if opened.as_ref().is_err_and(|status| !is_verdict(status)) {
+            channel = host.channel(&guarded).await.unwrap();
+            opened = guarded::open(channel.clone(), hello(&forged, 1)).await;
+        }
+        match opened {
             Ok(_) => accepted += 1,
-            Err(status) => assert!(matches!(status.code(), Code::PermissionDenied | Code::InvalidArgument), "{status}"),
+            Err(status) => assert!(is_verdict(&status), "{status}"),
         }
     }
     println!("forged host names accepted: {accepted} of {FORGED}");
@@ -45,6 +51,11 @@ async fn a_host_reports_under_its_own_name_and_no_other() {
     let mut own = guarded::open(channel, hello("app-1", 1)).await.unwrap();
     own.send(report(1)).await;
     own.acked(1).await.unwrap();
+}
+
+/// Whether it says that the name is not let in.
+fn is_verdict(status: &tonic::Status) -> bool {
+    matches!(status.code(), Code::PermissionDenied | Code::InvalidArgument)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,15 +217,31 @@ async fn a_key_that_two_machines_use_is_told() {
     let guarded = Guarded::start("").await;
     let host = guarded.enrolled("app-1").await;
     let channel = host.channel(&guarded).await.unwrap();
-    let machine = |epoch| v1::Hello { epoch, ..hello("app-1", 1) };
-    let told = async || guarded.status().await["doors"]["notices"].as_array().unwrap().len();
+    let machine = |boot: &str, epoch| v1::Hello { boot_id: boot.into(), epoch, ..hello("app-1", 1) };
+    let told = async || guarded.status().await["doors"]["notices"].as_array().unwrap().clone();
     // A restart and a reconnect are one machine.
-    let _first = guarded::open(channel.clone(), machine(1)).await.unwrap();
-    let _again = guarded::open(channel.clone(), machine(1)).await.unwrap();
-    let _clone = guarded::open(channel.clone(), machine(2)).await.unwrap();
-    assert_eq!(told().await, 0);
-    let _back = guarded::open(channel.clone(), machine(1)).await.unwrap();
-    assert_eq!(told().await, 1);
+    let _first = guarded::open(channel.clone(), machine("b", 1)).await.unwrap();
+    let _again = guarded::open(channel.clone(), machine("b", 1)).await.unwrap();
+    let _clone = guarded::open(channel.clone(), machine("b", 2)).await.unwrap();
+    assert_eq!(told().await.len(), 0);
+    let _back = guarded::open(channel.clone(), machine("b", 1)).await.unwrap();
+    let notices = told().await;
+    let says = notices[0]["says"].as_str().unwrap();
+    assert!(says.starts_with("two agents of one machine report under this name in turn, from 127.0.0.1, "), "{says}");
+    assert_eq!(guarded.hosts().await["notices"], serde_json::json!(notices));
+    let _elsewhere = guarded::open(channel.clone(), machine("c", 1)).await.unwrap();
+    let _back = guarded::open(channel.clone(), machine("b", 1)).await.unwrap();
+    let notices = told().await;
+    assert_eq!((notices.len(), &notices[0]["host"]), (2, &"app-1".into()));
+    assert!(notices[0]["says"].as_str().unwrap().starts_with("two machines report"), "{notices:?}");
+}
+
+#[tokio::test]
+async fn a_version_of_tls_from_before_1_3_is_spoken_by_choice_only() {
+    use rustls::version::{TLS12, TLS13};
+    let (usual, lenient) = (Guarded::start("").await, Guarded::start("min_version = \"1.2\"").await);
+    assert_eq!((usual.speaks(&TLS13).await, usual.speaks(&TLS12).await), (true, false));
+    assert_eq!((lenient.speaks(&TLS13).await, lenient.speaks(&TLS12).await), (true, true));
 }
 
 #[tokio::test]

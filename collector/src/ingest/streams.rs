@@ -19,6 +19,10 @@ const REPLACED_MAX: usize = 1_024;
 /// What is told of a host that sends more than its share.
 const SLOWED: &str = "sends more than 128 KiB a second without end: it is read no faster, and its reports come late";
 
+/// What follows where two report under one name.
+const TWICE: &str = ", and what is told of it mixes both: give each a host of its own in its agent.toml and enrol it; \
+                     why502 hosts revoke shuts out who only has its key";
+
 /// The open streams.
 pub struct Streams {
     open: Mutex<Open>,
@@ -69,23 +73,24 @@ impl Streams {
             // The receiver is gone where that stream has just ended by itself.
             let _ = old.replace.send(());
             if old.machine != *machine {
-                let twice = open.is_back(machine);
-                open.remember(old.machine);
-                if twice {
-                    self.tell_twice(&machine.host, peer, &old.peer);
+                if open.is_back(machine) {
+                    self.tell_twice((machine, peer), (&old.machine, &old.peer));
                 }
+                open.remember(old.machine);
             }
         }
         Entered { id, replaced, share: open.shares.of(&machine.host, Instant::now()) }
     }
 
-    fn tell_twice(&self, host: &str, one: &str, other: &str) {
+    fn tell_twice(&self, (one, one_peer): (&Numbering, &str), (other, other_peer): (&Numbering, &str)) {
         let ip = |peer: &str| peer.rsplit_once(':').map_or(peer, |(ip, _)| ip).to_owned();
-        let mut places = [ip(one), ip(other)];
+        let mut places = vec![ip(one_peer), ip(other_peer)];
         places.sort();
-        let says = format!("two machines report under this name in turn, from {} and {}", places[0], places[1]);
-        warn!("host {host:?}: {says}");
-        self.notices.tell(host, says);
+        places.dedup();
+        let who = if one.boot_id == other.boot_id { "two agents of one machine" } else { "two machines" };
+        let says = format!("{who} report under this name in turn, from {}{TWICE}", places.join(" and "));
+        warn!("host {:?}: {says}", one.host);
+        self.notices.tell(&one.host, says);
     }
 
     /// Takes a stream off the list. False: another one has its place.

@@ -71,7 +71,14 @@ fn doors(doc: &DoorsDoc, now: &str, style: Style) -> String {
         let told = format!("plain text: {} takes anybody's word, unencrypted", clean(door));
         let _ = writeln!(out, "{}", style.paint(Tone::Bad, &told));
     }
-    for notice in &doc.notices {
+    let _ = write!(out, "{}", notices(&doc.notices, now, style));
+    out
+}
+
+/// What there is to tell of hosts at the front doors, a line each.
+fn notices(docs: &[NoticeDoc], now: &str, style: Style) -> String {
+    let mut out = String::new();
+    for notice in docs {
         let often = if notice.count > 1 { format!(", {} times", notice.count) } else { String::new() };
         let at = short_time(&notice.at, now);
         let told = format!("{at} host {}: {}{often}", or_dash(&notice.host), clean(&notice.says));
@@ -99,8 +106,9 @@ fn nothing(kind: &str, kept_since: Option<&str>) -> String {
 
 /// Hosts.
 pub fn hosts(doc: &HostsDoc, style: Style) -> String {
+    let notices = notices(&doc.notices, &doc.at, style);
     if doc.hosts.is_empty() {
-        return nothing("host", doc.kept_since.as_deref());
+        return nothing("host", doc.kept_since.as_deref()) + &notices;
     }
     let mut table = Table::new(
         &["HOST", "STATE", "LAST HEARD", "CPU", "LOAD", "MEM", "SERVICES", "GATEWAYS", "BLIND IN"],
@@ -129,7 +137,8 @@ pub fn hosts(doc: &HostsDoc, style: Style) -> String {
             ],
         );
     }
-    table.render(style)
+    let gap = if notices.is_empty() { "" } else { "\n" };
+    table.render(style) + gap + &notices
 }
 
 /// Instances.

@@ -131,7 +131,7 @@ pub fn why(doc: &IncidentsDoc, style: Style) -> String {
     }
     if !now.hosts.is_empty() {
         out.push_str(&fleet::hosts(
-            &HostsDoc { at: now.at.clone(), hosts: now.hosts.clone(), kept_since: None },
+            &HostsDoc { at: now.at.clone(), hosts: now.hosts.clone(), ..HostsDoc::default() },
             style,
         ));
     }

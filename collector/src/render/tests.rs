@@ -390,3 +390,15 @@ fn nothing_of_a_timeline_reaches_a_terminal_raw() {
         assert!(is_fit_for_a_terminal(&text), "round {round}: {text:?}");
     }
 }
+
+#[test]
+fn what_the_doors_tell_stands_below_the_hosts() {
+    let says = "two machines report under this name".to_owned();
+    let notice = NoticeDoc { at: "2026-11-22T14:32:01.000Z".into(), host: "app-1".into(), says, count: 3 };
+    let nobody = HostsDoc { at: "2026-11-22T14:33:00.000Z".into(), notices: vec![notice], ..HostsDoc::default() };
+    let somebody = HostsDoc { hosts: vec![HostDoc { host: "app-1".into(), ..HostDoc::default() }], ..nobody.clone() };
+    for doc in [nobody, somebody] {
+        let shown = fleet::hosts(&doc, Style::default());
+        assert!(shown.ends_with("14:32:01Z host app-1: two machines report under this name, 3 times\n"), "{shown}");
+    }
+}

@@ -39,7 +39,10 @@ pub fn answer_with(view: &View, doors: &DoorsDoc, question: &Question) -> Result
         Question::Hosts(_) => {
             let hosts: Vec<HostDoc> = view.hosts.iter().map(|host| host_doc(host)).collect();
             let found = !hosts.is_empty();
-            Answer::new(&HostsDoc { at: stamp(view.at_us), kept_since: kept_since(view), hosts }, found)
+            // The doors know of now only.
+            let is_now = view.kept_since_us.is_none();
+            let notices = if is_now { with_talkers(view, doors).notices } else { Vec::new() };
+            Answer::new(&HostsDoc { at: stamp(view.at_us), kept_since: kept_since(view), hosts, notices }, found)
         }
         Question::Instances(_) => {
             let docs = view.hosts.iter().flat_map(|host| instances(host)).map(|one| one.doc());

@@ -89,6 +89,8 @@ document! {
         kept_since: Option<String>,
         /// By name.
         hosts: Vec<HostDoc>,
+        /// Now: what the front doors have to tell of hosts, newest first. Such as were never let in are not among the hosts.
+        notices: Vec<NoticeDoc>,
     }
 }
 

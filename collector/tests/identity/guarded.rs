@@ -9,7 +9,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsConnector;
@@ -129,8 +129,7 @@ impl Guarded {
     }
 
     pub async fn ask(&self, token: Option<String>, host: Option<&Host>) -> Result<String, Status> {
-        let channel = self.api(host).await.unwrap();
-        status_document(channel, token).await
+        document("status", self.api(host).await.unwrap(), token).await
     }
 
     pub async fn mark(&self, token: Option<String>) -> Result<(), Status> {
@@ -178,7 +177,7 @@ impl Guarded {
     /// What the api address answers in plain text: to a question, to a mark.
     pub async fn plain(&self, token: Option<String>) -> (Result<(), Code>, Result<(), Code>) {
         let channel = Endpoint::from_shared(format!("http://{}", self.api)).unwrap().connect().await.unwrap();
-        let asked = status_document(channel.clone(), token.clone()).await;
+        let asked = document("status", channel.clone(), token.clone()).await;
         let marked = mark(channel, token).await;
         (asked.map(drop).map_err(|status| status.code()), marked.map_err(|status| status.code()))
     }
@@ -186,10 +185,28 @@ impl Guarded {
     pub async fn status(&self) -> serde_json::Value {
         serde_json::from_str(&self.ask(Some(self.admin_token()), None).await.unwrap()).unwrap()
     }
+
+    pub async fn hosts(&self) -> serde_json::Value {
+        let answer = document("hosts", self.api(None).await.unwrap(), Some(self.admin_token())).await;
+        serde_json::from_str(&answer.unwrap()).unwrap()
+    }
+
+    /// Whether whoever speaks this version of TLS and no other comes to an end of the handshake.
+    pub async fn speaks(&self, version: &'static SupportedProtocolVersion) -> bool {
+        let roots = Host::without_certificate("app-1").roots(self);
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connection = TcpStream::connect(self.ingest).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, connection).await.is_ok()
+    }
 }
 
-async fn status_document(channel: Channel, token: Option<String>) -> Result<String, Status> {
-    let request = v1::AskRequest { document: "status".to_owned(), ..Default::default() };
+async fn document(name: &str, channel: Channel, token: Option<String>) -> Result<String, Status> {
+    let request = v1::AskRequest { document: name.to_owned(), ..Default::default() };
     Ok(v1::query_client::QueryClient::new(channel).ask(with(request, token)).await?.into_inner().json)
 }
 
@@ -288,18 +305,23 @@ impl Host {
         endpoint.connect_with_connector(connector).await.map_err(|error| format!("{error:?}"))
     }
 
-    /// How it speaks TLS: it trusts the collector's CA and shows what it has.
-    pub fn tls(&self, guarded: &Guarded) -> Arc<ClientConfig> {
+    /// The roots that it trusts.
+    fn roots(&self, guarded: &Guarded) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         let pem = match self.roots_pem.is_empty() {
             true => std::fs::read_to_string(guarded.identity_dir().join("ca.pem")).unwrap(),
             false => self.roots_pem.clone(),
         };
         roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem.as_bytes()).flatten());
+        roots
+    }
+
+    /// How it speaks TLS: it trusts the collector's CA and shows what it has.
+    pub fn tls(&self, guarded: &Guarded) -> Arc<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots);
+            .with_root_certificates(self.roots(guarded));
         let chain: Vec<_> = CertificateDer::pem_slice_iter(self.certificate_pem.as_bytes()).flatten().collect();
         let mut config = match chain.is_empty() {
             true => builder.with_no_client_auth(),
