@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use why502_tests::programs;
 
+use super::feeds::program;
+use super::guarded::{authority, certificate};
 use super::parts::{free_port, run, until};
 
 /// Programs that end with the test.
@@ -94,4 +96,61 @@ fn a_host_enrols_reports_over_tls_renews_and_is_revoked() {
     assert_eq!(ask(&["hosts", "revoke", "app-1"]).0, 0);
     until("the host is cut off", || (hosts()["state"] == "silent").then_some(()));
     until("the refusal is told", || ask(&["status"]).1.contains("revoked").then_some(()));
+}
+
+/// The CA that signed the certificate which is shown at an address.
+fn issuer(openssl: &Path, address: &str) -> Option<String> {
+    let shown = run(openssl, &["s_client", "-connect", address, "-showcerts"]).1;
+    shown.lines().find_map(|line| line.trim().strip_prefix("i:CN = ")).map(str::to_owned)
+}
+
+#[test]
+fn somebody_elses_ca_lets_a_host_in_and_is_replaced_by_its_files() {
+    let Some(openssl) = program("openssl") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (place, ingest, api) = (dir.path().display(), free_port(), free_port());
+    let (collector, agent) = (dir.path().join("collector.toml"), dir.path().join("agent.toml"));
+    for ca in ["first", "second"] {
+        authority(&openssl, dir.path(), ca);
+        certificate(&openssl, dir.path(), ca, &format!("door-by-{ca}"), "IP:127.0.0.1");
+    }
+    certificate(&openssl, dir.path(), "first", "host", "DNS:app-1");
+    let copy = |from: &str, to: &str| fs::copy(dir.path().join(from), dir.path().join(to)).unwrap();
+    for (from, to) in [("first.pem", "roots.pem"), ("door-by-first.pem", "door.pem"), ("door-by-first.key", "door.key")]
+    {
+        copy(from, to);
+    }
+    let identity = |name: &str| {
+        format!("ca = \"{place}/roots.pem\"\ncert = \"{place}/{name}.pem\"\nkey = \"{place}/{name}.key\"\n")
+    };
+    let doors = format!("[ingest]\nlisten = \"127.0.0.1:{ingest}\"\n[api]\nlisten = \"127.0.0.1:{api}\"\n");
+    fs::write(&collector, format!("{doors}[store]\ndir = \"{place}/store\"\n[tls]\n{}", identity("door"))).unwrap();
+    let keys = format!("host = \"app-1\"\ninterval = \"1s\"\nstate_dir = \"{place}/state\"\n{}", identity("host"));
+    fs::write(&agent, format!("collector = [\"https://127.0.0.1:{ingest}\"]\n{keys}")).unwrap();
+    let mut running = Running(Vec::new());
+    running.start(&programs::why502(), "serve", &collector);
+    running.start(&programs::agent(), "run", &agent);
+    let asked = format!("http://127.0.0.1:{api}");
+    let ask = |what: &str| {
+        let answer = run(&programs::why502(), &["--collector", &asked, what, "--json"]).1;
+        serde_json::from_str::<Value>(&answer).unwrap_or_default()
+    };
+    // Heard by the collector that runs now.
+    let heard = || {
+        let (host, started) = (ask("hosts")["hosts"][0].clone(), ask("status")["collector"]["started"].clone());
+        (host["state"] == "up" && host["last_heard"].as_str() > started.as_str()).then_some(())
+    };
+    until("the host reports", heard);
+
+    let door = format!("127.0.0.1:{ingest}");
+    assert_eq!(issuer(&openssl, &door).unwrap(), "first of its own");
+    let roots = ["first.pem", "second.pem"].map(|root| fs::read_to_string(dir.path().join(root)).unwrap());
+    fs::write(dir.path().join("roots.pem"), roots.concat()).unwrap();
+    copy("door-by-second.pem", "door.pem");
+    copy("door-by-second.key", "door.key");
+    until("another CA's certificate is shown", || (issuer(&openssl, &door)? == "second of its own").then_some(()));
+    // The next connection is to somebody else's certificate.
+    let _ = (running.0[0].kill(), running.0[0].wait());
+    running.start(&programs::why502(), "serve", &collector);
+    until("the host is back", heard);
 }

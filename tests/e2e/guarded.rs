@@ -60,16 +60,27 @@ impl Drop for Guarded {
 
 /// Makes a CA, and by it a certificate of localhost.
 fn certify(openssl: &Path, dir: &Path) {
-    let file = |name: &str| dir.join(name).display().to_string();
-    let (ca, ca_key) = (file("ca.pem"), file("ca.key"));
-    let make = |name: &str, key: &str, more: &[&str]| {
-        let new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-        let (code, _, fault) = run(openssl, &[&new[..], &["-out", name, "-keyout", key], more].concat());
-        assert_eq!(code, 0, "{fault}");
-    };
-    make(&ca, &ca_key, &["-subj", "/CN=a CA of its own"]);
-    let by = ["-CA", &ca, "-CAkey", &ca_key, "-subj", "/CN=localhost", "-addext", "basicConstraints=critical,CA:FALSE"];
-    make(&file("leaf.pem"), &file("leaf.key"), &[&by[..], &["-addext", "subjectAltName=DNS:localhost"]].concat());
+    authority(openssl, dir, "ca");
+    certificate(openssl, dir, "ca", "leaf", "DNS:localhost");
+}
+
+/// Makes a CA: NAME.pem and NAME.key.
+pub fn authority(openssl: &Path, dir: &Path, name: &str) {
+    new_certificate(openssl, dir, name, &["-subj", &format!("/CN={name} of its own")]);
+}
+
+/// Makes a certificate of these names by a CA: NAME.pem and NAME.key.
+pub fn certificate(openssl: &Path, dir: &Path, by: &str, name: &str, names: &str) {
+    let [ca, key] = ["pem", "key"].map(|kind| dir.join(format!("{by}.{kind}")).display().to_string());
+    let by = ["-CA", &ca, "-CAkey", &key, "-subj", "/CN=one of them", "-addext", "basicConstraints=critical,CA:FALSE"];
+    new_certificate(openssl, dir, name, &[&by[..], &["-addext", &format!("subjectAltName={names}")]].concat());
+}
+
+fn new_certificate(openssl: &Path, dir: &Path, name: &str, more: &[&str]) {
+    let [out, key] = ["pem", "key"].map(|kind| dir.join(format!("{name}.{kind}")).display().to_string());
+    let new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    let (code, _, fault) = run(openssl, &[&new[..], &["-out", &out, "-keyout", &key], more].concat());
+    assert_eq!(code, 0, "{fault}");
 }
 
 #[test]
