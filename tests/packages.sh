@@ -45,12 +45,19 @@ mkdir "$work/tmpfs" && mount -t tmpfs tmpfs "$work/tmpfs"
 mkdir "$work/tmpfs/upper" "$work/tmpfs/work" "$work/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$work/tmpfs/upper,workdir=$work/tmpfs/work" "$work/root"
 for folder in proc dev; do mount --rbind "/$folder" "$work/root/$folder"; done
-cp "$packages"/*.deb "$work/root/tmp/"
+cp "$packages"/*.deb "$packages"/*.rpm "$work/root/tmp/"
 on_overlay() { chroot "$work/root" /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -ec "$1"; }
 installed() { on_overlay 'dpkg -i --force-confold /tmp/why502*.deb' >"$work/dpkg" 2>&1 || { cat "$work/dpkg" >&2; fail "dpkg -i"; }; }
 
 installed
 on_overlay 'id why502 && id why502-agent' >/dev/null || fail "the users are missing"
+for program in why502 why502-agent; do
+    on_overlay "bash -c 'source /usr/share/bash-completion/completions/$program && complete -p $program'" >/dev/null ||
+        fail "$program is not completed"
+    for page in $(cd "$work/root" && ls usr/share/man/man1/$program.1.gz usr/share/man/man1/$program-*.1.gz); do
+        gzip -dc "$work/root/$page" | grep -q '^\.SH NAME' || fail "$page is no manual page"
+    done
+done
 on_overlay 'why502-agent validate --config /etc/why502/agent.toml' >/dev/null || fail "the agent's configuration does not hold"
 on_overlay 'test "$(stat -c %a:%G /etc/why502/collector.toml)" = 640:why502' || fail "others may read the configuration"
 
@@ -92,4 +99,17 @@ on_overlay 'dpkg -r why502 why502-agent && test ! -e /usr/bin/why502 && test -d 
     >/dev/null || fail "removing takes too much or too little"
 on_overlay 'dpkg -P why502 why502-agent && test ! -e /var/lib/why502 && test ! -e /etc/why502/agent.toml' >/dev/null ||
     fail "purging leaves something"
-echo "packages: deb installed, upgraded, removed and purged; rpm listed; units judged"
+
+# ---- the same with rpm, which knows nothing of Debian's packages ----
+
+by_rpm() { on_overlay "rpm --force-debian --nodeps $1" >"$work/rpm" 2>&1 || { cat "$work/rpm" >&2; fail "rpm $1"; }; }
+by_rpm '-i /tmp/why502*.rpm'
+on_overlay 'id why502 && id why502-agent && why502-agent validate --config /etc/why502/agent.toml' >/dev/null || fail "the rpm does not install"
+on_overlay 'echo "# ours" >>/etc/why502/collector.toml && install -d /var/lib/why502/journal'
+by_rpm '-U --force /tmp/why502*.rpm'
+on_overlay 'tail -1 /etc/why502/collector.toml | grep -q ours && test "$(stat -c %a:%G /etc/why502/collector.toml)" = 640:why502' ||
+    fail "an upgrade by rpm changed the configuration"
+by_rpm '-e why502 why502-agent'
+on_overlay 'test ! -e /usr/bin/why502 && test ! -e /usr/bin/why502-agent && test -d /var/lib/why502/journal' ||
+    fail "removing by rpm takes too much or too little"
+echo "packages: deb installed, upgraded, removed and purged; rpm installed, upgraded and removed; units judged"
