@@ -4,6 +4,9 @@
 
 use std::collections::BTreeMap;
 
+#[path = "../../tests/fuzz/src/base64.rs"]
+mod base64;
+
 use serde_json::Value;
 use why502_agent::gateway::{self, Kind, Line, Log, Zone};
 
@@ -51,25 +54,12 @@ fn labelled(number: usize, line: &Value) -> Option<Labelled> {
         gateway,
         log,
         format: text("format"),
-        raw: text("raw_b64").map_or_else(|| text("raw").unwrap_or_default().into_bytes(), |coded| base64(&coded)),
+        raw: text("raw_b64")
+            .map_or_else(|| text("raw").unwrap_or_default().into_bytes(), |coded| base64::decode(&coded)),
         status: line["status"].as_u64(),
         upstream: text("upstream"),
         signal: text("signal")?,
     })
-}
-
-fn base64(coded: &str) -> Vec<u8> {
-    const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut bytes, mut bits, mut held) = (Vec::new(), 0u32, 0);
-    for digit in coded.chars().filter_map(|digit| DIGITS.find(digit)) {
-        bits = (bits << 6 | u32::try_from(digit).unwrap()) & 0xFFFF;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push(u8::try_from(bits >> held & 0xFF).unwrap());
-        }
-    }
-    bytes
 }
 
 /// What the readers make of a line: signal, status, the upstream of the last attempt.

@@ -4,7 +4,8 @@
 use memchr::memmem::Finder;
 
 use super::json::{self, Object, Value};
-use super::stamp::{self, Zone};
+use super::json_lines::stamp_of;
+use super::stamp::Zone;
 use super::{Line, Reader, Served, Stamp, line};
 
 /// Keys under which only collectors keep a line.
@@ -102,10 +103,7 @@ impl Reader for Boxed {
 
 fn time(object: &Object<'_>, zone: &Zone) -> Option<Stamp> {
     let texts = TIME_KEYS.iter().filter_map(|key| object.get(key).and_then(Value::text));
-    texts
-        .filter_map(|text| stamp::rfc3339(text.as_bytes(), zone).or_else(|| stamp::unix(text.as_bytes())))
-        .map(|(at, _)| at)
-        .next()
+    texts.filter_map(|text| stamp_of(Some(text), zone)).next()
 }
 
 fn with_time(line: Line, at: Option<Stamp>) -> Line {

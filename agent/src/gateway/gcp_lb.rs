@@ -2,7 +2,7 @@
 //! `jsonPayload.statusDetails` (global) or `jsonPayload.proxyStatus` (regional, RFC 9209); the status code tells nothing: a
 //! timeout may be a 502.
 
-use super::glance::{asked, is_nothing, is_served};
+use super::glance::{asked, is_nothing, is_served, plain};
 use super::json::skim::{Place, skim};
 use super::json::{Object, Value};
 use super::json_lines::{JsonLines, later, nothing_else, scaled_us, stamp_of, status, told};
@@ -78,8 +78,7 @@ fn glance<'a>(line: &'a [u8], zone: &Zone) -> Option<Served<'a>> {
     if !is_plain || !is_served(status.text()??) {
         return None;
     }
-    let text = |text: Option<&'a [u8]>| text.map_or(Some(None), |text| std::str::from_utf8(text).ok().map(Some));
-    let (server, latency, time) = (text(server.text()?)?, text(latency.text()?)?, text(time.text()?)?);
+    let (server, latency, time) = (plain(server)?, plain(latency)?, plain(time)?);
     let duration_us = scaled_us(latency.map(|latency| latency.trim_end_matches('s')), 1e6);
     Some(Served {
         upstream: server.filter(|server| !is_nothing(server.as_bytes())),

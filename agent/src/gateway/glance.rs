@@ -35,6 +35,11 @@ pub(super) fn host_of(url: &[u8]) -> Option<&str> {
     std::str::from_utf8(host).ok().filter(|host| !host.is_empty() && !host.contains("://"))
 }
 
+/// The text at a place of an object; None: it is to be read whole.
+pub(super) fn plain(found: Found<'_>) -> Option<Option<&str>> {
+    found.text()?.map_or(Some(None), |text| std::str::from_utf8(text).ok().map(Some))
+}
+
 /// What was asked for, where an object tells it without escapes.
 pub(super) fn asked<'a>(method: Found<'a>, path: Found<'a>) -> Option<Asked<'a>> {
     Some(Asked::Parts { method: method.text()??, path: path.text()?? })

@@ -74,7 +74,9 @@ pub(super) fn status(text: Option<&str>) -> Result<Option<u16>, String> {
 /// A stamp as RFC 3339 or as a number of any unit.
 pub(super) fn stamp_of(text: Option<&str>, zone: &Zone) -> Option<Stamp> {
     let bytes = text?.as_bytes();
-    stamp::rfc3339(bytes, zone).or_else(|| stamp::unix(bytes)).map(|(at, _)| at)
+    // A number is the whole text: a date that was spoilt begins with one too.
+    let number = || stamp::unix(bytes).filter(|(_, rest)| rest.is_empty());
+    stamp::rfc3339(bytes, zone).or_else(number).map(|(at, _)| at)
 }
 
 /// Microseconds of a number of units of `unit_us` microseconds.
@@ -94,4 +96,17 @@ pub(super) fn later(at: Stamp, by_us: Option<u64>) -> Stamp {
 /// A member's text where it tells something.
 pub(super) fn told(object: &Object, name: &str) -> Option<String> {
     object.text(name).filter(|text| !matches!(*text, "" | "-")).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spoilt_date_is_no_number() {
+        let unix_us = |text| stamp_of(Some(text), &Zone::utc()).map(|at| at.unix_us);
+        assert_eq!(unix_us("2026-11-22T07:01:55Z"), Some(1_795_330_915_000_000));
+        assert_eq!(unix_us("1795330915.5"), Some(1_795_330_915_500_000));
+        assert_eq!(unix_us("2026-1?-22T07:01:55Z"), None);
+    }
 }

@@ -1,6 +1,8 @@
 //! What holds of everything that reads a gateway's lines, whatever comes in. The fuzz targets hold it against what the fuzzer
 //! makes up, the agent's tests against the seeds and against seeds that were spoilt.
 
+mod base64;
+
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -41,7 +43,8 @@ impl Seed {
             "istio-envoy" => "istio".to_owned(),
             other => other.replace('-', "_"),
         };
-        let line = labelled["raw"].as_str()?.as_bytes().to_vec();
+        let coded = labelled["raw_b64"].as_str().map(base64::decode);
+        let line = coded.or_else(|| Some(labelled["raw"].as_str()?.as_bytes().to_vec()))?;
         Some(Self { kind: Kind::from_id(&id)?, format: labelled["format"].as_str().map(str::to_owned), line })
     }
 

@@ -1,7 +1,7 @@
 //! The least work for a request that its service answered well, of a line in Traefik's common format or an object: only the
 //! service, the time and the request are counted.
 
-use crate::gateway::glance::{asked, host_of, is_nothing, is_served, later, number};
+use crate::gateway::glance::{asked, host_of, is_nothing, is_served, later, number, plain};
 use crate::gateway::json::skim::{Place, skim};
 use crate::gateway::json_lines::stamp_of;
 use crate::gateway::stamp::{self, Zone};
@@ -79,13 +79,13 @@ pub(super) fn of_object<'a>(line: &'a [u8], zone: &Zone) -> Option<Served<'a>> {
         && from_origin.text()?.is_none_or(is_served)
         && retries.text()?.is_none_or(|retries| retries == b"0");
     let address = address.text()?.filter(|address| is_plain && !is_nothing(address) && !address.contains(&b'/'))?;
-    let stamp = |text: Option<&[u8]>| stamp_of(text.and_then(|text| std::str::from_utf8(text).ok()), zone);
+    let (utc, local, time) = (plain(utc)?, plain(local)?, plain(time)?);
     let duration_ns = duration.text()?.map_or(Some(0), number)?;
-    let begun = stamp(utc.text()?.or(local.text()?)).map(|begun| later(begun, duration_ns / 1_000));
+    let begun = stamp_of(utc.or(local), zone).map(|begun| later(begun, duration_ns / 1_000));
     Some(Served {
         upstream: Some(std::str::from_utf8(address).ok()?),
         response_us: None,
-        at: begun.or(stamp(time.text()?)),
+        at: begun.or_else(|| stamp_of(time, zone)),
         request: asked(method, path),
     })
 }
