@@ -1,6 +1,7 @@
 //! Linkerd's proxy: lines of `linkerd_...` modules with spans such as `endpoint{addr=A}` before them. A refused or failed request
 //! tells its error; the spans tell which endpoint it was for.
 
+use super::json::{self, Object, Value};
 use super::stamp::{self, Zone};
 use super::text_lines::{TextLines, notice, told, value};
 use super::{Line, Reader, Signal, Stamp};
@@ -11,6 +12,31 @@ pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {
 }
 
 fn read(text: &str, at: Option<Stamp>, zone: &Zone) -> Option<Line> {
+    if text.starts_with('{') {
+        return of_text(&as_text(&json::object(text.as_bytes()).ok()?)?, at, zone);
+    }
+    of_text(text, at, zone)
+}
+
+/// An entry of the log as JSON in the words of the one as text.
+fn as_text(entry: &Object) -> Option<String> {
+    let said = entry.get("fields").and_then(Value::object)?;
+    let mut line = format!("{} ", entry.text("level")?);
+    if let Some(Value::List(spans)) = entry.get("spans") {
+        for span in spans.iter().filter_map(Value::object) {
+            let told = span.0.iter().filter(|(key, _)| key != "name");
+            let told: Vec<String> = told.filter_map(|(key, value)| Some(format!("{key}={}", value.text()?))).collect();
+            line += &format!("{}{{{}}}:", span.text("name").unwrap_or_default(), told.join(" "));
+        }
+    }
+    line += &format!(" {}: {}", entry.text("target")?, said.text("message").unwrap_or_default());
+    if let Some(error) = said.text("error") {
+        line += &format!(" error={error}");
+    }
+    Some(line)
+}
+
+fn of_text(text: &str, at: Option<Stamp>, zone: &Zone) -> Option<Line> {
     let level =
         text.split_whitespace().find(|word| matches!(*word, "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR" | "ERR!"))?;
     let module = text.find("linkerd_").or_else(|| text.find("linkerd2_"))?;
