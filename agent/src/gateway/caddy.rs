@@ -244,6 +244,8 @@ impl Entry<'_> {
         match self.message {
             "aborting with incomplete response" => {
                 let signal = match go_error::classify(error).0 {
+                    // What was read goes on to the client: it is the client that was lost.
+                    _ if error.starts_with("writing: ") => Signal::ClientAbort,
                     Signal::ReadTimeout | Signal::SendTimeout => Signal::BodyTimeout,
                     Signal::ClientAbort => Signal::ClientAbort,
                     _ => Signal::BodyTruncated,
@@ -252,7 +254,8 @@ impl Entry<'_> {
                 let attempts = vec![Attempt { upstream, signal, ..Attempt::default() }];
                 let record = self.request(None);
                 let reason = Some(bounded(error));
-                boxed(Record { from_error_log: true, signal, origin: Origin::App, attempts, reason, ..record })
+                let origin = if signal == Signal::ClientAbort { Origin::Client } else { Origin::App };
+                boxed(Record { from_error_log: true, signal, origin, attempts, reason, ..record })
             }
             "upstream roundtrip" if error.is_empty() => {
                 let status = self.status().unwrap_or(None);

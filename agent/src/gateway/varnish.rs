@@ -29,6 +29,9 @@ pub(super) fn reader(format: Option<&str>, zone: &Zone) -> Box<dyn Reader> {
 /// What `deploy/gateways/varnish.service` logs: a line a fetch.
 const FETCHES: &str = r#"%t "%r" %s %D "%{VSL:FetchError}x" "%{VSL:BackendOpen}x""#;
 
+/// What `%{Varnish:handling}x` is called in a template.
+const HANDLING: &str = "x:varnish:handling";
+
 #[derive(Debug)]
 struct Varnish {
     zone: Zone,
@@ -156,7 +159,8 @@ fn failed(record: Record, said: &str, opened: Option<String>) -> Record {
 /// A line of a fetch tells its error, or that the backend made the answer. A line of a client stays as it is.
 fn of_fetch(record: Record, fields: &Fields) -> Record {
     let text = |name: &str| fields.get(name).map(String::from_utf8_lossy);
-    if !fields.has("x:vsl:fetcherror") {
+    // How a request was handled is told of clients' lines alone, to which no fetch's error ever belongs.
+    if !fields.has("x:vsl:fetcherror") || fields.get(HANDLING).is_some() {
         return record;
     }
     let address = text("x:vsl:backendopen").as_deref().and_then(opened);

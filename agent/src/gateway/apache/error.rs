@@ -156,14 +156,7 @@ impl<'a> Parts<'a> {
             return line;
         }
         if self.module == "proxy_hcheck" {
-            let signal =
-                if self.message.contains("ENABLING") { Signal::HealthCheckUp } else { Signal::HealthCheckDown };
-            let upstream = self
-                .message
-                .split(['(', ' '])
-                .find(|word| word.contains("://"))
-                .map(|word| worker_address(word.trim_end_matches(')')));
-            return self.notice(signal, upstream, None);
+            return self.health_check();
         }
         if let Some(signal) = self.of_gateway() {
             let worker = self.message.split_once("worker (").and_then(|(_, rest)| rest.split_once(')'));
@@ -204,6 +197,20 @@ impl<'a> Parts<'a> {
         Some(line)
     }
 
+    /// `Health check DISABLING worker (U)`, `Health check GET Status (0) for U.`; 0 is OK. All else is how checks are run.
+    fn health_check(&self) -> Line {
+        let says = |text: &str| self.message.contains(text);
+        let signal = if says("ENABLING") || says(" Status (0) for ") {
+            Signal::HealthCheckUp
+        } else if says("DISABLING") || says(" Status (") {
+            Signal::HealthCheckDown
+        } else {
+            Signal::Noise
+        };
+        let worker = self.message.split(['(', ' ']).find(|word| word.contains("://"));
+        self.notice(signal, worker.map(|worker| worker_address(worker.trim_end_matches([')', '.']))), None)
+    }
+
     /// What a line says of one request.
     fn of_request(&self, before: Option<Signal>) -> (Signal, Option<String>) {
         let says = |start: &str| self.message.trim_start_matches("proxy: ").starts_with(start);
@@ -220,8 +227,10 @@ impl<'a> Parts<'a> {
             "AH00898" if says("Timeout on 100-Continue") => Signal::ReadTimeout,
             "AH00898" => Signal::UpstreamErrorUnspecified,
             // They follow AH00957, which has the number.
-            "AH01114" | "AH01079" => before.unwrap_or(Signal::ConnectFailed),
+            "AH01114" | "AH01079" | "AH03352" => before.unwrap_or(Signal::ConnectFailed),
             "AH00896" | "AH00887" | "AH00860" => Signal::ConnectFailed,
+            // AJP, web sockets, SCGI and uwsgi, each by a number of its own.
+            _ if says("failed to make connection to backend: ") => before.unwrap_or(Signal::ConnectFailed),
             "AH10404" => self.ending(Signal::HeaderInvalid),
             "AH01106" => before.unwrap_or(Signal::HeaderInvalid),
             "AH01070" | "AH02429" | "AH02430" | "AH01107" => Signal::HeaderInvalid,
@@ -232,6 +241,7 @@ impl<'a> Parts<'a> {
             "AH01084" => self.ending(Signal::UpstreamErrorUnspecified),
             // It follows AH01084 and has no number of its own.
             "AH01097" => before.unwrap_or(Signal::TlsHandshake),
+            "AH03351" => self.ending(Signal::UpstreamErrorUnspecified),
             "AH01067" | "AH01075" => self.ending(Signal::ClosedBeforeHeaders),
             "AH01068" | "AH01069" => Signal::ResponseInvalid,
             "AH00878" | "AH00892" | "AH00893" | "AH00992" | "AH01030" | "AH00868" => {
@@ -246,7 +256,7 @@ impl<'a> Parts<'a> {
             _ => self.of_module().unwrap_or_else(|| self.of_tls()),
         };
         let upstream = match self.number {
-            "AH01084" | "AH01097" => after("pass request body failed to "),
+            "AH01084" | "AH01097" | "AH03351" => after("pass request body failed to "),
             "AH00878" => after("read response failed from "),
             // A worker on a Unix domain socket has no address here.
             _ => after("error reading status line from remote server ")

@@ -78,9 +78,10 @@ fn errno(message: &str) -> Option<u32> {
 }
 
 fn written_errno(message: &str) -> Option<u32> {
+    // The last one is nginx's: a file's name before it holds what a client asked for.
     let at = ["failed (", "timed out (", "resolved ("]
         .iter()
-        .find_map(|words| message.find(words).map(|at| at + words.len()))?;
+        .find_map(|words| message.rfind(words).map(|at| at + words.len()))?;
     message[at..].split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
@@ -195,7 +196,9 @@ fn client(message: &str, phase: Phase) -> Option<Meaning> {
             .filter(|_| !begins(&["open()", "\""]))
             .map(|_| Request(Signal::DnsFailure));
     }
-    if message.starts_with("open() ") && errno(message) == Some(24) {
+    // EMFILE, ENOSPC: of the files that nginx keeps bodies in.
+    let of_file = begins(&["open() ", "pwrite() ", "pwritev() ", "write() "]);
+    if of_file && matches!(errno(message), Some(24 | 28)) {
         return Some(Request(Signal::GatewayResource));
     }
     let by_rule = ["auth request unexpected status", "access forbidden by rule", "directory index of", "open() "];
@@ -203,6 +206,10 @@ fn client(message: &str, phase: Phase) -> Option<Meaning> {
         ["rewrite or internal redirection cycle", "invalid URL prefix", "user \"", "no user/password", "stat() "];
     if begins(&by_rule) || begins(&more) || (message.starts_with('"') && message.contains("is not found (")) {
         return Some(Request(Signal::LbLocalResponse));
+    }
+    // A request that was answered: only the goodbye went wrong.
+    if message.starts_with("SSL_shutdown() failed") {
+        return Some(Own(Signal::Noise));
     }
     if phase == Phase::None && message.contains(" while resolving") {
         return Some(Own(Signal::DnsFailure));

@@ -1,7 +1,7 @@
 //! The least work for a line that tells of no failure. Of a client's line only the time and the request are counted, of a fetch's
 //! the backend too.
 
-use super::opened;
+use super::{HANDLING, opened};
 use crate::gateway::Served;
 use crate::gateway::apache::glance::Glance as AccessGlance;
 use crate::gateway::stamp::Zone;
@@ -14,6 +14,8 @@ pub(super) struct Glance {
     /// The error of a fetch, where the format has it.
     error: Option<usize>,
     opened: Option<usize>,
+    /// How a request was handled, which is told of clients' lines alone.
+    handling: Option<usize>,
     /// The backend's address, of the line that was looked at last.
     backend: String,
 }
@@ -25,6 +27,7 @@ impl Glance {
             access: AccessGlance::new(template)?,
             error: template.place("x:vsl:fetcherror"),
             opened: template.place("x:vsl:backendopen"),
+            handling: template.place(HANDLING),
             backend: String::new(),
         })
     }
@@ -35,6 +38,9 @@ impl Glance {
         let Some(error) = self.error else { return Some(served) };
         if self.access.said(line, error).is_some() {
             return None;
+        }
+        if self.handling.is_some_and(|handling| self.access.said(line, handling).is_some()) {
+            return Some(served);
         }
         let said = self.opened.and_then(|opened| self.access.said(line, opened));
         let upstream = match said {
