@@ -1,14 +1,16 @@
 //! Azure Application Gateway's access log, both versions. v2 tells what happened in `properties.error_info` and times in
 //! seconds; v1 has neither, tells milliseconds and hides the member's address and status in `requestQuery`.
 
+use super::glance::{asked, is_nothing, is_served, plain};
+use super::json::skim::{Place, skim};
 use super::json::{Object, Value};
-use super::json_lines::{JsonLines, later, no_glance, nothing_else, scaled_us, stamp_of, status, told};
+use super::json_lines::{JsonLines, later, nothing_else, scaled_us, stamp_of, status, told};
 use super::stamp::Zone;
-use super::{Attempt, Origin, Reader, Record, Signal};
+use super::{Attempt, Origin, Reader, Record, Served, Signal};
 
 /// A reader of the gateway's access log.
 pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {
-    Box::new(JsonLines { zone: zone.clone(), record, glance: no_glance, other: nothing_else })
+    Box::new(JsonLines { zone: zone.clone(), record, glance, other: nothing_else })
 }
 
 fn record(entry: &Object, zone: &Zone) -> Result<Record, String> {
@@ -52,6 +54,34 @@ fn record(entry: &Object, zone: &Zone) -> Result<Record, String> {
     })
 }
 
+const PLACES: [Place; 8] = [
+    ("properties", "httpStatus"),
+    ("properties", "error_info"),
+    ("properties", "serverRouted"),
+    ("properties", "serverStatus"),
+    ("", "timeStamp"),
+    ("", "time"),
+    ("properties", "httpMethod"),
+    ("properties", "originalRequestUriWithArgs"),
+];
+
+/// What is counted of an entry of v2 that tells of one member and of nothing amiss. None: it is to be read whole.
+fn glance<'a>(line: &'a [u8], zone: &Zone) -> Option<Served<'a>> {
+    let [status, info, routed, answer, stamp, time, method, uri] = skim(line, &PLACES)?;
+    let is_plain = info.text()?? == b"ERRORINFO_NO_ERROR" && is_served(answer.text()??);
+    if !is_plain || !is_served(status.text()??) {
+        return None;
+    }
+    let routed = plain(routed)?.filter(|routed| !is_nothing(routed.trim().as_bytes()) && !routed.contains(','))?;
+    let time = plain(stamp)?.or(plain(time)?)?;
+    Some(Served {
+        upstream: Some(routed.trim()),
+        response_us: None,
+        at: stamp_of(Some(time), zone),
+        request: asked(method, uri),
+    })
+}
+
 /// v1's `X-AzureApplicationGateway-...=...&SERVER-ROUTED=10.4.0.4&SERVER-STATUS=200`. The client's own query stands in
 /// `originalRequestUriWithArgs`; should it stand here too, the gateway's part comes last.
 struct Query(String);
@@ -71,6 +101,8 @@ fn signal(info: Option<&str>, status: Option<u16>, served: Option<u16>, routed: 
         Some(499) => Signal::ClientAbort,
         Some(_) if served.is_some() && served == status && info.is_some() => Signal::AppStatus,
         Some(400 | 405 | 408 | 411 | 413 | 414 | 417 | 431) if !routed => Signal::ClientError,
+        // Only v2 would name the member, had one been asked: a firewall's or a rule's answer.
+        Some(..500) if !routed && info.is_some() => Signal::LbLocalResponse,
         // v1 repeats the code that the gateway made.
         Some(_) => Signal::StatusOnly,
     };
@@ -88,7 +120,7 @@ fn signal(info: Option<&str>, status: Option<u16>, served: Option<u16>, routed: 
         other if other.contains("CONNECT") && other.contains("UPSTREAM") => Signal::ConnectFailed,
         other if other.contains("HEADER") && other.contains("UPSTREAM") => Signal::HeaderInvalid,
         other if other.contains("UPSTREAM") => Signal::UpstreamErrorUnspecified,
-        other if other.contains("INVALID") || other.contains("REQUEST") || other.contains("HTTP_") => {
+        other if other.contains("INVALID") || other.contains("REQUEST") || other.contains("HTTP") => {
             Signal::ClientError
         }
         _ => Signal::LbLocalResponse,

@@ -2,15 +2,17 @@
 //! status of 0 means that the origin gave none. Beside it cloudflared, the tunnel's end at the origin, whose errors are in the
 //! words of Go's libraries.
 
+use super::glance::{asked, is_nothing, is_served, plain};
 use super::go_error;
 use super::json::Object;
-use super::json_lines::{JsonLines, no_glance, scaled_us, stamp_of, status, told};
+use super::json::skim::{Place, skim};
+use super::json_lines::{JsonLines, scaled_us, stamp_of, status, told};
 use super::stamp::{self, Zone};
-use super::{Attempt, Line, Notice, Origin, Reader, Record, Signal};
+use super::{Attempt, Line, Notice, Origin, Reader, Record, Served, Signal};
 
 /// A reader of Cloudflare's log.
 pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {
-    Box::new(JsonLines { zone: zone.clone(), record, glance: no_glance, other: tunnel })
+    Box::new(JsonLines { zone: zone.clone(), record, glance, other: tunnel })
 }
 
 fn record(entry: &Object, zone: &Zone) -> Result<Record, String> {
@@ -24,7 +26,8 @@ fn record(entry: &Object, zone: &Zone) -> Result<Record, String> {
     let attempt = |upstream| Attempt {
         upstream: Some(upstream),
         status: from_origin.filter(|status| *status > 0),
-        signal,
+        // The edge may cover an origin's error with what it has kept.
+        signal: if signal == Signal::Ok && from_origin >= Some(500) { Signal::AppStatus } else { signal },
         connect_us: ms("OriginTCPHandshakeDurationMs"),
         header_us: ms("OriginResponseHeaderReceiveDurationMs").or_else(|| ms("OriginResponseDurationMs")),
         ..Attempt::default()
@@ -50,6 +53,31 @@ fn record(entry: &Object, zone: &Zone) -> Result<Record, String> {
     })
 }
 
+const PLACES: [Place; 7] = [
+    ("", "EdgeResponseStatus"),
+    ("", "OriginResponseStatus"),
+    ("", "OriginIP"),
+    ("", "EdgeEndTimestamp"),
+    ("", "EdgeStartTimestamp"),
+    ("", "ClientRequestMethod"),
+    ("", "ClientRequestURI"),
+];
+
+/// What is counted of an entry whose origin answered well. None: it is to be read whole.
+fn glance<'a>(line: &'a [u8], zone: &Zone) -> Option<Served<'a>> {
+    let [edge, origin, host, ended, begun, method, uri] = skim(line, &PLACES)?;
+    if !is_served(edge.text()??) || !is_served(origin.text()??) {
+        return None;
+    }
+    let (host, ended, begun) = (plain(host)?, plain(ended)?, plain(begun)?);
+    Some(Served {
+        upstream: host.filter(|host| !is_nothing(host.as_bytes())),
+        response_us: None,
+        at: stamp_of(ended, zone).or_else(|| stamp_of(begun, zone)),
+        request: asked(method, uri),
+    })
+}
+
 fn signal(edge: u16, from_origin: Option<u16>, has_host: bool) -> Signal {
     match (edge, from_origin) {
         (499, _) => Signal::ClientAbort,
@@ -61,7 +89,8 @@ fn signal(edge: u16, from_origin: Option<u16>, has_host: bool) -> Signal {
         (526, _) => Signal::TlsVerify,
         (520, Some(1..)) => Signal::ResponseInvalid,
         (520, _) => Signal::NoResponseHeaders,
-        (530, _) => Signal::DnsFailure,
+        // The origin's name does not resolve or its tunnel is down: which one stands on the page alone.
+        (530, _) => Signal::NoLiveUpstream,
         (..400, Some(1..)) => Signal::Ok,
         (_, Some(status @ 400..)) if status == edge => Signal::AppStatus,
         (500.., Some(0)) if has_host => Signal::UpstreamErrorUnspecified,
@@ -121,6 +150,7 @@ mod tests {
     #[test]
     fn the_edges_own_statuses_have_one_meaning_each() {
         assert_eq!(signal(521, Some(0), true), Signal::ConnectRefused);
+        assert_eq!(signal(530, Some(0), false), Signal::NoLiveUpstream);
         assert_eq!(signal(502, Some(502), true), Signal::AppStatus);
         assert_eq!(signal(502, Some(0), true), Signal::UpstreamErrorUnspecified);
         assert_eq!(signal(302, Some(0), false), Signal::LbLocalResponse);

@@ -59,11 +59,6 @@ pub(super) fn nothing_else(_: &[u8], _: &Zone) -> Option<Line> {
     None
 }
 
-/// A gateway whose entries take a whole reading.
-pub(super) fn no_glance<'a>(_: &'a [u8], _: &Zone) -> Option<Served<'a>> {
-    None
-}
-
 /// A status. Err: the text is none. None: not told.
 pub(super) fn status(text: Option<&str>) -> Result<Option<u16>, String> {
     let Some(text) = text.filter(|text| !matches!(*text, "" | "-")) else { return Ok(None) };
