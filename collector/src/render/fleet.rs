@@ -231,10 +231,6 @@ pub fn gateways(doc: &GatewaysDoc, style: Style) -> String {
         let gap = if at > 0 { "\n" } else { "" };
         let kind = or_dash(&gateway.kind);
         let _ = writeln!(out, "{gap}{} on {} ({kind})", clean(&gateway.name), clean(&gateway.host));
-        // The faults say it better where there are any.
-        if gateway.config_readable == Some(false) && gateway.config_faults.is_empty() {
-            let _ = writeln!(out, "  {}", style.paint(Tone::Warn, "its configuration could not be read"));
-        }
         for fault in gateway.config_faults.iter().chain(Some(&gateway.missing_log).filter(|one| !one.is_empty())) {
             let _ = writeln!(out, "  {}", style.paint(Tone::Warn, &clean(fault)));
         }

@@ -120,11 +120,13 @@ fn gateway_doc<'a>(
     addresses: &Addresses<'a>,
 ) -> GatewayDoc {
     let config = gateway.config.as_deref();
+    // Kinds that have none to be read tell of no fault either.
+    let read = config.filter(|config| config.readable || !config.faults.is_empty());
     GatewayDoc {
         host: host.name.clone(),
         name: name.to_owned(),
         kind: config.map(|config| config.kind.clone()).unwrap_or_default(),
-        config_readable: config.map(|config| config.readable),
+        config_readable: read.map(|config| config.readable),
         config_faults: config.map(|config| config.faults.clone()).unwrap_or_default(),
         missing_log: config.map(|config| config.missing_log.clone()).unwrap_or_default(),
         unparsed: gateway.sources.values().fold(gateway.unparsed, |sum, source| sum.saturating_add(source.unparsed)),
