@@ -42,6 +42,9 @@ impl Core {
             RecordKind::Report(report) => {
                 self.take(report);
                 self.cases.stir_concerned(&report.host);
+                if !self.cases.bear_on(&report.host) {
+                    self.fleet.calm(&report.host, self.now_us);
+                }
             }
             RecordKind::Tick => self.tick(),
             RecordKind::Mark(_) => self.cases.stir_all(),

@@ -163,6 +163,13 @@ impl Fleet {
         state.instances.retain(|name, _| state.services.is_empty() || state.services.contains_key(name));
     }
 
+    /// Thins a host's past, for no open case bears on it.
+    pub fn calm(&mut self, host: &str, now_us: i64) {
+        if let Some(entry) = self.hosts.get_mut(host) {
+            Arc::make_mut(entry).history.calm(now_us);
+        }
+    }
+
     fn report(&mut self, report: &Report, now_us: i64) {
         let entry = Arc::make_mut(self.hosts.entry(report.host.clone()).or_default());
         entry.history.heard(entry.state.interval_us, entry.state.lost_us, now_us);

@@ -63,6 +63,11 @@ impl Cases {
         recent.for_each(|case| self.news.stir(case));
     }
 
+    /// Whether an open case is of a host's gateways or instances.
+    pub fn bear_on(&self, host: &str) -> bool {
+        self.by_host.contains_key(host) || self.news.by_place.contains_key(host)
+    }
+
     /// A host has news: it bears on the cases of its gateways and of its instances, and on those that may be.
     pub fn stir_concerned(&mut self, host: &str) {
         let gateway = GatewayRef { host: host.to_owned(), ..GatewayRef::default() };

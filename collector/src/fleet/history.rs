@@ -1,5 +1,6 @@
 //! The recent history of one host, bounded in age and number: what evidence is drawn from.
 
+mod calm;
 mod fit;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -62,6 +63,8 @@ pub struct History {
     /// What came since it was weighed, bytes.
     added_bytes: usize,
     thinned: u64,
+    /// The minute in which it was thinned for being calm.
+    calmed: i64,
 }
 
 /// An error answer of a gateway of this host.

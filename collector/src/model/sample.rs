@@ -283,6 +283,25 @@ pub struct UpstreamSample {
     pub first_answered_us: i64,
 }
 
+impl UpstreamSample {
+    /// Takes in the stretch that came after it.
+    pub fn join(&mut self, next: &Self) {
+        self.to_us = self.to_us.max(next.to_us);
+        self.answered = self.answered.saturating_add(next.answered);
+        self.answered_5xx = self.answered_5xx.saturating_add(next.answered_5xx);
+        self.failed = self.failed.saturating_add(next.failed);
+        self.client_aborts = self.client_aborts.saturating_add(next.client_aborts);
+        self.unparsed = self.unparsed.saturating_add(next.unparsed);
+        self.response_sum_us = self.response_sum_us.saturating_add(next.response_sum_us);
+        self.response_max_us = self.response_max_us.max(next.response_max_us);
+        self.last_answered_us = self.last_answered_us.max(next.last_answered_us);
+        self.first_answered_us = match (self.first_answered_us, next.first_answered_us) {
+            (0, told) | (told, 0) => told,
+            (first, next) => first.min(next),
+        };
+    }
+}
+
 /// What was read of one source of a gateway's lines since its agent began.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LogSource {
