@@ -143,7 +143,7 @@ say "tests"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 if have_nextest; then
-    cargo nextest run --tool-config-file why502:tests/nextest.toml --workspace --no-fail-fast --status-level fail --hide-progress-bar 2>&1 | tee "$log"
+    cargo nextest run --tool-config-file "why502:$PWD/tests/nextest.toml" --workspace --no-fail-fast --status-level fail --hide-progress-bar 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
     summary=$(grep -aE '^ *Summary \[' "$log" | tail -1)
     add_counts "$summary"
