@@ -120,12 +120,36 @@ impl Notices {
         let count = before.and_then(|at| notices.remove(at)).map_or(0, |one| one.count) + 1;
         notices.push_back(NoticeDoc { at, host, says, count });
         if notices.len() > NOTICES_MAX {
-            notices.pop_front();
+            let alike = |one: &NoticeDoc| notices.iter().filter(|other| other.says == one.says).count();
+            // Of what is told of the most hosts the oldest goes: a thousand that do one thing hide nobody who does another.
+            let most = notices.iter().map(alike).max();
+            let oldest = notices.iter().position(|one| Some(alike(one)) == most).unwrap_or(0);
+            notices.remove(oldest);
         }
     }
 
     /// Newest first.
     fn docs(&self) -> Vec<NoticeDoc> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_that_do_one_thing_hide_nobody_who_does_another() {
+        let notices = Notices::default();
+        notices.tell("app-1", "sent a bomb".to_owned());
+        for number in 0..1_000 {
+            notices.tell(&format!("app-{number}"), "was too slow".to_owned());
+        }
+        notices.tell("app-2", "sent a bomb".to_owned());
+        let told = notices.docs();
+        let hosts =
+            |says: &str| told.iter().filter(|one| one.says == says).map(|one| one.host.as_str()).collect::<Vec<_>>();
+        assert_eq!((told.len(), hosts("sent a bomb")), (NOTICES_MAX, vec!["app-2", "app-1"]));
+        assert_eq!(hosts("was too slow")[0], "app-999");
     }
 }
