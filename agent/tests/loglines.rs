@@ -4,9 +4,8 @@
 
 use std::collections::BTreeMap;
 
-#[path = "../../tests/fuzz/src/base64.rs"]
-mod base64;
-
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use why502_agent::gateway::{self, Kind, Line, Log, Zone};
 
@@ -55,7 +54,7 @@ fn labelled(number: usize, line: &Value) -> Option<Labelled> {
         log,
         format: text("format"),
         raw: text("raw_b64")
-            .map_or_else(|| text("raw").unwrap_or_default().into_bytes(), |coded| base64::decode(&coded)),
+            .map_or_else(|| text("raw").unwrap_or_default().into_bytes(), |coded| STANDARD.decode(coded).unwrap()),
         status: line["status"].as_u64(),
         upstream: text("upstream"),
         signal: text("signal")?,

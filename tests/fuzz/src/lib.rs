@@ -1,10 +1,10 @@
 //! What holds of everything that reads a gateway's lines, whatever comes in. The fuzz targets hold it against what the fuzzer
 //! makes up, the agent's tests against the seeds and against seeds that were spoilt.
 
-mod base64;
-
 use std::sync::OnceLock;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use why502_agent::gateway::{self, Kind, Line, Log, Reader, Signal, Zone};
 use why502_agent::listen::{Deframer, pushed_lines, unpack_gzip};
@@ -43,8 +43,10 @@ impl Seed {
             "istio-envoy" => "istio".to_owned(),
             other => other.replace('-', "_"),
         };
-        let coded = labelled["raw_b64"].as_str().map(base64::decode);
-        let line = coded.or_else(|| Some(labelled["raw"].as_str()?.as_bytes().to_vec()))?;
+        let line = match labelled["raw_b64"].as_str() {
+            Some(coded) => STANDARD.decode(coded).ok()?,
+            None => labelled["raw"].as_str()?.as_bytes().to_vec(),
+        };
         Some(Self { kind: Kind::from_id(&id)?, format: labelled["format"].as_str().map(str::to_owned), line })
     }
 
