@@ -5,7 +5,7 @@ use super::{CaseKey, Cases, Made, Moment};
 use crate::fleet::Fleet;
 use crate::model::{Attempt, Failure, GatewayRef, GatewayState, Pool, canonical};
 
-/// A gateway goes by a changed configuration only once it was reloaded; after so long it surely was.
+/// A gateway goes by a changed configuration only once it was reloaded; after so long it is taken to be, microseconds.
 const RELOAD_US: i64 = 10_000_000;
 /// What fails within so long of each other fails at the same time, microseconds.
 const AT_THE_TIME_US: i64 = 2_000_000;

@@ -4,10 +4,13 @@
 mod adversary;
 mod combined;
 mod drawn;
+mod ends;
 mod gateways;
 mod lasting;
 mod lookalike;
 mod story;
+mod taken_out;
+mod unnamed;
 mod ways;
 
 use story::{SECOND, START, Story, UPSTREAM, failure};
