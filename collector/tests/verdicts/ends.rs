@@ -234,3 +234,25 @@ fn a_process_that_is_only_found_after_the_failures_did_not_listen_all_the_while(
     let says = |evidence: &Evidence| evidence.says.contains("was started anew; its end was not seen");
     assert!(incident.verdict.evidence.iter().any(says), "{:#?}", incident.verdict);
 }
+
+/// A rule rejects since before the process was started again, for nothing; then its agent was started again, too.
+#[test]
+fn a_process_that_was_seen_to_begin_is_not_taken_for_one_that_was_only_found() {
+    let mut story = Story::new();
+    story.answered = 0;
+    let fails = |story: &mut Story| {
+        for _ in 0..4 {
+            story.fails(Signal::ConnectRefused, 503, 0, 8).probe(&["connect_refused"; 4], |_| {}).pass(1);
+        }
+        story.is(Cause::FirewallReject);
+    };
+    fails(&mut story);
+    let began_us = story.now_us;
+    story.instance = Some(instance(200, began_us));
+    story.started(200, began_us, "v1", false);
+    fails(&mut story);
+    let api = ServiceConfig { name: "api".into(), listen: vec![UPSTREAM.into()], declared: true, ..Default::default() };
+    story.greets("app-1", 2, vec![api], vec![]);
+    story.started(200, began_us, "v1", true);
+    fails(&mut story);
+}

@@ -1,7 +1,7 @@
 //! Where the instance listened while requests to it failed, and whether its own host could connect.
 
 use super::{REACH_BACK_US, SAME_MOMENT_US, Scene, Tri};
-use crate::model::{Address, EventKind, InstanceSample};
+use crate::model::{Address, EventKind, InstanceSample, ProcessStarted};
 
 /// A process that has not come to listen for so long is not starting any more, microseconds.
 pub const LONGEST_START_US: i64 = 60_000_000;
@@ -61,7 +61,12 @@ impl<'a> Scene<'a> {
     /// was there before it.
     pub fn began_unseen(&self) -> Option<i64> {
         let (at_us, start) = self.starts.iter().rfind(|(_, start)| start.leader && !start.settled)?;
-        (start.already_running && *at_us > self.failures.first_us).then_some(*at_us)
+        // An agent that was started anew finds what the one before it saw begin.
+        let seen = |(began_us, other): &(i64, &ProcessStarted)| {
+            !other.already_running && other.pid == start.pid && began_us == at_us
+        };
+        let unseen = start.already_running && !self.starts.iter().any(seen);
+        (unseen && *at_us > self.failures.first_us).then_some(*at_us)
     }
 
     /// The newest reading of the instance is not much older than the newest failure.
