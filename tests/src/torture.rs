@@ -14,6 +14,8 @@ mod spool;
 mod storm;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
 
 use crate::dice::Dice;
 
@@ -100,6 +102,35 @@ fn folder() -> Result<tempfile::TempDir, String> {
     let memory = PathBuf::from("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     made.map_err(|error| format!("temporary folder: {error}"))
+}
+
+/// Does so many pieces of work by their numbers, on all processors; gives the sum of what they gave.
+fn on_all_processors(
+    pieces: usize,
+    work: impl Fn(usize) -> Result<(usize, usize), String> + Sync,
+) -> Result<(usize, usize), String> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut sum = (0, 0);
+        loop {
+            match next.fetch_add(1, Relaxed) {
+                piece if piece < pieces => sum = add(sum, work(piece)?),
+                _ => return Ok::<_, String>(sum),
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let workers: Vec<_> = (0..processors).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().try_fold((0, 0), |sum, worker| {
+            let ended = worker.join().map_err(|_| "a start panicked".to_owned())?;
+            ended.map(|more| add(sum, more))
+        })
+    })
+}
+
+fn add(one: (usize, usize), other: (usize, usize)) -> (usize, usize) {
+    (one.0 + other.0, one.1 + other.1)
 }
 
 /// The payload of a record: what it must be is told by its number.

@@ -3,8 +3,6 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::thread;
 use std::time::Instant;
 
 use why502_agent::report::Sealed;
@@ -12,7 +10,7 @@ use why502_agent::spool::{Numbering, Spool};
 use why502_proto::v1;
 use why502_proto::v1::event::Kind;
 
-use super::{Outcome, Size, folder};
+use super::{Outcome, Size, folder, on_all_processors};
 use crate::dice::Dice;
 
 fn numbering(epoch: u64) -> Numbering {
@@ -120,23 +118,7 @@ fn each_damaged(
     damage: impl Fn(&Damaged) -> Result<(usize, usize), String> + Sync,
 ) -> Result<(usize, usize), String> {
     let (segments, reports) = written(bytes, limit)?;
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let (mut times, mut given) = (0, 0);
-        while let Some(whole) = segments.get(next.fetch_add(1, Relaxed)) {
-            let (more_times, more) = damage(&Damaged::new(limit, whole, &reports)?)?;
-            (times, given) = (times + more_times, given + more);
-        }
-        Ok::<_, String>((times, given))
-    };
-    thread::scope(|scope| {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let workers: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_fold((0, 0), |(times, given), worker| {
-            let (more_times, more) = worker.join().map_err(|_| "a start panicked".to_owned())??;
-            Ok((times + more_times, given + more))
-        })
-    })
+    on_all_processors(segments.len(), |piece| damage(&Damaged::new(limit, &segments[piece], &reports)?))
 }
 
 fn files(state: &Path) -> Result<Vec<Vec<u8>>, String> {
