@@ -25,16 +25,17 @@ use why502_proto::v1;
 
 use crate::beat;
 use crate::budget::{self, Budget};
+use crate::clock::{Steps, unix_now_us};
 use crate::config::Gateway;
-use crate::gateway::{self, FormatError, Joiner, Kind, Line, Log, Reader, Record, Signal, Zone};
+use crate::gateway::{Joiner, Kind, Line, Log, Record, Signal, Zone};
 use crate::listen::Inbox;
 use crate::sampler::probe::ProbeRequest;
-use crate::sampler::{Mark, Observed, unix_now_us};
+use crate::sampler::{Mark, Observed};
 use crate::tail::{self, Group, Positions};
 use count::Counts;
 use flood::Flood;
 use setting::Setting;
-use source::{Source, Told};
+use source::{Source, Told, reader};
 use target::Targets;
 
 /// Between two rounds while something fails or failed lately.
@@ -100,6 +101,7 @@ pub struct Watch {
     gateway: Gateway,
     interval: Duration,
     zone: Zone,
+    clock_steps: Steps,
     setting: Setting,
     /// What it says of requests: files, a socket, systemd's journal, or several of them.
     access: Vec<Source>,
@@ -162,6 +164,7 @@ impl Watch {
             gateway,
             interval,
             zone,
+            clock_steps: Steps::default(),
             setting,
             access,
             error,
@@ -201,6 +204,9 @@ impl Watch {
     /// Reads what is new and tells of it. True: there is more to read at once.
     fn round(&mut self, now: Instant, stopping: bool, out: &mut Vec<Observed>) -> bool {
         let now_us = unix_now_us();
+        if self.gateway.is_here() {
+            let _by = self.clock_steps.look();
+        }
         self.refresh(now, now_us, out);
         let mut read = Read::default();
         let more = self.read(now, now_us, &mut read);
@@ -227,7 +233,10 @@ impl Watch {
             }
         }
         if !std::mem::replace(&mut self.configuration_told, true) {
-            let message = self.setting.message(&self.gateway, now_us);
+            let mut message = self.setting.message(&self.gateway, now_us);
+            if message.changed_unix_us > 0 {
+                message.changed_unix_us = self.clock_steps.steady(message.changed_unix_us, now_us);
+            }
             if !message.missing_log.is_empty() {
                 tracing::warn!(gateway = %self.gateway.name, "its log keeps no reasons: {}", message.missing_log);
             }
@@ -237,8 +246,8 @@ impl Watch {
 
     /// Reads one buffer of the access log, then the error log to its end.
     fn read(&mut self, now: Instant, now_us: i64, read: &mut Read) -> bool {
-        let Self { gateway, access, error, counts, buffer, targets, joiner, .. } = self;
-        let mut sort = |told: Told<'_>, text: &[u8]| match told {
+        let Self { gateway, clock_steps, access, error, counts, buffer, targets, joiner, .. } = self;
+        let mut sort = |told: Told<'_>, text: &[u8]| match told.steady(clock_steps, now_us) {
             Told::Served(served) => {
                 counts.add_served(&served, now_us);
                 targets.glanced(&served, now);
@@ -370,27 +379,6 @@ fn access_kind(gateway: &Gateway) -> Log {
             Log::Access
         }
         _ => Log::All,
-    }
-}
-
-/// The reader of a log: in the format that is set or configured, else as the kind's own formats, and why.
-fn reader(gateway: &Gateway, setting: &Setting, log: Log, zone: &Zone) -> (Box<dyn Reader>, Option<String>) {
-    let format = setting.format(gateway).filter(|_| log != Log::Error);
-    match gateway::reader(gateway.kind, log, format, zone) {
-        Ok(reader) => (reader, None),
-        Err(FormatError(fault)) => match gateway::reader(gateway.kind, log, None, zone) {
-            Ok(reader) => (reader, Some(fault)),
-            Err(FormatError(fault)) => (Box::new(Unreadable(fault.clone())), Some(fault)),
-        },
-    }
-}
-
-/// Stands for the reader of a kind that has none.
-struct Unreadable(String);
-
-impl Reader for Unreadable {
-    fn read(&mut self, _line: &[u8]) -> Line {
-        Line::Unparsed(self.0.clone())
     }
 }
 

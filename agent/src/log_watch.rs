@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 use tokio::sync::watch::Receiver;
 
 use crate::budget::{self, Budget};
+use crate::clock::unix_now_us;
 use crate::config::Service;
-use crate::sampler::{Observed, Status, unix_now_us};
+use crate::sampler::{Observed, Status};
 use crate::tail::{BUFFER_BYTES, Group, Positions, Sight};
 use crate::watch::app_log::AppLog;
 use crate::watch::role::RoleLog;

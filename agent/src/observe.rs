@@ -8,7 +8,6 @@
 //! last, listeners by one netlink dump, states by kept descriptors), which also sends a sample of each service that looks
 //! abnormal; a listing of /proc every 15 s; everything at the interval, or more seldom where that would be felt (`pace`).
 
-mod clock;
 mod exits;
 mod members;
 mod memory;
@@ -28,6 +27,7 @@ use why502_proto::v1;
 
 use crate::alarm::sleep_until;
 use crate::budget::Budget;
+use crate::clock::{Steps, unix_now_us};
 use crate::config::Config;
 use crate::kernel::cgroup::Hierarchy;
 use crate::kernel::{Roots, mount};
@@ -37,7 +37,7 @@ use crate::sampler::process::Member;
 use crate::sampler::process::matching;
 use crate::sampler::process::table::Table;
 use crate::sampler::socket::Sockets;
-use crate::sampler::{Observed, Status, unix_now_us};
+use crate::sampler::{Observed, Status};
 use crate::wakeful::{ready, wakeful};
 use crate::watch::exit::ExitWatch;
 use crate::watch::kernel_log::KernelLog;
@@ -45,7 +45,6 @@ use crate::watch::link::LinkWatch;
 use crate::watch::oom::OomCounters;
 use crate::watch::unit::Units;
 
-use clock::ClockWatch;
 use exits::{Ended, Ending};
 use members::Home;
 use memory::{Unclaimed, Untied};
@@ -159,7 +158,7 @@ struct Observer {
     oom: OomCounters,
     log: KernelLog,
     links: LinkWatch,
-    clock: ClockWatch,
+    clock_steps: Steps,
     /// The first look is over: what is found from now on began under the agent's eyes.
     begun: bool,
     announce_at: BTreeMap<u32, Instant>,
@@ -228,7 +227,7 @@ impl Observer {
             oom: OomCounters::default(),
             log: KernelLog::open(&roots.kmsg),
             links: LinkWatch::open(),
-            clock: ClockWatch::new(),
+            clock_steps: Steps::default(),
             begun: false,
             announce_at: BTreeMap::new(),
             settling: VecDeque::new(),
@@ -280,7 +279,7 @@ impl Observer {
     }
 
     fn look_around(&mut self) {
-        if let Some(by_us) = self.clock.look() {
+        if let Some(by_us) = self.clock_steps.look() {
             self.tell(v1::event::Kind::ClockStepped(v1::ClockStepped { by_us }));
         }
         // A look at all links costs with their number (hosts of containers have many); between listings what is told will do.

@@ -9,8 +9,6 @@ pub mod probe;
 pub mod process;
 pub mod socket;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use why502_proto::v1;
 use why502_proto::v1::sampler_status::State;
 
@@ -69,9 +67,4 @@ impl Status {
         };
         v1::SamplerStatus { name: name.to_owned(), state: state.into(), why: why.to_owned() }
     }
-}
-
-/// The host's clock, unix microseconds.
-pub fn unix_now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::sync::watch::Receiver;
 
 use crate::budget::{self, Budget};
+use crate::clock::{Steps, unix_now_us};
 use crate::journald::{self, Journal, Sight};
 use crate::sampler::{Observed, Status};
 use crate::tail::Positions;
@@ -21,6 +22,7 @@ const MARK_INTERVAL: Duration = Duration::from_secs(30);
 pub struct UnitWatch {
     journal: Journal,
     units: Units,
+    clock_steps: Steps,
     told: Option<Status>,
     marked_at: Option<Instant>,
 }
@@ -29,7 +31,7 @@ impl UnitWatch {
     /// Takes this machine's journal up where it was left.
     pub fn new(units: Units, positions: &Positions) -> Self {
         let journal = Journal::new("journald:_PID=1".to_owned(), journald::folders(), unit::wanted(), positions);
-        Self { journal, units, told: None, marked_at: None }
+        Self { journal, units, clock_steps: Steps::default(), told: None, marked_at: None }
     }
 
     /// Reads what is new and tells of it. True: there is more to read at once.
@@ -39,8 +41,12 @@ impl UnitWatch {
             return false;
         }
         let before = out.len();
-        let units = &self.units;
-        let more = self.journal.poll(now, &mut |entry| out.extend(unit::change(&entry, units)));
+        let now_us = unix_now_us();
+        let _by = self.clock_steps.look();
+        let (units, steps) = (&self.units, &self.clock_steps);
+        let more = self
+            .journal
+            .poll(now, &mut |entry| out.extend(unit::change(&entry, units, |at_us| steps.steady(at_us, now_us))));
         let due = self.marked_at.is_none_or(|at| now.duration_since(at) >= MARK_INTERVAL);
         if stopping || due || out.len() > before {
             self.marked_at = Some(now);

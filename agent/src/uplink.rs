@@ -17,7 +17,7 @@ use std::future::Future;
 use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
@@ -25,6 +25,7 @@ use why502_proto::v1;
 
 use crate::alarm::sleep_until;
 use crate::backoff;
+use crate::clock::unix_now_us;
 use crate::identity::Watched;
 use crate::report::Sealed;
 use crate::spool::{self, Spool};
@@ -386,10 +387,6 @@ impl Uplink {
     fn take_own(&mut self, report: v1::Report) {
         self.take(vec![Sealed { report, marks: Vec::new() }]);
     }
-}
-
-fn unix_now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -6,9 +6,11 @@ use std::time::Instant;
 use why502_proto::v1;
 
 use super::failure;
+use super::setting::Setting;
 use crate::budget;
-use crate::config::{Journald, LogListen};
-use crate::gateway::{Line, Reader, Served, syslog_program};
+use crate::clock::Steps;
+use crate::config::{Gateway, Journald, LogListen};
+use crate::gateway::{self, FormatError, Line, Log, Reader, Served, Zone, syslog_program};
 use crate::journald::{self, Entry, Journal, Wanted};
 use crate::listen::Inbox;
 use crate::mask;
@@ -28,6 +30,22 @@ pub enum Told<'a> {
     Served(Served<'a>),
     /// Anything.
     Line(Line),
+}
+
+impl Told<'_> {
+    /// With its time, which was stamped by this host's clock, on the agent's time line.
+    pub fn steady(mut self, steps: &Steps, now_us: i64) -> Self {
+        let at = match &mut self {
+            Self::Served(served) => &mut served.at,
+            Self::Line(Line::Record(record)) => &mut record.at,
+            Self::Line(Line::Notice(notice)) => &mut notice.at,
+            Self::Line(Line::Unparsed(_)) => &mut None,
+        };
+        if let Some(at) = at {
+            at.unix_us = steps.steady(at.unix_us, now_us);
+        }
+        self
+    }
 }
 
 enum From {
@@ -294,5 +312,26 @@ fn files_state(group: &Group) -> Status {
             Status::Degraded(format!("{lost} rotated files were gone or compressed before they were read"))
         }
         None => Status::Active,
+    }
+}
+
+/// The reader of a log: in the format that is set or configured, else as the kind's own formats, and why.
+pub fn reader(gateway: &Gateway, setting: &Setting, log: Log, zone: &Zone) -> (Box<dyn Reader>, Option<String>) {
+    let format = setting.format(gateway).filter(|_| log != Log::Error);
+    match gateway::reader(gateway.kind, log, format, zone) {
+        Ok(reader) => (reader, None),
+        Err(FormatError(fault)) => match gateway::reader(gateway.kind, log, None, zone) {
+            Ok(reader) => (reader, Some(fault)),
+            Err(FormatError(fault)) => (Box::new(Unreadable(fault.clone())), Some(fault)),
+        },
+    }
+}
+
+/// Stands for the reader of a kind that has none.
+struct Unreadable(String);
+
+impl Reader for Unreadable {
+    fn read(&mut self, _line: &[u8]) -> Line {
+        Line::Unparsed(self.0.clone())
     }
 }

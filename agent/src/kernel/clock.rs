@@ -35,7 +35,7 @@ fn micros(seconds: i64, nanos: i64) -> u64 {
 }
 
 /// Real time less time since boot, microseconds: when this host booted, by its present clock. It changes when the clock is
-/// stepped, and by little when it is slewed.
+/// stepped; slewing bends both alike.
 pub fn boot_unix_us() -> i64 {
     realtime_us() - i64::try_from(boottime_us()).unwrap_or(0)
 }

@@ -9,11 +9,11 @@ use why502_proto::v1::event::Kind;
 use why502_proto::v1::process_exited::Source;
 
 use super::Observer;
+use crate::clock::unix_now_us;
 use crate::kernel::cgroup::Group;
 use crate::kernel::pidfd::End;
 use crate::sampler::Observed;
 use crate::sampler::process::Member;
-use crate::sampler::unix_now_us;
 use crate::watch::exit::Known;
 
 /// A parent is given so long to reap, where only then the status can be read.

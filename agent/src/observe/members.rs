@@ -10,13 +10,14 @@ use why502_proto::v1::event::Kind;
 use super::Observer;
 use super::exits::Ending;
 use super::service::{FOUND_LIMIT, Found, Service};
+use crate::clock::{boot_unix_us, unix_now_us};
 use crate::kernel::cgroup::{self, Group};
 use crate::kernel::diag::Address;
 use crate::kernel::process;
 use crate::sampler::process::fingerprint::{self, Fingerprint};
 use crate::sampler::process::{Member, matching};
 use crate::sampler::socket::is_at;
-use crate::sampler::{Observed, Status, unix_now_us};
+use crate::sampler::{Observed, Status};
 
 /// All of /proc is listed so often.
 const LISTING: Duration = Duration::from_secs(15);
@@ -168,7 +169,7 @@ impl Observer {
             return;
         }
         let keep = self.members.len() < KEPT_LIMIT;
-        let member = Member::new(proc, service, &stat, self.clock.boot_unix_us(), keep);
+        let member = Member::new(proc, service, &stat, boot_unix_us(), keep);
         let age_us = unix_now_us() - member.started_unix_us;
         let now = Instant::now();
         let young = self.begun && age_us < i64::try_from(SETTLE.as_micros()).unwrap_or(0);

@@ -8,9 +8,10 @@ use why502_proto::v1;
 
 use super::Observer;
 use super::exits::Ended;
+use crate::clock::unix_now_us;
 use crate::kernel::diag::Address;
 use crate::sampler::process::Closeness;
-use crate::sampler::{Observed, Status, unix_now_us};
+use crate::sampler::{Observed, Status};
 
 /// Most processes of one sample.
 const PROCESS_LIMIT: usize = 16;

@@ -14,9 +14,10 @@ use tokio::task::JoinSet;
 use why502_proto::v1::event::Kind;
 use why502_proto::v1::{HealthResult, LogMatch};
 
-use super::{Observed, Status, unix_now_us};
+use super::{Observed, Status};
 use crate::alarm::sleep_until;
 use crate::beat;
+use crate::clock::unix_now_us;
 use crate::config::{Config, Health, Service};
 use crate::watch::app_log::body_kind;
 use crate::watch::role::{self, Role};

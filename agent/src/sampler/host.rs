@@ -8,7 +8,8 @@ use std::path::Path;
 
 use why502_proto::v1;
 
-use super::{Status, unix_now_us};
+use super::Status;
+use crate::clock::unix_now_us;
 use crate::kernel::host::{self, CpuTimes};
 use crate::kernel::kept::Kept;
 use crate::kernel::link::{Link, Links};

@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use why502_proto::v1::event::Kind;
 
-use super::{Observed, Status, unix_now_us};
+use super::{Observed, Status};
+use crate::clock::unix_now_us;
 use crate::gateway::{Signal, Tls};
 use plan::{Decision, Plan};
 

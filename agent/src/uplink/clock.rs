@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 /// Sendings remembered until they are answered.
 const MAX_SENT: usize = 64;
+/// What two clocks may drift apart between answers that are remembered, microseconds.
+const DRIFT_US: i64 = 10_000;
 /// Answers of which the quickest is believed: it leaves the least room for error.
 const MAX_ANSWERS: usize = 8;
 
@@ -31,12 +33,10 @@ impl Offset {
         let (_, sent_us) = self.sent[at];
         self.sent.drain(..=at);
         let trip_us = now_us - sent_us;
-        if trip_us < 0 {
-            // This host's clock was stepped back meanwhile, so nothing known of it holds any longer.
-            self.answers.clear();
-            return;
-        }
-        self.answers.push_back((trip_us, collector_us + trip_us / 2 - now_us));
+        let offset_us = collector_us + trip_us / 2 - now_us;
+        // An answer is at most half its round trip wrong. Where that can't make two agree, the collector's clock was stepped.
+        self.answers.retain(|(other_us, known_us)| (offset_us - known_us).abs() <= (trip_us + other_us) / 2 + DRIFT_US);
+        self.answers.push_back((trip_us, offset_us));
         if self.answers.len() > MAX_ANSWERS {
             self.answers.pop_front();
         }
@@ -73,12 +73,21 @@ mod tests {
         let mut offset = Offset::default();
         offset.sent(1, 0);
         offset.sent(2, 10);
-        offset.sent(3, 20);
         offset.answered(1, 500, 10);
-        offset.answered(2, 9_000, 2_010);
+        offset.answered(2, 2_000, 2_010);
         offset.answered(77, 0, 2_010);
         assert_eq!(offset.get(), Some(495));
-        offset.answered(3, 0, 15);
-        assert_eq!(offset.get(), None, "the clock was stepped back");
+    }
+
+    #[test]
+    fn a_collector_whose_clock_was_stepped_is_believed_at_once() {
+        let mut offset = Offset::default();
+        for at in 0..5 {
+            offset.sent(at, at);
+            offset.answered(at, at + 1_000_000, at + 10);
+        }
+        offset.sent(9, 1_000);
+        offset.answered(9, 3_601_002_000, 3_000);
+        assert_eq!(offset.get(), Some(3_601_000_000));
     }
 }

@@ -59,8 +59,8 @@ pub fn wanted() -> Wanted {
     Wanted { all: vec!["_PID=1".to_owned()], fields: FIELDS.to_vec() }
 }
 
-/// What an entry says of a watched service's unit. None: nothing.
-pub fn change(entry: &Entry, units: &Units) -> Option<Observed> {
+/// What an entry says of a watched service's unit, its time made `steady`. None: nothing.
+pub fn change(entry: &Entry, units: &Units, steady: impl Fn(i64) -> i64) -> Option<Observed> {
     let text = |name: &str| {
         let value = entry.values.get(FIELDS.iter().position(|field| *field == name)?)?.as_deref()?;
         Some(String::from_utf8_lossy(&value[..value.len().min(MAX_VALUE_BYTES)]).into_owned())
@@ -81,7 +81,7 @@ pub fn change(entry: &Entry, units: &Units) -> Option<Observed> {
         result: text("UNIT_RESULT").unwrap_or_default(),
         restarts: text("N_RESTARTS").and_then(|restarts| restarts.parse().ok()),
     };
-    Some(Observed::event(i64::try_from(entry.at_us).ok()?, Kind::UnitChanged(change)))
+    Some(Observed::event(steady(i64::try_from(entry.at_us).ok()?), Kind::UnitChanged(change)))
 }
 
 #[cfg(test)]
@@ -99,7 +99,7 @@ mod tests {
     fn told(values: &[(&str, &str)]) -> Option<UnitChanged> {
         let units = Units::default();
         units.note("api.service", "api");
-        match change(&entry(values), &units)? {
+        match change(&entry(values), &units, |at_us| at_us)? {
             Observed::Event(event) => match event.kind {
                 Some(Kind::UnitChanged(change)) if event.at_unix_us == 5 => Some(change),
                 other => panic!("{other:?}"),

@@ -172,6 +172,9 @@ impl World {
             fs::create_dir_all(&disk).doing("disk")?;
             host.run(&format!("mount -t tmpfs -o size={kib}k shop-disk {}", disk.display()))?;
         }
+        if let Some(ahead_s) = self.plan.clock(name) {
+            self.step_clock(name, ahead_s)?;
+        }
         self.hosts.retain(|other| other.name != name);
         self.hosts.push(host);
         Ok(())

@@ -1,4 +1,4 @@
-//! Clocks that differ by a minute and more between hosts: what came first is still told right.
+//! Clocks that differ by a minute and more between hosts, or that are stepped meanwhile: what came first is still told right.
 
 use super::{ONE, start_again};
 use crate::lab::plan::{App, GATEWAY_HOST, Plan};
@@ -11,6 +11,10 @@ pub(super) fn all() -> Vec<Story> {
         killed("killed_clock_behind", vec![("app-1", -70)]),
         killed("killed_gateway_clock_ahead", vec![(GATEWAY_HOST, 70)]),
         warming_up_clocks_apart(),
+        killed_while_stepped("killed_clock_set_back", GATEWAY_HOST, -3_600),
+        killed_while_stepped("killed_clock_set_forward", GATEWAY_HOST, 3_600),
+        killed_while_stepped("killed_clock_of_tomorrow", "app-1", 86_400),
+        killed_while_stepped("killed_clock_of_yesterday", "app-1", -86_400),
     ]
 }
 
@@ -25,6 +29,14 @@ fn killed(name: &'static str, clocks: Vec<(&'static str, i32)>) -> Story {
         .fault(|world: &mut World| world.signal_app("app-1", "SIGKILL"))
         .heal(start_again);
     wrong(story, clocks)
+}
+
+/// As a time server does that is reached late: nothing has told of the step yet when it fails.
+fn killed_while_stepped(name: &'static str, host: &'static str, ahead_s: i32) -> Story {
+    killed(name, vec![(host, 0)]).fault(move |world: &mut World| {
+        world.step_clock(host, ahead_s)?;
+        world.signal_app("app-1", "SIGKILL")
+    })
 }
 
 /// Here the order is all that tells: it failed from its start until it listened.

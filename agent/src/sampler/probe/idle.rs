@@ -8,7 +8,8 @@ use tokio::time::timeout;
 use why502_proto::v1::ProbeResult;
 use why502_proto::v1::event::Kind;
 
-use super::{Observed, ProbeRequest, unix_now_us};
+use super::{Observed, ProbeRequest};
+use crate::clock::unix_now_us;
 use crate::dial::{self, Ask, Target, TlsAsk};
 
 /// When the interim result is told.

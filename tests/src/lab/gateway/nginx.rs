@@ -25,6 +25,10 @@ fn configuration(gateway: &Gateway, members: &[String], dir: &Path) -> String {
     let (upstream, location) = (upstream(gateway, members), location(gateway, dir));
     format!(
         r#"daemon off;
+# By these it sees another time, where the story has its host's clock wrong.
+env FAKETIME_TIMESTAMP_FILE;
+env FAKETIME_NO_CACHE;
+env FAKETIME_DONT_FAKE_MONOTONIC;
 user {user};
 worker_processes 1;
 pid {at}/nginx.pid;

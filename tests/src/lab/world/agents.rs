@@ -1,6 +1,7 @@
 //! The hosts' agents, and the clocks that hosts go by.
 
 use std::fs;
+use std::path::PathBuf;
 
 use serde_json::json;
 
@@ -45,11 +46,28 @@ impl World {
     /// A command line as it is started on a host whose clock is wrong: the program sees another time of day, while what only
     /// measures goes on as ever.
     pub(super) fn under_clock(&self, host: &str, argv: Vec<String>) -> Vec<String> {
-        let Some(ahead_s) = self.plan.clock(host) else { return argv };
+        if self.plan.clock(host).is_none() {
+            return argv;
+        }
         // Not its wrapper, which would stay as the parent. The loader finds the library's folder by itself.
-        let preload = "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1".to_owned();
-        let settings =
-            ["env".to_owned(), "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(), format!("FAKETIME={ahead_s:+}s"), preload];
+        let settings = [
+            "env".to_owned(),
+            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+            "FAKETIME_NO_CACHE=1".to_owned(),
+            format!("FAKETIME_TIMESTAMP_FILE={}", self.clock_file(host).display()),
+            "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1".to_owned(),
+        ];
         settings.into_iter().chain(argv).collect()
+    }
+
+    /// Steps the clock of a host that is planned with one of its own: it is ahead by so much from now on.
+    pub fn step_clock(&self, host: &str, ahead_s: i32) -> Done {
+        // Whole at once: every look of every program on the host reads it.
+        let (file, next) = (self.clock_file(host), self.dir_of(host).join("clock.next"));
+        fs::write(&next, format!("{ahead_s:+}s\n")).and_then(|()| fs::rename(&next, &file)).doing("the clock's file")
+    }
+
+    fn clock_file(&self, host: &str) -> PathBuf {
+        self.dir_of(host).join("clock")
     }
 }
