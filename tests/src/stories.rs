@@ -75,7 +75,7 @@ pub(crate) fn rule(world: &mut World, action: &str, target: &str) -> Done {
 /// but those that another one nearly tells, and of the other gateways what their words differ most in.
 pub fn is_short(story: &Story) -> bool {
     const ELSEWHERE: [&str; 3] = ["killed", "firewall_drop", "unavailable"];
-    const LONG: [&str; 28] = [
+    const LONG: [&str; 30] = [
         "crashed_by_signal",
         "hung_waiting",
         "hung_agent_told_late",
@@ -100,6 +100,8 @@ pub fn is_short(story: &Story) -> bool {
         "liveness_restart",
         "killed_clock_behind",
         "killed_gateway_clock_ahead",
+        "killed_clock_set_forward",
+        "killed_clock_of_yesterday",
         "php_pool_exhausted",
         "uwsgi_pool_exhausted",
         "puma_worker_killed",
