@@ -8,3 +8,12 @@ pub mod lab;
 pub mod programs;
 pub mod stories;
 pub mod torture;
+
+/// Prints how a program is used where its arguments ask for that. True: that was all that is wanted.
+pub fn told_usage(arguments: &[String], usage: &str) -> bool {
+    let is_asked = arguments.iter().any(|argument| argument == "--help" || argument == "-h");
+    if is_asked {
+        println!("{usage}");
+    }
+    is_asked
+}

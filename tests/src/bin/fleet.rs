@@ -1,8 +1,4 @@
 //! A generated fleet in front of a collector.
-//!
-//! `fleet [--hosts N] [--interval 1s] [--for 60s] [--failures N_PER_SECOND] [--collector URL [--api URL]]`. Without
-//! `--collector` it starts one of its own, and besides what the hosts see it measures that one's memory and CPU, the time
-//! of its answers while they go on reporting, and how long it takes from kill -9 and a new start until it serves again.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,6 +6,12 @@ use std::time::Duration;
 
 use why502::view::parse_duration;
 use why502_tests::fleet::{self, Collector, Wanted};
+
+const USAGE: &str = "\
+usage: fleet [--hosts N] [--interval 1s] [--for 60s] [--failures N_PER_SECOND] [--collector URL [--api URL]]
+
+Without --collector it starts one of its own, and besides what the hosts see it measures that one's memory and CPU, the
+time of its answers while they go on reporting, and how long it takes from kill -9 and a new start until it serves again.";
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
@@ -28,6 +30,9 @@ struct Arguments {
 }
 
 fn run(arguments: &[String]) -> Result<(), String> {
+    if why502_tests::told_usage(arguments, USAGE) {
+        return Ok(());
+    }
     let Arguments { wanted, collector, api } = parse(arguments)?;
     fleet::more_descriptors()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -106,7 +111,7 @@ fn parse(arguments: &[String]) -> Result<Arguments, String> {
     let (mut collector, mut api) = (None, "http://127.0.0.1:5021".to_owned());
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        let value = rest.next().ok_or(format!("{argument} needs a value"))?;
+        let value = rest.next().ok_or(format!("{argument} needs a value; see --help"))?;
         let bad = |why: String| format!("{argument} {value}: {why}");
         let time = || {
             let us = parse_duration(value).map_err(|error| bad(error.to_string()))?;
@@ -119,7 +124,7 @@ fn parse(arguments: &[String]) -> Result<Arguments, String> {
             "--failures" => wanted.failures_per_second = value.parse().map_err(|error| bad(format!("{error}")))?,
             "--collector" => collector = Some(value.clone()),
             "--api" => api.clone_from(value),
-            _ => return Err(format!("unknown argument {argument}")),
+            _ => return Err(format!("unknown argument {argument}; see --help")),
         }
     }
     if wanted.hosts < 2 || wanted.interval.is_zero() {

@@ -1,8 +1,4 @@
 //! The lab: real gateways and applications in namespaces, broken one way each, and what the collector says of it.
-//!
-//! `lab [--short] [--wild FROM..TO] [--only PART]... [--rounds N] [--jobs N] [--record DIR] [--keep] [--list]`. `--wild` plays
-//! stories drawn by those numbers instead of the written ones. The programs under test come
-//! from `WHY502_AGENT_BIN` and `WHY502_BIN`, else from beside this program.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -12,6 +8,20 @@ use why502_tests::lab::runner::{self, Wanted};
 use why502_tests::lab::story::Story;
 use why502_tests::lab::{Done, enter};
 use why502_tests::stories;
+
+const USAGE: &str = "\
+usage: lab [--short | --wild FROM..TO] [--only PART]... [--rounds N] [--jobs N] [--record DIR] [--keep] [--list]
+
+  --short          a smaller matrix, the same each time
+  --wild FROM..TO  stories drawn by these numbers instead of the written ones
+  --only PART      stories with this in their name
+  --rounds N       all over again, N times
+  --jobs N         stories that are busy at once (3)
+  --record DIR     keep each journal with its label
+  --keep           leave the logs of all parts in the temporary folder
+  --list           only name the stories
+
+The programs under test come from WHY502_AGENT_BIN and WHY502_BIN, else from beside this program.";
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
@@ -26,6 +36,9 @@ fn main() -> ExitCode {
 fn run(arguments: &[String]) -> Done<ExitCode> {
     if let Some(done) = enter::internal(arguments) {
         return done;
+    }
+    if why502_tests::told_usage(arguments, USAGE) {
+        return Ok(ExitCode::SUCCESS);
     }
     let text: Vec<&str> = arguments.iter().map(String::as_str).collect();
     if let ["--story", name, "--dir", dir, rest @ ..] = &text[..] {
@@ -70,7 +83,7 @@ fn asked(arguments: &[String]) -> Done<Asked> {
             }
             "--keep" => asked.wanted.keep = true,
             "--list" => asked.list = true,
-            other => return Err(format!("unknown argument {other}")),
+            other => return Err(format!("unknown argument {other}; see --help")),
         }
     }
     asked.stories.retain(|story| only.is_empty() || only.iter().any(|part| story.name.contains(part.as_str())));

@@ -1,13 +1,21 @@
-//! Trials of losing nothing: `torture [--full] [--list] [NAME]...`. Without names all of them but those that last in any form; the short form takes seconds,
-//! `--full` as long as the figures of the requirements ask for. Each prints one line; the exit status is 1 if one failed.
+//! Trials of losing nothing.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use why502_tests::torture::{self, Size, Trial};
 
+const USAGE: &str = "\
+usage: torture [--full] [--list] [NAME]...
+
+Without names all trials but those that last in any form. The short form takes seconds, --full as long as the figures of the
+requirements ask for. Each prints one line; the exit status is 1 if one failed.";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if why502_tests::told_usage(&arguments, USAGE) {
+        return ExitCode::SUCCESS;
+    }
     let trials = torture::all();
     if arguments.iter().any(|argument| argument == "--list") {
         trials.iter().for_each(|trial| println!("{:13} {}", trial.name, trial.about));
