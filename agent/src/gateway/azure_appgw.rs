@@ -54,11 +54,13 @@ fn record(entry: &Object, zone: &Zone) -> Result<Record, String> {
     })
 }
 
-const PLACES: [Place; 8] = [
+const PLACES: [Place; 10] = [
     ("properties", "httpStatus"),
     ("properties", "error_info"),
     ("properties", "serverRouted"),
     ("properties", "serverStatus"),
+    ("properties", "serverResponseLatency"),
+    ("properties", "timeTaken"),
     ("", "timeStamp"),
     ("", "time"),
     ("properties", "httpMethod"),
@@ -67,7 +69,7 @@ const PLACES: [Place; 8] = [
 
 /// What is counted of an entry of v2 that tells of one member and of nothing amiss. None: it is to be read whole.
 fn glance<'a>(line: &'a [u8], zone: &Zone) -> Option<Served<'a>> {
-    let [status, info, routed, answer, stamp, time, method, uri] = skim(line, &PLACES)?;
+    let [status, info, routed, answer, latency, took, stamp, time, method, uri] = skim(line, &PLACES)?;
     let is_plain = info.text()?? == b"ERRORINFO_NO_ERROR" && is_served(answer.text()??);
     if !is_plain || !is_served(status.text()??) {
         return None;
@@ -76,7 +78,7 @@ fn glance<'a>(line: &'a [u8], zone: &Zone) -> Option<Served<'a>> {
     let time = plain(stamp)?.or(plain(time)?)?;
     Some(Served {
         upstream: Some(routed.trim()),
-        response_us: None,
+        took_us: scaled_us(plain(latency)?, 1e6).or(scaled_us(plain(took)?, 1e6)),
         at: stamp_of(Some(time), zone),
         request: asked(method, uri),
     })

@@ -8,7 +8,7 @@ use super::json::Object;
 use super::json::skim::{Place, skim};
 use super::json_lines::{JsonLines, scaled_us, stamp_of, status, told};
 use super::stamp::{self, Zone};
-use super::{Attempt, Line, Notice, Origin, Reader, Record, Served, Signal};
+use super::{Attempt, Line, Notice, Origin, Reader, Record, Served, Signal, Stamp};
 
 /// A reader of Cloudflare's log.
 pub(super) fn reader(zone: &Zone) -> Box<dyn Reader> {
@@ -34,15 +34,13 @@ fn record(entry: &Object, zone: &Zone) -> Result<Record, String> {
     };
     let ended = stamp_of(entry.text("EdgeEndTimestamp"), zone);
     let begun = stamp_of(entry.text("EdgeStartTimestamp"), zone);
-    let took =
-        ended.zip(begun).and_then(|(ended, begun)| u64::try_from(ended.unix_us.checked_sub(begun.unix_us)?).ok());
     Ok(Record {
         at: ended.or(begun),
         status: Some(edge),
         origin: origin(signal),
         signal,
         attempts: host.map(attempt).into_iter().collect(),
-        duration_us: took,
+        duration_us: between_us(begun, ended),
         method: told(entry, "ClientRequestMethod"),
         path: told(entry, "ClientRequestURI").or_else(|| told(entry, "ClientRequestPath")),
         request_id: told(entry, "RayID"),
@@ -53,10 +51,16 @@ fn record(entry: &Object, zone: &Zone) -> Result<Record, String> {
     })
 }
 
-const PLACES: [Place; 7] = [
+fn between_us(begun: Option<Stamp>, ended: Option<Stamp>) -> Option<u64> {
+    u64::try_from(ended?.unix_us.checked_sub(begun?.unix_us)?).ok()
+}
+
+const PLACES: [Place; 9] = [
     ("", "EdgeResponseStatus"),
     ("", "OriginResponseStatus"),
     ("", "OriginIP"),
+    ("", "OriginResponseHeaderReceiveDurationMs"),
+    ("", "OriginResponseDurationMs"),
     ("", "EdgeEndTimestamp"),
     ("", "EdgeStartTimestamp"),
     ("", "ClientRequestMethod"),
@@ -65,15 +69,17 @@ const PLACES: [Place; 7] = [
 
 /// What is counted of an entry whose origin answered well. None: it is to be read whole.
 fn glance<'a>(line: &'a [u8], zone: &Zone) -> Option<Served<'a>> {
-    let [edge, origin, host, ended, begun, method, uri] = skim(line, &PLACES)?;
+    let [edge, origin, host, header, response, ended, begun, method, uri] = skim(line, &PLACES)?;
     if !is_served(edge.text()??) || !is_served(origin.text()??) {
         return None;
     }
     let (host, ended, begun) = (plain(host)?, plain(ended)?, plain(begun)?);
+    let (ended, begun) = (stamp_of(ended, zone), stamp_of(begun, zone));
+    let ms = |text: Option<&str>| scaled_us(text, 1e3).filter(|us| *us > 0);
     Some(Served {
         upstream: host.filter(|host| !is_nothing(host.as_bytes())),
-        response_us: None,
-        at: stamp_of(ended, zone).or_else(|| stamp_of(begun, zone)),
+        took_us: ms(plain(header)?).or(ms(plain(response)?)).or(between_us(begun, ended)),
+        at: ended.or(begun),
         request: asked(method, uri),
     })
 }

@@ -82,7 +82,7 @@ fn glance<'a>(line: &'a [u8], zone: &Zone) -> Option<Served<'a>> {
     let duration_us = scaled_us(latency.map(|latency| latency.trim_end_matches('s')), 1e6);
     Some(Served {
         upstream: server.filter(|server| !is_nothing(server.as_bytes())),
-        response_us: None,
+        took_us: duration_us,
         at: stamp_of(time, zone).map(|at| later(at, duration_us)),
         request: asked(method, url),
     })

@@ -22,6 +22,11 @@ pub(super) fn number(text: &[u8]) -> Option<i64> {
     text.iter().try_fold(0, digit).filter(|_| is_short)
 }
 
+/// Milliseconds in microseconds.
+pub(super) fn us_of_ms(ms: i64) -> Option<u64> {
+    u64::try_from(ms).ok()?.checked_mul(1_000)
+}
+
 /// A time later by so many microseconds.
 pub(super) fn later(at: Stamp, by_us: i64) -> Stamp {
     Stamp { unix_us: at.unix_us.saturating_add(by_us), ..at }

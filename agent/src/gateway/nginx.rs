@@ -230,7 +230,7 @@ mod tests {
             let attempt = record.attempts.first().cloned().unwrap_or_default();
             assert_eq!(attempt.upstream.as_deref(), served.upstream, "{line}");
             if served.upstream.is_some() {
-                assert_eq!((attempt.signal, attempt.response_us), (Signal::Ok, served.response_us), "{line}");
+                assert_eq!((attempt.signal, record.took_us(&attempt)), (Signal::Ok, served.took_us), "{line}");
             }
             assert_eq!(served.request.and_then(Asked::path_of_get), Some("/a"));
         }

@@ -155,6 +155,15 @@ pub struct Record {
     pub body_bytes: Option<u64>,
 }
 
+impl Record {
+    /// How long an attempt of this request took, microseconds: the whole of it, else until its header came, else the request
+    /// that it alone served.
+    pub fn took_us(&self, attempt: &Attempt) -> Option<u64> {
+        let is_alone = self.attempts.len() == 1;
+        attempt.response_us.or(attempt.header_us).or(self.duration_us.filter(|_| is_alone))
+    }
+}
+
 /// One try at one upstream.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Attempt {
@@ -181,8 +190,8 @@ pub struct Attempt {
 pub struct Served<'a> {
     /// As in attempts. None: the gateway answered by itself, or the line does not tell.
     pub upstream: Option<&'a str>,
-    /// Time of the whole attempt, microseconds.
-    pub response_us: Option<u64>,
+    /// As `Record::took_us` of its attempt, microseconds.
+    pub took_us: Option<u64>,
     /// The end of the request.
     pub at: Option<Stamp>,
     /// What was asked for.

@@ -42,7 +42,7 @@ impl Counts {
             } else if matches!(attempt.signal, Signal::Ok | Signal::AppStatus) {
                 self.answers.add(upstream, sharp_us);
                 sample.answered_5xx += u64::from(attempt.status.is_some_and(|status| status >= 500));
-                count_answer(sample, end_us, attempt.response_us);
+                count_answer(sample, end_us, record.took_us(attempt));
             }
         }
     }
@@ -57,7 +57,7 @@ impl Counts {
             self.upstreams.insert(upstream.to_owned(), v1::UpstreamSample::default());
         }
         let Some(sample) = self.upstreams.get_mut(upstream) else { return };
-        count_answer(sample, served.at.map_or(read_us, |at| at.unix_us), served.response_us);
+        count_answer(sample, served.at.map_or(read_us, |at| at.unix_us), served.took_us);
         self.answers.add(upstream, sharp_end(served.at, read_us));
     }
 
@@ -84,10 +84,10 @@ impl Counts {
 }
 
 /// Counts an attempt that was answered.
-fn count_answer(sample: &mut v1::UpstreamSample, end_us: i64, response_us: Option<u64>) {
+fn count_answer(sample: &mut v1::UpstreamSample, end_us: i64, took_us: Option<u64>) {
     sample.answered += 1;
     sample.last_answered_unix_us = sample.last_answered_unix_us.max(end_us);
-    if let Some(took_us) = response_us {
+    if let Some(took_us) = took_us {
         let start_us = end_us.saturating_sub_unsigned(took_us);
         let first = &mut sample.first_answered_unix_us;
         *first = if *first == 0 { start_us } else { (*first).min(start_us) };

@@ -135,7 +135,7 @@ pub fn read(kind: Kind, format: Option<&str>, line: &[u8]) {
 /// Holds a glance at a line against the whole reading of it. True: the line was told at a glance.
 pub fn a_glance_agrees(reader: &mut dyn Reader, line: &[u8]) -> bool {
     let Some(served) = reader.served(line) else { return false };
-    let (upstream, at, response_us) = (served.upstream.map(str::to_owned), served.at, served.response_us);
+    let (upstream, at, took_us) = (served.upstream.map(str::to_owned), served.at, served.took_us);
     let shown = excerpt(line);
     let Line::Record(record) = reader.read(line) else { panic!("a glance saw a record: {shown}") };
     assert_eq!((record.signal, record.at), (Signal::Ok, at), "{shown}");
@@ -145,7 +145,7 @@ pub fn a_glance_agrees(reader: &mut dyn Reader, line: &[u8]) -> bool {
     if upstream.is_some() {
         assert_eq!(attempt.signal, Signal::Ok, "{shown}");
         assert!(attempt.status.is_none_or(|status| status < 400), "{shown}");
-        assert_eq!(attempt.response_us, response_us, "{shown}");
+        assert_eq!(record.took_us(&attempt), took_us, "{shown}");
     }
     true
 }

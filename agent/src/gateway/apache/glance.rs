@@ -60,11 +60,11 @@ impl Glance {
             None => None,
         };
         let (begun, _) = stamp::clf(self.spans.text(line, self.begun), zone)?;
-        let duration_us = said(self.duration_us).map_or(Some(0), number)?;
+        let duration_us = said(self.duration_us).map_or(Some(None), |text| number(text).map(Some))?;
         Some(Served {
             upstream,
-            response_us: None,
-            at: Some(later(begun, duration_us)),
+            took_us: duration_us.and_then(|us| u64::try_from(us).ok()),
+            at: Some(later(begun, duration_us.unwrap_or(0))),
             request: Some(Asked::Line(self.spans.text(line, self.request))),
         })
     }

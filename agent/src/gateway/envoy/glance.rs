@@ -1,7 +1,7 @@
 //! The least work for a request that its upstream answered well: of such lines, which are nearly all, only the upstream, the
 //! time and the request are counted.
 
-use crate::gateway::glance::{is_nothing, is_served, later, number};
+use crate::gateway::glance::{is_nothing, is_served, later, number, us_of_ms};
 use crate::gateway::stamp::{self, Zone};
 use crate::gateway::template::{Spans, Template};
 use crate::gateway::{Asked, LINE_LIMIT_BYTES, Served, Stamp};
@@ -15,6 +15,7 @@ pub(super) struct Glance {
     details: Option<usize>,
     hosts: Option<usize>,
     attempts: Option<usize>,
+    header_ms: [Option<usize>; 2],
     duration_ms: Option<usize>,
     begun: Option<usize>,
     method: usize,
@@ -36,6 +37,7 @@ impl Glance {
             details: place("details"),
             hosts: place("hosts"),
             attempts: place("attempts"),
+            header_ms: [place("header_ms"), place("service_ms")],
             duration_ms: place("duration"),
             begun: place("start"),
             method,
@@ -66,16 +68,18 @@ impl Glance {
         }
         let host =
             said(Some(self.host)).filter(|host| !host.starts_with(b"tcp://") && !host.starts_with(b"unix://"))?;
-        let duration_ms = said(self.duration_ms).map_or(Some(0), number)?;
+        let told = |place: Option<usize>| said(place).map_or(Some(None), |text| number(text).map(Some));
+        let [header_ms, service_ms] = self.header_ms.map(told);
+        let (header_ms, duration_ms) = (header_ms?.or(service_ms?), told(self.duration_ms)?);
         let begun = match (at, said(self.begun)) {
             (Some(at), _) => Some(at),
             (None, Some(text)) => Some(stamp::rfc3339(text, zone).filter(|(_, rest)| rest.is_empty())?.0),
             (None, None) => None,
         };
-        let after_us = duration_ms.checked_mul(1_000)?;
+        let after_us = duration_ms.unwrap_or(0).checked_mul(1_000)?;
         Some(Served {
             upstream: Some(std::str::from_utf8(host).ok()?),
-            response_us: None,
+            took_us: header_ms.or(duration_ms).and_then(us_of_ms),
             at: begun.map(|begun| later(begun, after_us)),
             request: Some(Asked::Line(self.spans.between(line, self.method, self.protocol))),
         })

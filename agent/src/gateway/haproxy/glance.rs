@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::gateway::glance::{is_nothing, is_served, later, number};
+use crate::gateway::glance::{is_nothing, is_served, later, number, us_of_ms};
 use crate::gateway::stamp::{self, Zone};
 use crate::gateway::template::{Spans, Template};
 use crate::gateway::{Asked, LINE_LIMIT_BYTES, Served};
@@ -19,6 +19,7 @@ pub(super) struct Glance {
     address: Option<(usize, usize)>,
     request: usize,
     begun: usize,
+    header_ms: Option<usize>,
     duration_ms: Option<usize>,
     spans: Spans,
 }
@@ -37,6 +38,7 @@ impl Glance {
             address: address.zip(port),
             request: place("r")?,
             begun: ["tr", "t", "trg", "trl", "T", "Tl"].into_iter().find_map(place)?,
+            header_ms: place("Tr"),
             duration_ms: place("Ta").or(place("Tt")),
             spans: Spans::default(),
         })
@@ -56,11 +58,12 @@ impl Glance {
             return None;
         }
         let (begun, rest) = stamp::clf(text(self.begun), zone)?;
-        let duration_ms = self.duration_ms.map_or(Some(0), |place| number(text(place)))?;
+        let told = |place: Option<usize>| place.map_or(Some(None), |place| number(text(place)).map(Some));
+        let (header_ms, duration_ms) = (told(self.header_ms)?, told(self.duration_ms)?);
         rest.is_empty().then_some(Served {
             upstream: Some(self.upstream(line)?),
-            response_us: None,
-            at: Some(later(begun, duration_ms.checked_mul(1_000)?)),
+            took_us: header_ms.or(duration_ms).and_then(us_of_ms),
+            at: Some(later(begun, duration_ms.unwrap_or(0).checked_mul(1_000)?)),
             request: Some(Asked::Line(text(self.request))),
         })
     }

@@ -21,7 +21,8 @@ pub(super) struct Glance {
     status: usize,
     upstream: Option<usize>,
     upstream_status: Option<usize>,
-    response_time: Option<usize>,
+    /// How long the attempt took, or what comes nearest to that.
+    took: Option<usize>,
     time: Option<usize>,
     request: Option<usize>,
     /// The time of the line before: many lines are of one second.
@@ -45,7 +46,7 @@ impl Glance {
             status: place(Var::Status)?,
             upstream: place(Var::UpstreamAddr),
             upstream_status: place(Var::UpstreamStatus),
-            response_time: place(Var::ResponseTime),
+            took: [Var::ResponseTime, Var::HeaderTime, Var::RequestTime].into_iter().find_map(place),
             time: [Var::Msec, Var::TimeIso, Var::TimeLocal].into_iter().find_map(place),
             request: place(Var::Request),
             last: None,
@@ -68,12 +69,12 @@ impl Glance {
         if let Some(at) = self.upstream_status.filter(|_| upstream.is_some()) {
             good(at)?;
         }
-        let response_us = match self.response_time.map(|at| values[at]) {
+        let took_us = match self.took.map(|at| values[at]) {
             Some(time) if upstream.is_some() => Some(access::microseconds(time)?),
             _ => None,
         };
         let request = self.request.map(|at| Asked::Line(values[at]));
-        Some(Served { upstream, response_us, at: self.at(&values, zone)?, request })
+        Some(Served { upstream, took_us, at: self.at(&values, zone)?, request })
     }
 
     /// The line's time, where it tells one. None: it is to be read whole.

@@ -49,7 +49,7 @@ impl Glance {
         let duration_us = number(text(self.duration_ms))?.checked_mul(1_000)?;
         Some(Served {
             upstream,
-            response_us: None,
+            took_us: u64::try_from(duration_us).ok(),
             at: Some(later(begun, duration_us)),
             request: Some(Asked::Line(text(self.request))),
         })
@@ -80,11 +80,11 @@ pub(super) fn of_object<'a>(line: &'a [u8], zone: &Zone) -> Option<Served<'a>> {
         && retries.text()?.is_none_or(|retries| retries == b"0");
     let address = address.text()?.filter(|address| is_plain && !is_nothing(address) && !address.contains(&b'/'))?;
     let (utc, local, time) = (plain(utc)?, plain(local)?, plain(time)?);
-    let duration_ns = duration.text()?.map_or(Some(0), number)?;
-    let begun = stamp_of(utc.or(local), zone).map(|begun| later(begun, duration_ns / 1_000));
+    let duration_us = duration.text()?.map_or(Some(None), |ns| number(ns).map(|ns| Some(ns / 1_000)))?;
+    let begun = stamp_of(utc.or(local), zone).map(|begun| later(begun, duration_us.unwrap_or(0)));
     Some(Served {
         upstream: Some(std::str::from_utf8(address).ok()?),
-        response_us: None,
+        took_us: duration_us.and_then(|us| u64::try_from(us).ok()),
         at: begun.or_else(|| stamp_of(time, zone)),
         request: asked(method, path),
     })
