@@ -35,6 +35,9 @@ const QUICK_INTERVAL: Duration = Duration::from_secs(1);
 const QUICK_CHECKS: u32 = 30;
 /// Between what is asked at one beat and at the next.
 const SPREAD: Duration = Duration::from_millis(500);
+/// From a beat to what is asked at it: sockets are looked at on the beat, and a check's own connection that waits to be accepted
+/// just then would be taken for a client's.
+const AFTER_LOOKS: Duration = Duration::from_millis(50);
 /// Beats over which checks are spread.
 const SPREAD_OVER: usize = 10;
 /// Most addresses of one service that are asked.
@@ -58,7 +61,7 @@ pub async fn run(config: Arc<Config>, out: mpsc::Sender<Observed>) {
     let mut tasks = JoinSet::new();
     for (number, (check, interval)) in config.services.iter().flat_map(checks).enumerate() {
         // Spread over beats, so that many services are not asked at one moment.
-        let offset = SPREAD * (number % SPREAD_OVER) as u32;
+        let offset = SPREAD * (number % SPREAD_OVER) as u32 + AFTER_LOOKS;
         tasks.spawn(repeat(check, offset, interval, out.clone()));
     }
     for service in &config.services {
@@ -167,9 +170,10 @@ fn pause(failures: u32, interval: Duration) -> Duration {
     if (1..=QUICK_CHECKS).contains(&failures) { interval.min(QUICK_INTERVAL) } else { interval }
 }
 
-/// When the next check is due after one that began then: at a beat of its own, so that with other looks it wakes the agent once.
+/// When the next check is due after one that began then: at a beat of its own, with its offset.
 fn next_check(began: Instant, pause: Duration, offset: Duration) -> Instant {
-    let offset = offset.min(pause);
+    let whole = offset.as_nanos().checked_rem(pause.as_nanos()).and_then(|nanos| u64::try_from(nanos).ok());
+    let offset = Duration::from_nanos(whole.unwrap_or(0));
     beat::nearest(began + pause - offset, pause) + offset
 }
 

@@ -320,7 +320,8 @@ fn fd_exhausted(scene: &Scene) -> Option<Support> {
 
 /// Share of the readings in which connections waited to be accepted.
 fn waiting_share(scene: &Scene) -> f64 {
-    let waits = |sample: &&&InstanceSample| sample.listeners.iter().any(|listener| listener.queue > 0);
+    // One that is on its way in just then waits for nobody.
+    let waits = |sample: &&&InstanceSample| sample.listeners.iter().any(|listener| listener.queue > 1);
     scene.samples.iter().filter(waits).count() as f64 / scene.samples.len().max(1) as f64
 }
 

@@ -241,6 +241,21 @@ fn waiting_for_a_device_is_no_hang() {
 }
 
 #[test]
+fn one_connection_on_its_way_in_is_no_full_pool() {
+    let waits = |queue: u32| {
+        let mut story = Story::new();
+        if let Some(sample) = &mut story.instance {
+            sample.listeners[0].queue = queue;
+        }
+        // The log tells no times, so nobody knows how long the others took.
+        story.pass(3).fails(Signal::ReadTimeout, 504, 3_000_000, 4).pass(3);
+        story
+    };
+    waits(1).is_not_surely(Cause::WorkerPoolExhausted);
+    assert!(waits(9).is(Cause::WorkerPoolExhausted).verdict.confidence > 0.8);
+}
+
+#[test]
 fn a_spinning_thread_is_a_hang_and_waiting_for_the_cpu_is_not() {
     let mut spins = silent();
     if let Some(sample) = &mut spins.instance {
