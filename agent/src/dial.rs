@@ -14,8 +14,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt::TcpMaxSeg};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 use crate::gateway::Signal;
@@ -24,6 +25,9 @@ use crate::kernel::tcp;
 pub use certificate::Certificate;
 pub use http::{Answer, Ask, Idle, NoAnswer, get};
 pub use tls::{NoHandshake, Secured, TlsAsk, handshake, roots};
+
+/// What every host must take in one packet (RFC 9293, 3.7.1): a way that passes no more passes nothing, bytes.
+const SMALL_SEGMENT_BYTES: u32 = 536;
 
 /// Where to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -78,8 +82,21 @@ pub struct NoConnection {
 
 /// Connects, and tells how long that (or its failure) took.
 pub async fn connect(target: &Target, limit: Duration) -> (Result<Stream, NoConnection>, Duration) {
+    connect_by(target, None, limit).await
+}
+
+/// Connects so that the peer sends only small packets, whatever size of them the way to it passes.
+pub async fn connect_small(target: &Target, limit: Duration) -> Result<Stream, NoConnection> {
+    connect_by(target, Some(SMALL_SEGMENT_BYTES), limit).await.0
+}
+
+async fn connect_by(
+    target: &Target,
+    segment_bytes: Option<u32>,
+    limit: Duration,
+) -> (Result<Stream, NoConnection>, Duration) {
     let began = Instant::now();
-    let connected = tokio::time::timeout(limit, open(target)).await;
+    let connected = tokio::time::timeout(limit, open(target, segment_bytes)).await;
     let result = match connected {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(refusal(target, &error)),
@@ -91,10 +108,15 @@ pub async fn connect(target: &Target, limit: Duration) -> (Result<Stream, NoConn
     (result, began.elapsed())
 }
 
-async fn open(target: &Target) -> io::Result<Stream> {
+async fn open(target: &Target, segment_bytes: Option<u32>) -> io::Result<Stream> {
     match target {
         Target::Tcp(address) => {
-            let stream = TcpStream::connect(address).await?;
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            if let Some(bytes) = segment_bytes {
+                // tcp(7): set before the connection is, it is what the peer is told to send at most.
+                setsockopt(&socket, TcpMaxSeg, &bytes)?;
+            }
+            let stream = socket.connect(*address).await?;
             // A request is one small write: it must not wait for an acknowledgement.
             let _ = stream.set_nodelay(true);
             Ok(Box::new(stream))

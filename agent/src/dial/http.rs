@@ -47,6 +47,10 @@ pub struct Answer {
     pub header_bytes: u64,
     /// The body's beginning.
     pub body: Vec<u8>,
+    /// The time ran out before so much of the body had come as is read.
+    pub stalled: bool,
+    /// Bytes that came, header and body.
+    pub received_bytes: u64,
     /// The connection, where the whole body came and the peer keeps it open.
     pub idle: Option<Idle>,
 }
@@ -62,12 +66,14 @@ pub struct NoAnswer {
     pub first_byte: Option<Duration>,
     /// The first bytes are those of TLS.
     pub speaks_tls: bool,
+    /// Bytes that came.
+    pub received_bytes: u64,
 }
 
 impl NoAnswer {
     /// One that came before the request could be sent.
     pub fn new(signal: Signal, says: String) -> Self {
-        Self { signal, says, first_byte: None, speaks_tls: false }
+        Self { signal, says, first_byte: None, speaks_tls: false, received_bytes: 0 }
     }
 }
 
@@ -126,9 +132,10 @@ async fn exchange(io: Noted, ask: &Ask<'_>, began: Instant, notes: &Notes) -> Re
     let status = response.status().as_u16();
     let header_bytes = header_bytes(&response);
     let left = ask.limit.saturating_sub(began.elapsed());
-    let (body, whole) = body(response, ask.body_limit_bytes, left).await;
-    let idle = if whole && ask.keep_alive { reusable(sender, driver).await } else { None };
-    Ok(Answer { status, first_byte, header_bytes, body, idle })
+    let (body, end) = body(response, ask.body_limit_bytes, left).await;
+    let idle = if end == End::Whole && ask.keep_alive { reusable(sender, driver).await } else { None };
+    let received_bytes = notes.seen().received_bytes;
+    Ok(Answer { status, first_byte, header_bytes, body, stalled: end == End::Stalled, received_bytes, idle })
 }
 
 /// The connection once it can take another request; none where the peer asked for its end.
@@ -137,26 +144,35 @@ async fn reusable(mut sender: SendRequest<Empty<Bytes>>, driver: Driver) -> Opti
     Some(Idle { _sender: sender, driver })
 }
 
-/// The body's beginning and whether all of it came. A body that breaks off or stalls does not undo the answer.
-async fn body(response: Response<Incoming>, limit_bytes: usize, limit: Duration) -> (Vec<u8>, bool) {
+/// How the reading of a body ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Whole,
+    /// It broke off, or more came than is read.
+    Cut,
+    Stalled,
+}
+
+/// The body's beginning and how its reading ended. A body that breaks off or stalls does not undo the answer.
+async fn body(response: Response<Incoming>, limit_bytes: usize, limit: Duration) -> (Vec<u8>, End) {
     let mut kept = Vec::new();
     let mut read_bytes = 0;
     let mut body = response.into_body();
     let reading = async {
         while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else { return false };
+            let Ok(frame) = frame else { return End::Cut };
             let Some(data) = frame.data_ref() else { continue };
             read_bytes += data.len();
             kept.extend(data.iter().take(limit_bytes.saturating_sub(kept.len())));
             if read_bytes > limit_bytes.saturating_mul(16) {
-                return false;
+                return End::Cut;
             }
         }
-        true
+        End::Whole
     };
     // A little less than what is left, so that an answer whose body stalls is still told as an answer.
-    let whole = tokio::time::timeout(limit.mul_f32(0.9), reading).await.unwrap_or(false);
-    (kept, whole)
+    let end = tokio::time::timeout(limit.mul_f32(0.9), reading).await.unwrap_or(End::Stalled);
+    (kept, end)
 }
 
 fn header_bytes(response: &Response<Incoming>) -> u64 {
@@ -183,7 +199,7 @@ fn failure(notes: &Notes, began: Instant, error: &hyper::Error) -> NoAnswer {
 fn no_answer(notes: &Notes, began: Instant, signal: Signal, says: String) -> NoAnswer {
     let seen = notes.seen();
     let first_byte = seen.first_at.map(|at| at.duration_since(began));
-    NoAnswer { signal, says, first_byte, speaks_tls: seen.is_tls() }
+    NoAnswer { signal, says, first_byte, speaks_tls: seen.is_tls(), received_bytes: seen.received_bytes }
 }
 
 /// An error with its causes, in a line.

@@ -21,6 +21,8 @@ const FIRST_BYTES: usize = 16;
 pub(super) struct Seen {
     pub(super) first: Vec<u8>,
     pub(super) first_at: Option<Instant>,
+    /// All bytes that came.
+    pub(super) received_bytes: u64,
     /// The peer said that it sends no more.
     pub(super) closed: bool,
     /// The kernel's error of the last read or write.
@@ -91,6 +93,7 @@ impl AsyncRead for Noted {
                 self.notes.note(|seen| match new {
                     [] => seen.closed |= room,
                     new => {
+                        seen.received_bytes += new.len() as u64;
                         seen.first_at = seen.first_at.or_else(|| Some(Instant::now()));
                         let wanted = FIRST_BYTES.saturating_sub(seen.first.len());
                         seen.first.extend(new.iter().take(wanted));

@@ -624,6 +624,11 @@ pub struct ProbeResult {
     /// TLS as the gateway would speak it. Absent where the gateway speaks plain.
     #[prost(message, optional, tag = "12")]
     pub tls: ::core::option::Option<TlsTry>,
+    /// The same request once more, over a connection of its own that tells the instance to send packets of at most 536 bytes each
+    /// (TCP_MAXSEG): begun and ended while the handshake or the answer of the first was still waited for. Absent where that came in
+    /// time, and where nothing could be asked.
+    #[prost(message, optional, tag = "13")]
+    pub small_packets: ::core::option::Option<HttpTry>,
 }
 /// A name lookup.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -682,7 +687,7 @@ pub struct HttpTry {
     /// Status of the answer. 0: none.
     #[prost(uint32, tag = "2")]
     pub status: u32,
-    /// What became of it, a signal; "ok" or "app_status" where answered.
+    /// What became of it, a signal; "ok" or "app_status" where answered, "body_timeout" where its body did not go on.
     #[prost(string, tag = "3")]
     pub signal: ::prost::alloc::string::String,
     /// Time to the first byte, microseconds. Absent where none came.
@@ -694,6 +699,9 @@ pub struct HttpTry {
     /// In words, where it failed.
     #[prost(string, tag = "6")]
     pub error: ::prost::alloc::string::String,
+    /// Bytes that came, as far as they were read: about the first 4,096 of the body. 0: none, or not told.
+    #[prost(uint64, tag = "7")]
+    pub received_bytes: u64,
 }
 /// One TLS handshake.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -30,6 +30,8 @@ const OTHER_PORTS: [u16; 4] = [22, 80, 443, 65533];
 const MOST_OTHER_PORTS: usize = 4;
 /// Bytes of an error's words.
 const SAYS_LIMIT_BYTES: usize = 256;
+/// Bytes of a body that are kept; sixteen times as many are read over, more than one packet takes.
+const BODY_KEPT_BYTES: usize = 256;
 
 /// How a server that waits for TLS may take a plain request.
 const CLOSED: [Signal; 2] = [Signal::ClosedBeforeHeaders, Signal::ResetBeforeHeaders];
@@ -68,7 +70,7 @@ pub(super) async fn run(request: &ProbeRequest, depth: Depth) -> (ProbeResult, O
         when_silent(request, address, &heard),
     );
     result.connects = std::iter::once(exchange.connect).chain(others).collect();
-    (result.tls, result.http) = (exchange.tls, exchange.http);
+    (result.tls, result.http, result.small_packets) = (exchange.tls, exchange.http, exchange.small_packets);
     (result.other_port, result.echo_answered) = silent;
     // Asked last: the connects made the kernel look for the neighbour.
     let hop = found.zip(address).and_then(|(route, address)| next_hop(&route, address.ip()));
@@ -174,6 +176,7 @@ struct Exchange {
     connect: ConnectTry,
     tls: Option<TlsTry>,
     http: Option<HttpTry>,
+    small_packets: Option<HttpTry>,
     way: Option<Way>,
 }
 
@@ -181,38 +184,75 @@ async fn exchange(request: &ProbeRequest, target: &Target, limits: &Limits, hear
     let (connected, took) = dial::connect(target, limits.connect).await;
     let connect = connect_try(target, &connected, took);
     heard.fetch_or(answered(&connect), Ordering::Relaxed);
-    let mut exchange = Exchange { connect, tls: None, http: None, way: None };
-    let Ok(mut stream) = connected else { return exchange };
+    let mut exchange = Exchange { connect, tls: None, http: None, small_packets: None, way: None };
+    let Ok(stream) = connected else { return exchange };
     let began = Instant::now();
     let tls = (request.scheme == "https").then(|| tls_ask(request));
-    if let Some(ask) = &tls {
-        match dial::handshake(stream, ask, limits.answer).await {
-            Ok(secured) => {
-                exchange.tls = Some(tls_try(None, secured.certificate, false));
-                stream = secured.stream;
-            }
-            Err(failure) => {
-                exchange.tls = Some(tls_try(Some(failure.says), failure.certificate, failure.plain_answer));
-                return exchange;
-            }
-        }
-    }
     let path = request.path().filter(|_| matches!(request.scheme.as_str(), "http" | "https"));
-    let Some(path) = path else { return exchange };
     let host = request.host.clone().unwrap_or_else(|| match target {
         Target::Tcp(_) => request.address.clone(),
         Target::Unix(_) => "localhost".to_owned(),
     });
-    let limit = limits.answer.saturating_sub(began.elapsed()).max(Duration::from_millis(200));
-    let ask = Ask { path, host: &host, keep_alive: false, body_limit_bytes: 0, limit };
-    let http = http_try(path, dial::get(stream, &ask).await);
+    let words = Words { tls: tls.as_ref(), path, host: &host };
+    ((exchange.tls, exchange.http), exchange.small_packets) = said(stream, target, &words, limits.answer).await;
+    let Some((path, http)) = path.zip(exchange.http.as_ref()) else { return exchange };
     if http.status > 0 {
         exchange.way = Some(Way { target: target.clone(), tls, path: path.to_owned(), host });
     } else if tls.is_none() && http.first_byte_us.is_none() && CLOSED.iter().any(|signal| signal.id() == http.signal) {
         exchange.tls = takes_tls(request, target, limits.answer.saturating_sub(began.elapsed())).await;
     }
-    exchange.http = Some(http);
     exchange
+}
+
+/// What a connection brings: the handshake and the request.
+type Said = (Option<TlsTry>, Option<HttpTry>);
+
+/// What is said over a connection, and what over another that takes small packets only, where that ends first.
+async fn said(stream: Stream, target: &Target, words: &Words<'_>, limit: Duration) -> (Said, Option<HttpTry>) {
+    let (first, small) = (say(stream, words, limit), small_packets(target, words, limit));
+    tokio::pin!(first, small);
+    tokio::select! {
+        said = &mut first => (said, None),
+        small = &mut small => (first.await, small),
+    }
+}
+
+/// What to say over a connection.
+struct Words<'a> {
+    tls: Option<&'a TlsAsk>,
+    path: Option<&'a str>,
+    host: &'a str,
+}
+
+/// The handshake where TLS is spoken, and the request where there is one.
+async fn say(mut stream: Stream, words: &Words<'_>, limit: Duration) -> Said {
+    let began = Instant::now();
+    let mut tls = None;
+    if let Some(ask) = words.tls {
+        match dial::handshake(stream, ask, limit).await {
+            Ok(secured) => {
+                tls = Some(tls_try(None, secured.certificate, false));
+                stream = secured.stream;
+            }
+            Err(failure) => {
+                return (Some(tls_try(Some(failure.says), failure.certificate, failure.plain_answer)), None);
+            }
+        }
+    }
+    let Some(path) = words.path else { return (tls, None) };
+    let limit = limit.saturating_sub(began.elapsed()).max(Duration::from_millis(200));
+    let ask = Ask { path, host: words.host, keep_alive: false, body_limit_bytes: BODY_KEPT_BYTES, limit };
+    (tls, Some(http_try(path, dial::get(stream, &ask).await)))
+}
+
+/// The same once half of the time has passed without an answer, by packets that pass where larger ones get lost. It ends before
+/// the first is given up: a process that hung until then had answered both.
+async fn small_packets(target: &Target, words: &Words<'_>, limit: Duration) -> Option<HttpTry> {
+    let (Target::Tcp(_), Some(_)) = (target, words.path) else { return None };
+    sleep(limit / 2).await;
+    let (began, limit) = (Instant::now(), limit / 3);
+    let stream = dial::connect_small(target, limit).await.ok()?;
+    say(stream, words, limit.saturating_sub(began.elapsed())).await.1
 }
 
 /// The handshake of whoever closed on a plain request without a word, where it takes one.
@@ -255,10 +295,17 @@ fn http_try(path: &str, asked: Result<dial::Answer, dial::NoAnswer>) -> HttpTry 
         Ok(answer) => HttpTry {
             request,
             status: u32::from(answer.status),
-            signal: if answer.status < 400 { Signal::Ok.id() } else { Signal::AppStatus.id() }.to_owned(),
+            signal: match answer.status {
+                _ if answer.stalled => Signal::BodyTimeout,
+                ..400 => Signal::Ok,
+                _ => Signal::AppStatus,
+            }
+            .id()
+            .to_owned(),
             first_byte_us: Some(micros(answer.first_byte)),
             header_bytes: answer.header_bytes,
             error: String::new(),
+            received_bytes: answer.received_bytes,
         },
         Err(failure) => HttpTry {
             request,
@@ -266,6 +313,7 @@ fn http_try(path: &str, asked: Result<dial::Answer, dial::NoAnswer>) -> HttpTry 
             signal: failure.signal.id().to_owned(),
             first_byte_us: failure.first_byte.map(micros),
             header_bytes: 0,
+            received_bytes: failure.received_bytes,
             error: match failure.speaks_tls {
                 true => "the server answered with TLS".to_owned(),
                 false => mask::line(failure.says.as_bytes(), SAYS_LIMIT_BYTES),

@@ -2,6 +2,7 @@ use super::*;
 
 use std::net::SocketAddr;
 
+use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use why502_proto::v1::ProbeResult;
@@ -70,6 +71,7 @@ async fn a_working_upstream_shows_four_connects_and_an_answer() {
     assert_eq!((http.request.as_str(), http.status, http.signal.as_str()), ("GET /orders", 200, "ok"));
     assert_eq!(http.header_bytes, 38);
     assert_eq!((result.other_port, result.echo_answered, result.lookup, result.tls), (None, None, None, None));
+    assert_eq!(result.small_packets, None);
 }
 
 #[tokio::test]
@@ -133,6 +135,55 @@ async fn a_name_is_looked_up_and_forbidden_addresses_are_not_tried() {
     for address in ["169.254.169.254:80", "[::ffff:169.254.169.254]:80", "[fe80::1]:80", "0.0.0.0:80"] {
         let result = probe(request(address)).await;
         assert_eq!((result.connects.len(), result.route, result.http), (0, None, None), "{address}");
+    }
+}
+
+/// A way on which packets of more than 1,000 bytes get lost, as far as a server can stand for it: it sends its answer, or that part
+/// of it, only to those who take nothing larger.
+async fn narrow(head: &'static [u8], body_bytes: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let segment_bytes = getsockopt(&stream, TcpMaxSeg).unwrap();
+                let small = segment_bytes <= 1000;
+                if small || head.ends_with(b"\r\n\r\n") {
+                    let _ = stream.write_all(head).await;
+                }
+                if small {
+                    let rest = if head.ends_with(b"\r\n\r\n") { &b""[..] } else { b"\r\n\r\n" };
+                    let _ = stream.write_all(&[rest, &vec![b'a'; body_bytes]].concat()).await;
+                }
+                let _ = stream.read(&mut [0; 1]).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_answers_by_small_packets_only_is_noticed() {
+    let unanswered = probe(request(narrow(b"HTTP/1.1 200 OK\r\nContent-Length: 3000", 3000).await)).await;
+    let (http, small) = (unanswered.http.unwrap(), unanswered.small_packets.unwrap());
+    assert_eq!((http.status, http.signal.as_str(), http.received_bytes), (0, "read_timeout", 0));
+    assert_eq!((small.request.as_str(), small.status, small.signal.as_str()), ("GET /orders", 200, "ok"));
+    assert!(small.received_bytes > 1000, "{small:?}");
+    let stalled = probe(request(narrow(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n", 900).await)).await;
+    let (http, small) = (stalled.http.unwrap(), stalled.small_packets.unwrap());
+    assert_eq!((http.status, http.signal.as_str(), http.received_bytes), (200, "body_timeout", 40));
+    assert_eq!((small.status, small.signal.as_str(), small.received_bytes), (200, "ok", 940));
+}
+
+#[tokio::test]
+async fn who_never_answers_does_not_answer_small_packets_either() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let began = Instant::now();
+    let result = probe(request(listener.local_addr().unwrap())).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "a verdict waits for the first probe");
+    for http in [result.http, result.small_packets] {
+        assert!(http.as_ref().is_some_and(|http| http.signal == "read_timeout" && http.status == 0), "{http:?}");
     }
 }
 
