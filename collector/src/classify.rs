@@ -14,6 +14,7 @@ mod icmp;
 mod inner;
 mod instance_down;
 mod link;
+mod narrow;
 mod network;
 mod outage;
 mod overload;

@@ -46,6 +46,7 @@ fn particular(scene: &Scene, cause: Cause) -> Vec<String> {
         Cause::FirewallReject | Cause::FirewallDrop => network::firewall(scene, cause),
         Cause::ConntrackFull => network::conntrack(scene),
         Cause::NoRoute => network::route(scene),
+        Cause::PacketLoss => network::loss(scene),
         Cause::DnsFailure => network::name(scene),
         Cause::EphemeralPortsExhausted => network::local_ports(scene),
         Cause::KeepaliveRace => gateway::keepalive(scene),

@@ -1,7 +1,7 @@
 //! The cause process_hung: alive and listening, and nothing is answered.
 
 use super::scene::Scene;
-use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Support, network, overload};
+use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Support, narrow, network, overload};
 use crate::case::Note;
 use crate::model::{Cause, Evidence, Signal};
 
@@ -21,7 +21,8 @@ pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
     {
         return None;
     }
-    if scene.answered_meanwhile() > 0 || scene.answered_elsewhere().is_some() {
+    let answers = scene.answered_meanwhile() > 0 || narrow::answers_small_packets(scene);
+    if answers || scene.answered_elsewhere().is_some() {
         return None;
     }
     let stuck = stuck_state(scene);
@@ -82,6 +83,7 @@ pub(super) fn process_hung(scene: &Scene) -> Option<Support> {
 /// Whether requests waited for it in vain and nobody got an answer meanwhile, no probe of another path either.
 pub(super) fn kept_all_waiting(scene: &Scene) -> bool {
     let probed = scene.probes.iter().any(|(_, probe)| probe.http.as_ref().is_some_and(|http| http.status > 0));
+    let probed = probed || narrow::answers_small_packets(scene);
     scene.failures.has(&[Signal::ReadTimeout, Signal::BodyTimeout]) && !probed && scene.answered_meanwhile() == 0
 }
 

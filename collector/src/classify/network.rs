@@ -1,10 +1,11 @@
 //! Family network: the gateway can't reach a working instance.
 
 use super::host_down::host_answers;
-use super::icmp;
 use super::link::{link_down, link_lost, no_route, no_route_found};
+use super::narrow::narrow;
 use super::scene::{SAME_MOMENT_US, Scene, Tri};
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
+use super::{hung, icmp};
 use crate::fleet::HostEntry;
 use crate::model::{Address, Cause, ConnectTry, EventKind, Evidence, ListenerSample, Signal};
 
@@ -222,13 +223,16 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
     let tries = scene.tries();
     let turned_down = scene.share(&[Signal::ConnectRefused, Signal::ConnectUnreachable]);
     let refused = tries.refused > 0 || ((tries.unreachable > 0 || turned_down > 0.05) && !lost_neighbour(scene));
-    if scene.by_application() || scene.share(LOSSY) < 0.3 || queue_full(scene) || refused || nothing_since(scene) {
+    let lossy = scene.share(LOSSY) + hung::unshaken(scene);
+    if scene.by_application() || lossy < 0.3 || queue_full(scene) || refused || nothing_since(scene) {
         return None;
     }
     let mixed = tries.lets_some_through(scene);
     let resent = retransmit_share(scene);
     let unheard = unheard(scene).filter(|_| tries.timed_out == 0);
+    let narrow = narrow(scene);
     let weight = match (mixed, resent) {
+        _ if narrow.as_ref().is_some_and(|narrow| narrow.weight >= PROVEN) => PROVEN,
         _ if unheard.as_ref().is_some_and(|(several, _)| *several) => PROVEN,
         // One packet may get lost on any way.
         _ if unheard.is_some() => LIKELY * 1.5,
@@ -237,11 +241,17 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
         (true, share) if share > 0.02 => PROVEN,
         (true, _) => LIKELY,
         (false, share) if share > 0.10 && tries.connected > 0 => LIKELY,
-        _ => return None,
+        _ => narrow.as_ref()?.weight,
     };
     let says = format!("{:.0} % of the segments were sent again", resent * 100.0);
     let mut support = Support::new(Cause::PacketLoss, weight, scene.failures.began_us).with(tries.evidence(scene));
     support = support.with(unheard.map(|(_, evidence)| evidence));
+    if let Some(narrow) = narrow {
+        support = support.with([narrow.evidence]);
+        if narrow.once {
+            support = support.lacking("a second probe that is answered by small packets only");
+        }
+    }
     if resent > 0.0 {
         support = support.with([scene.from_gateway(scene.failures.first_us, "kernel", says)]);
     }
@@ -268,7 +278,7 @@ fn unheard(scene: &Scene) -> Option<(bool, Evidence)> {
 
 /// Whether packets are lost on the way, which keeps requests waiting that an instance would have answered.
 pub(super) fn loses_packets(scene: &Scene) -> bool {
-    packet_loss(scene).is_some_and(|support| support.weight >= LIKELY)
+    packet_loss(scene).is_some_and(|support| support.weight >= LIKELY || narrow(scene).is_some())
 }
 
 /// Whether nothing has come through since the instance's host fell silent: what loses all is no loss.

@@ -113,13 +113,21 @@ fn failure(n: u64, i: i64, signal: &str) -> v1::Failure {
 fn probe(n: u64) -> v1::ProbeResult {
     let connect =
         v1::ConnectTry { outcome: "connect_timeout".into(), took_us: n, errno: n as i32, ..Default::default() };
+    let http = v1::HttpTry {
+        status: n as u32,
+        first_byte_us: Some(n),
+        header_bytes: n,
+        received_bytes: n,
+        ..Default::default()
+    };
     v1::ProbeResult {
         gateway: "edge".into(),
         upstream: "10.0.0.2:3000".into(),
         connects: vec![connect.clone(), connect],
         idle_close_us: Some(n),
         idle_kept_us: Some(n),
-        http: Some(v1::HttpTry { status: n as u32, first_byte_us: Some(n), header_bytes: n, ..Default::default() }),
+        http: Some(http.clone()),
+        small_packets: Some(http),
         tls: Some(v1::TlsTry { not_after_unix_s: n as i64, ..Default::default() }),
         ..Default::default()
     }

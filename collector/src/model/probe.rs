@@ -29,6 +29,9 @@ pub struct ProbeResult {
     pub idle_kept_us: Option<u64>,
     /// TLS as the gateway would speak it. Absent where the gateway speaks plain.
     pub tls: Option<TlsTry>,
+    /// The same request once more, by packets of at most 536 bytes each, begun and ended while the first was still waited for. Absent
+    /// where that was answered in time.
+    pub small_packets: Option<HttpTry>,
 }
 
 /// A name lookup.
@@ -77,7 +80,7 @@ pub struct HttpTry {
     pub request: String,
     /// Status of the answer. 0: none.
     pub status: u32,
-    /// What became of it, a signal; "ok" or "app_status" where answered.
+    /// What became of it, a signal; "ok" or "app_status" where answered, "body_timeout" where its body did not go on.
     pub signal: String,
     /// Time to the first byte, microseconds. Absent where none came.
     pub first_byte_us: Option<u64>,
@@ -85,6 +88,8 @@ pub struct HttpTry {
     pub header_bytes: u64,
     /// In words, where it failed.
     pub error: String,
+    /// Bytes that came, as far as they were read: about the first 4,096 of the body. 0: none, or not told.
+    pub received_bytes: u64,
 }
 
 /// One TLS handshake.

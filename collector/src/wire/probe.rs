@@ -28,14 +28,7 @@ pub fn result(line: &mut Line<'_>, probe: v1::ProbeResult) -> model::ProbeResult
         other_port: probe.other_port.map(|one| connect(line, one)),
         echo_answered: probe.echo_answered,
         neighbour: line.name(probe.neighbour),
-        http: probe.http.map(|http| model::HttpTry {
-            request: line.line(http.request),
-            status: http.status,
-            signal: line.name(http.signal),
-            first_byte_us: line.took(http.first_byte_us),
-            header_bytes: line.size(http.header_bytes),
-            error: line.line(http.error),
-        }),
+        http: probe.http.map(|one| http(line, one)),
         idle_close_us: line.took(probe.idle_close_us),
         idle_kept_us: line.took(probe.idle_kept_us),
         tls: probe.tls.map(|tls| model::TlsTry {
@@ -45,6 +38,19 @@ pub fn result(line: &mut Line<'_>, probe: v1::ProbeResult) -> model::ProbeResult
             names: line.names(tls.names),
             plain_answer: tls.plain_answer,
         }),
+        small_packets: probe.small_packets.map(|one| http(line, one)),
+    }
+}
+
+fn http(line: &mut Line<'_>, http: v1::HttpTry) -> model::HttpTry {
+    model::HttpTry {
+        request: line.line(http.request),
+        status: http.status,
+        signal: line.name(http.signal),
+        first_byte_us: line.took(http.first_byte_us),
+        header_bytes: line.size(http.header_bytes),
+        error: line.line(http.error),
+        received_bytes: line.size(http.received_bytes),
     }
 }
 

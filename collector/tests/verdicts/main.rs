@@ -8,6 +8,7 @@ mod ends;
 mod gateways;
 mod lasting;
 mod lookalike;
+mod narrow;
 mod story;
 mod taken_out;
 mod unnamed;

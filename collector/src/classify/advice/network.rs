@@ -1,6 +1,7 @@
 //! Advice on the way between the gateway and the instance.
 
 use super::kind;
+use crate::classify::narrow::narrow;
 use crate::classify::scene::Scene;
 use crate::fleet::HostEntry;
 use crate::model::{Cause, HostSample, Setting};
@@ -39,6 +40,25 @@ pub(super) fn route(scene: &Scene) -> Vec<String> {
     vec![format!(
         "put the route back: `ip route get {ip}` on {from}, and the way back to {from} on the instance's host"
     )]
+}
+
+/// Of a way that loses large packets; any other loss has the catalogue's advice.
+pub(super) fn loss(scene: &Scene) -> Vec<String> {
+    if narrow(scene).is_none() {
+        return Vec::new();
+    }
+    let (from, to) = (&scene.case.key.gateway.host, scene.upstream());
+    let ip = to.rsplit_once(':').map_or(to, |(ip, _)| ip);
+    vec![
+        format!(
+            "find the largest packet that passes between {from} and {ip}, both ways (`ping -M do -s 1472 {ip}` and fewer bytes); set that MTU \
+             on both hosts' interfaces, or mend the tunnel, link or filter in between: ICMP \"fragmentation needed\" must come through"
+        ),
+        format!(
+            "until then: net.ipv4.tcp_mtu_probing = 1 on the host of {to}, or a smaller segment size for its answers (`advmss` of \
+             {from}'s route to {ip}, `-j TCPMSS --set-mss`)"
+        ),
+    ]
 }
 
 pub(super) fn name(scene: &Scene) -> Vec<String> {

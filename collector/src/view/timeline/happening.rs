@@ -217,5 +217,8 @@ fn probed(probe: &ProbeResult) -> String {
     }
     let connects: Vec<String> = counts.iter().map(|(outcome, count)| format!("{count} x {outcome}")).collect();
     let http = probe.http.as_ref().map(|http| format!("; {}: {} {}", http.request, http.signal, http.status));
-    format!("tried from {}: {}{}", probe.gateway, connects.join(", "), http.unwrap_or_default())
+    let small = probe.small_packets.as_ref();
+    let small = small.map(|http| format!("; once more by small packets: {} {}", http.signal, http.status));
+    let said = [http, small].into_iter().flatten().collect::<String>();
+    format!("tried from {}: {}{said}", probe.gateway, connects.join(", "))
 }
