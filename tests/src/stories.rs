@@ -75,7 +75,7 @@ pub(crate) fn rule(world: &mut World, action: &str, target: &str) -> Done {
 /// but those that another one nearly tells, and of the other gateways what their words differ most in.
 pub fn is_short(story: &Story) -> bool {
     const ELSEWHERE: [&str; 3] = ["killed", "firewall_drop", "unavailable"];
-    const LONG: [&str; 30] = [
+    const LONG: [&str; 31] = [
         "crashed_by_signal",
         "hung_waiting",
         "hung_agent_told_late",
@@ -86,6 +86,7 @@ pub fn is_short(story: &Story) -> bool {
         "packet_loss",
         "deploy_of_another",
         "header_too_big_without_agent",
+        "large_answers_lost_without_agent",
         "unhandled_exception",
         "plain_behind_tls",
         "tls_behind_plain",

@@ -3,14 +3,17 @@
 use serde_json::json;
 
 use super::{ONE, behave, rule, start_again};
+use crate::lab::Done;
 use crate::lab::plan::{App, Plan};
 use crate::lab::story::{Expect, Story};
+use crate::lab::world::World;
 
 pub(super) fn all() -> Vec<Story> {
     vec![
         unknown_without_agent(),
         firewall_without_agent(),
         header_too_big_without_agent(),
+        large_answers_lost_without_agent(),
         agent_told_late(),
         hung_agent_told_late(),
     ]
@@ -48,6 +51,36 @@ fn header_too_big_without_agent() -> Story {
         .expect(Expect::new("header_too_big", "", ONE).cites(&["too big"]).advises(&["proxy_buffer_size"]))
         .fault(|world| world.faults("app-1", &json!({ "header_bytes": 20000 })))
         .heal(behave)
+}
+
+/// The application goes on answering, with more than the way lets through in one packet.
+fn large_answers_lost_without_agent() -> Story {
+    Story::new("large_answers_lost_without_agent")
+        .needs(&["iptables"])
+        .plan(blind())
+        .expect(
+            Expect::new("packet_loss", "", ONE)
+                .cites(&["packets of at most 536 bytes"])
+                .advises(&["mtu"])
+                .misses(&["agent"]),
+        )
+        .fault(|world| {
+            world.faults("app-1", &json!({ "answer": { "status": 200, "body": "x".repeat(3000) } }))?;
+            // Each packet by itself, as on a wire: else the rule meets several put together, whatever their size.
+            world.run("app-1", "ip link set eth0 gso_max_segs 1")?;
+            large(world, "-A")
+        })
+        .heal(|world| {
+            large(world, "-D")?;
+            behave(world)
+        })
+}
+
+fn large(world: &mut World, action: &str) -> Done {
+    world.run(
+        "app-1",
+        &format!("iptables -w {action} OUTPUT ! -o lo -p tcp --sport 3000 -m length --length 1000: -j DROP"),
+    )
 }
 
 /// The host's agent is cut off when the application is killed: nobody can tell, until it is back.
