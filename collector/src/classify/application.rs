@@ -165,6 +165,8 @@ fn gateway_timeout(scene: &Scene) -> Option<Support> {
     let seen = scene.host_reports().yes() || scene.others_fast() == Some(true);
     let weight = match (answered > 0, explained) {
         (true, false) if !seen => LIKELY / 2.0,
+        // The others were slow as well, and more of them waited.
+        (true, false) if waiting && scene.others_fast() == Some(false) => LIKELY / 2.0,
         (true, false) => PROVEN,
         (true, true) => POSSIBLE,
         (false, false) if healthy && !waiting => POSSIBLE * 1.5,

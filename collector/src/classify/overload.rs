@@ -318,11 +318,15 @@ fn fd_exhausted(scene: &Scene) -> Option<Support> {
     Some(support.with(log.map(|(at_us, found)| scene.from_host(at_us, "app_log", found.line.clone()))))
 }
 
-/// Share of the readings in which connections waited to be accepted.
-fn waiting_share(scene: &Scene) -> f64 {
-    // One that is on its way in just then waits for nobody.
-    let waits = |sample: &&&InstanceSample| sample.listeners.iter().any(|listener| listener.queue > 1);
-    scene.samples.iter().filter(waits).count() as f64 / scene.samples.len().max(1) as f64
+/// Whether more than one connection waited to be accepted, on average of the readings while requests failed: one that is on
+/// its way in just then waits for nobody.
+fn connections_wait(scene: &Scene) -> bool {
+    let (began_us, last_us) = (scene.failures.began_us, scene.failures.last_us);
+    let during = scene.samples.iter().filter(|sample| (began_us..=last_us).contains(&sample.at_us));
+    let queue = |sample: &&InstanceSample| sample.listeners.iter().map(|listener| listener.queue).max().unwrap_or(0);
+    let (readings, waiting) =
+        during.fold((0, 0), |(readings, waiting), sample| (readings + 1, waiting + u64::from(queue(sample))));
+    waiting > readings
 }
 
 fn worker_pool_exhausted(scene: &Scene) -> Option<Support> {
@@ -343,7 +347,7 @@ fn worker_pool_exhausted(scene: &Scene) -> Option<Support> {
             ),
         ))
     });
-    let lasting = waiting_share(scene) >= 0.5;
+    let (lasting, others_fast) = (connections_wait(scene), scene.others_fast());
     let answered = scene.answered_meanwhile();
     let idle = peak(&scene.samples, |sample| {
         sample.processes.iter().filter_map(|process| process.cpu_ratio).max_by(f64::total_cmp)
@@ -356,13 +360,13 @@ fn worker_pool_exhausted(scene: &Scene) -> Option<Support> {
     let lossy = loses_packets(scene);
     let weight = match (&log, &waiting, answered > 0, idle) {
         (Some(_), _, _, _) => PROVEN,
-        (None, Some(_), true, _) if scene.others_fast() == Some(true) => COMPATIBLE,
+        (None, Some(_), true, _) if others_fast == Some(true) => COMPATIBLE,
         // Nobody but a check waited for it.
         (None, Some(_), true, _) if scene.met_by_checks_alone() => COMPATIBLE,
         (None, Some(_), true, false) => POSSIBLE,
         // A connection waits for a moment now and then with whoever is busy.
-        (None, Some(_), true, true) if !lasting => POSSIBLE,
-        (None, Some(_), true, true) if !full && !lossy => PROVEN,
+        (None, Some(_), true, true) if !lasting && others_fast.is_none() => POSSIBLE,
+        (None, Some(_), true, true) if lasting && !full && !lossy => PROVEN,
         (None, Some(_), true, true) => LIKELY,
         (None, Some(_), false, true) if !full => POSSIBLE,
         _ => return None,
