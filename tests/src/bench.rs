@@ -6,10 +6,12 @@
 pub mod agent;
 pub mod crowd;
 pub mod host;
+pub mod ingest;
 pub mod limit;
 pub mod meter;
 pub mod peers;
 pub mod read;
+pub mod stream;
 pub mod values;
 pub mod wire;
 

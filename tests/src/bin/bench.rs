@@ -4,10 +4,11 @@
 //! peers. `bench limit`: the agent on a host beyond what it is made for. The programs under test come from `WHY502_AGENT_BIN`
 //! and `WHY502_BIN`, else from beside this program. `bench read [--gateway KIND] [--mib N]`: the readers of gateways' logs, as
 //! they are built into this program. `bench values [--hosts N] [--reports N]`: the collector beside VictoriaMetrics.
+//! `bench ingest [--hosts N] [--reports N]`: how many readings of processes a core of the collector takes.
 
 use std::process::ExitCode;
 
-use why502_tests::bench::{agent, crowd, limit, read, values};
+use why502_tests::bench::{agent, crowd, ingest, limit, read, values};
 use why502_tests::lab::{Done, enter};
 
 fn main() -> ExitCode {
@@ -24,7 +25,7 @@ fn run(arguments: &[String]) -> Done<ExitCode> {
     if let Some(done) = enter::internal(arguments) {
         return done;
     }
-    let (first, rest) = arguments.split_first().ok_or("say what: agent, limit, read or values")?;
+    let (first, rest) = arguments.split_first().ok_or("say what: agent, limit, read, values or ingest")?;
     match first.as_str() {
         "--crowd" => crowd::serve(rest),
         "--agent-on" => agent::on_host(rest),
@@ -33,6 +34,7 @@ fn run(arguments: &[String]) -> Done<ExitCode> {
         "limit" => limit::run(rest),
         "read" => read::run(rest),
         "values" => values::run(rest),
-        other => Err(format!("unknown subcommand {other}: there are agent, limit, read and values")),
+        "ingest" => ingest::run(rest),
+        other => Err(format!("unknown subcommand {other}: there are agent, limit, read, values and ingest")),
     }
 }

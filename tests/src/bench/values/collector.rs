@@ -8,20 +8,16 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
 use why502_proto::v1;
 
+use super::super::stream;
 use super::{Cost, INTERVAL, Load, folder_bytes};
 use crate::fleet::Collector;
 use crate::lab::{Doing, Done};
 
 /// How long packing may take.
 const PACKED_WITHIN: Duration = Duration::from_secs(120);
-/// Reports under way of one host.
-const WINDOW: usize = 64;
 
 /// Starts one, hands it everything and ends it; then starts it again, so that it packs what it wrote, and ends it.
 pub fn keep(load: &Arc<Load>) -> Done<Cost> {
@@ -96,29 +92,7 @@ fn mib(bytes: u64) -> f64 {
 /// Reports all of one host as fast as it is taken.
 async fn report(load: Arc<Load>, host: usize, ingest: String) -> Done {
     let host = load.hosts.get(host).ok_or("no such host")?;
-    let channel = Endpoint::from_shared(ingest).doing("address")?.connect().await.doing("connect")?;
-    let (out, messages) = mpsc::channel(WINDOW);
-    let message = |kind| v1::AgentMessage { kind: Some(kind) };
     let hello = host.hello(load.began_us.unsigned_abs(), 1, INTERVAL);
-    out.send(message(v1::agent_message::Kind::Hello(hello))).await.doing("greet")?;
-    let mut client = v1::ingest_client::IngestClient::new(channel);
-    let mut acks = client.stream(ReceiverStream::new(messages)).await.doing("greet")?.into_inner();
-    let last = load.reports as u64;
-    let acknowledged = async {
-        while let Some(message) = acks.message().await.doing("acknowledgement")? {
-            if message.ack.is_some_and(|ack| ack.up_to_seq >= last) {
-                return Done::Ok(());
-            }
-        }
-        Err("the stream ended before everything was acknowledged".to_owned())
-    };
-    let sent = async {
-        for number in 1..=load.reports {
-            let report = load.report(host, number);
-            if out.send(message(v1::agent_message::Kind::Report(report))).await.is_err() {
-                break;
-            }
-        }
-    };
-    tokio::join!(sent, acknowledged).1
+    let reports = (1..=load.reports).map(|number| v1::agent_message::Kind::Report(load.report(host, number)));
+    stream::tell(ingest, hello, reports, load.reports as u64).await
 }
