@@ -2,11 +2,14 @@
 
 mod calm;
 mod fit;
+mod track;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use track::{Reading, Track};
 
 use crate::model::{
     Event, EventKind, Failure, HostSample, HostState, InstanceSample, Origin, ProcessExited, Report, Signal,
@@ -38,9 +41,9 @@ pub struct History {
     /// What gateways said of upstreams, and probes.
     views: VecDeque<Event>,
     /// The host's readings.
-    host_samples: VecDeque<Arc<HostSample>>,
+    host_samples: Track<HostSample>,
     /// Services' readings.
-    instance_samples: BTreeMap<String, VecDeque<Arc<InstanceSample>>>,
+    instance_samples: BTreeMap<String, Track<InstanceSample>>,
     /// Gateways' answers by gateway and upstream.
     upstream_samples: BTreeMap<(String, String), VecDeque<UpstreamSample>>,
     /// The newest end that took a service down, however long ago.
@@ -118,6 +121,18 @@ impl Readings {
     }
 }
 
+impl Reading for HostSample {
+    fn at_us(&self) -> i64 {
+        self.at_us
+    }
+}
+
+impl Reading for InstanceSample {
+    fn at_us(&self) -> i64 {
+        self.at_us
+    }
+}
+
 /// Silence that is more than a late report of an agent with this interval, microseconds.
 pub fn silence_limit_us(interval_us: u64) -> i64 {
     (i64::try_from(interval_us).unwrap_or(i64::MAX / 8).min(i64::MAX / 8) * 5 / 2).max(3_000_000)
@@ -168,7 +183,7 @@ impl History {
         let touching = |(began_us, ended_us): &&(i64, i64)| *began_us <= to_us && *ended_us >= from_us;
         let (began_us, ended_us) = *self.silences.iter().rev().find(touching)?;
         let inside = (began_us + 2_500_000)..(ended_us - 2_500_000).max(began_us + 2_500_001);
-        let filled = self.host_samples.iter().any(|sample| inside.contains(&sample.at_us));
+        let filled = self.host_samples.within(inside.start, inside.end - 1).next().is_some();
         (!filled).then_some((began_us, ended_us))
     }
 
@@ -178,7 +193,7 @@ impl History {
             self.event(event);
         }
         if let Some(sample) = readings.host {
-            push(&mut self.host_samples, sample, SAMPLES_MAX);
+            self.host_samples.push(sample, SAMPLES_MAX);
         }
         for sample in readings.instances {
             if sample.process_count > 0 {
@@ -187,9 +202,9 @@ impl History {
             for listener in &sample.listeners {
                 self.listened(&listener.address, &sample.service);
             }
-            let samples = within(&mut self.instance_samples, &sample.service, SERVICES_MAX, VecDeque::new);
+            let samples = within(&mut self.instance_samples, &sample.service, SERVICES_MAX, Track::default);
             if let Some(samples) = samples {
-                push(samples, sample, SAMPLES_MAX);
+                samples.push(sample, SAMPLES_MAX);
             }
         }
         for sample in readings.upstreams.into_iter().filter(|sample| !sample.upstream.is_empty()) {
@@ -252,9 +267,9 @@ impl History {
             drop_while(events, |event| event.at_us < before_us);
         }
         drop_while(&mut self.failed_requests, |request| request.at_us < before_us);
-        drop_while(&mut self.host_samples, |sample| sample.at_us < before_us);
+        self.host_samples.forget(before_us);
         self.instance_samples.retain(|_, samples| {
-            drop_while(samples, |sample| sample.at_us < before_us);
+            samples.forget(before_us);
             !samples.is_empty()
         });
         self.upstream_samples.retain(|_, samples| {
@@ -283,7 +298,7 @@ impl History {
 
     /// The host's readings of a stretch of time.
     pub fn host_samples(&self, from_us: i64, to_us: i64) -> impl DoubleEndedIterator<Item = &Arc<HostSample>> {
-        self.host_samples.iter().filter(move |sample| (from_us..=to_us).contains(&sample.at_us))
+        self.host_samples.within(from_us, to_us)
     }
 
     /// A service's readings of a stretch of time.
@@ -293,8 +308,8 @@ impl History {
         from_us: i64,
         to_us: i64,
     ) -> impl DoubleEndedIterator<Item = &Arc<InstanceSample>> {
-        let samples = self.instance_samples.get(service).into_iter().flatten();
-        samples.filter(move |sample| (from_us..=to_us).contains(&sample.at_us))
+        let samples = self.instance_samples.get(service).into_iter();
+        samples.flat_map(move |samples| samples.within(from_us, to_us))
     }
 
     /// What a gateway's logs told of an upstream, by stretches that touch a stretch of time.

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::History;
+use super::track::{Reading, Track};
 use crate::model::{Event, EventKind, HealthResult, UpstreamSample};
 
 /// The newest readings stay whole for so long, microseconds.
@@ -20,8 +21,8 @@ impl History {
             return;
         }
         let before_us = now_us - WHOLE_US;
-        one_a_step(&mut self.host_samples, before_us, |sample| sample.at_us);
-        self.instance_samples.values_mut().for_each(|all| one_a_step(all, before_us, |sample| sample.at_us));
+        one_a_step(&mut self.host_samples, before_us);
+        self.instance_samples.values_mut().for_each(|all| one_a_step(all, before_us));
         self.upstream_samples.values_mut().for_each(|all| join_steps(all, before_us));
         thin_health(&mut self.chatter, before_us);
     }
@@ -32,13 +33,10 @@ fn step(at_us: i64) -> i64 {
 }
 
 /// Keeps the first of each step before a time, and all since.
-fn one_a_step<T>(items: &mut VecDeque<T>, before_us: i64, at_us: impl Fn(&T) -> i64) {
+fn one_a_step<T: Reading>(track: &mut Track<T>, before_us: i64) {
     let mut last = None;
-    items.retain(|item| {
-        let at_us = at_us(item);
-        at_us >= before_us || last.replace(step(at_us)) != Some(step(at_us))
-    });
-    give_back(items);
+    track.retain(|at_us| at_us >= before_us || last.replace(step(at_us)) != Some(step(at_us)));
+    track.put_away();
 }
 
 /// Adds up what logs told of the same step before a time: nothing that was counted is lost.

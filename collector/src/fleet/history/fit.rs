@@ -6,6 +6,7 @@ use std::mem::size_of_val;
 use std::sync::Arc;
 
 use super::History;
+use super::track::{Reading, Track};
 use crate::model::{Event, HostSample, InstanceSample, Report, UpstreamSample};
 
 /// The most that is kept, bytes of memory.
@@ -16,7 +17,7 @@ const WEIGHED_AFTER: usize = BYTES_MAX / 8;
 const WHOLE: usize = 60;
 
 /// Bytes of memory, near enough: what a list or a text holds counts, what surrounds it does not.
-trait Weigh {
+pub(super) trait Weigh {
     fn bytes(&self) -> usize;
 }
 
@@ -87,27 +88,36 @@ impl History {
 
     fn bytes(&self) -> usize {
         let events = [&self.lives, &self.chatter, &self.views].into_iter().map(weigh).sum::<usize>();
-        let instances = self.instance_samples.values().flatten().map(|one| one.bytes()).sum::<usize>();
-        let host = self.host_samples.iter().map(|one| one.bytes()).sum::<usize>();
-        events + instances + host + self.upstream_samples.values().map(weigh).sum::<usize>()
+        let instances = self.instance_samples.values().map(Track::bytes).sum::<usize>();
+        events + instances + self.host_samples.bytes() + self.upstream_samples.values().map(weigh).sum::<usize>()
     }
 
     fn thin(&mut self, whole: usize) {
         [&mut self.lives, &mut self.chatter, &mut self.views].into_iter().for_each(|events| thin(events, whole));
-        thin(&mut self.host_samples, whole);
-        self.instance_samples.values_mut().for_each(|samples| thin(samples, whole));
+        thin_track(&mut self.host_samples, whole);
+        self.instance_samples.values_mut().for_each(|samples| thin_track(samples, whole));
         self.upstream_samples.values_mut().for_each(|samples| thin(samples, whole));
     }
 }
 
-/// Takes out every second one, but for the newest.
 fn thin<T>(items: &mut VecDeque<T>, whole: usize) {
-    let mut age = items.len();
-    items.retain(|_| {
+    let mut stays = every_second(items.len(), whole);
+    items.retain(|_| stays());
+    items.shrink_to_fit();
+}
+
+fn thin_track<T: Reading>(track: &mut Track<T>, whole: usize) {
+    let mut stays = every_second(track.len(), whole);
+    track.retain(|_| stays());
+}
+
+/// Tells of each of so many, from the oldest on, whether it stays: every second one does, and the newest.
+fn every_second(count: usize, whole: usize) -> impl FnMut() -> bool {
+    let mut age = count;
+    move || {
         age -= 1;
         age < whole || !(age - whole).is_multiple_of(2)
-    });
-    items.shrink_to_fit();
+    }
 }
 
 #[cfg(test)]
