@@ -38,7 +38,8 @@ impl Unpacker {
 
 /// Follows the steps: so many new bytes, these; so many copied, from where, as the difference from the place in line.
 fn unpack(base: &[u8], mut steps: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
+    // Nearly as large as the one before: it need not grow on the way.
+    let mut out = Vec::with_capacity((base.len() + steps.len()).min(REPORT_MAX));
     let mut line = 0usize;
     while !steps.is_empty() {
         let new = usize::try_from(number(&mut steps)?).ok()?;
