@@ -161,6 +161,7 @@ impl Watch {
         let error = error_log.map(|path| files(path, Log::Error));
         Self {
             counts: Counts::new(&gateway.name, unix_now_us()),
+            joiner: Joiner::new(gateway.kind),
             gateway,
             interval,
             zone,
@@ -168,7 +169,6 @@ impl Watch {
             setting,
             access,
             error,
-            joiner: Joiner::new(),
             flood: Flood::new(now),
             targets: Targets::default(),
             probes: Vec::new(),

@@ -47,7 +47,7 @@ fn told(kind: Kind, gateway: &str, format: Option<&str>) -> BTreeMap<String, Vec
     let log = |name: &str| repository(&format!("agent/fixtures/snippets/{gateway}/{name}.log"));
     let reader = |log, format| gateway::reader(kind, log, format, &Zone::utc()).unwrap();
     let access = if kind == Kind::Haproxy { Log::All } else { Log::Access };
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::new(kind);
     if matches!(kind, Kind::Nginx | Kind::Apache | Kind::Caddy) {
         records(reader(Log::Error, None), &log("error")).into_iter().for_each(|error| joiner.error(error, 0));
     }

@@ -10,7 +10,7 @@ use crate::case::{Case, CaseKey, Cases, candidates};
 use crate::classify::{Scene, classify};
 use crate::fleet::{Fleet, Place};
 use crate::incident::{Incidents, Outcome};
-use crate::model::{Cause, EventKind, Family, HostState, Incident, Record, RecordKind, Report, Verdict};
+use crate::model::{Cause, EventKind, Family, HostState, Incident, Record, RecordKind, Report, Signal, Verdict};
 
 /// A case that gets no further failures is judged anew for so long, since evidence may come late, microseconds.
 const JUDGED_FOR_US: i64 = 90_000_000;
@@ -127,7 +127,7 @@ impl Core {
 }
 
 fn judge_one(fleet: &Fleet, incidents: &mut Incidents, case: &mut Case, failing: &[String], now_us: i64) -> Outcome {
-    let (verdict, place) = match single_out(fleet, case, now_us) {
+    let (verdict, place) = match single_out(fleet, case, failing, now_us) {
         Some((upstream, verdict, place)) => {
             case.singled_out = Some(upstream);
             (verdict, place)
@@ -142,9 +142,11 @@ fn judge_one(fleet: &Fleet, incidents: &mut Incidents, case: &mut Case, failing:
     incidents.judged(case, &place, verdict, failing, now_us)
 }
 
-/// Where no record names the upstream, the only member whose host or probe shows what explains the failures.
-fn single_out(fleet: &Fleet, case: &Case, now_us: i64) -> Option<(String, Verdict, Place)> {
-    if case.key.upstream.is_some() {
+/// Where no record names the upstream, the only member whose host or probe shows what explains the failures. Where the gateway
+/// tells of others which upstream failed, what it gives no reason for is not its failing to reach one of them.
+fn single_out(fleet: &Fleet, case: &Case, failing: &[String], now_us: i64) -> Option<(String, Verdict, Place)> {
+    let untold = case.current.signals.keys().all(|signal| *signal == Signal::StatusOnly);
+    if case.key.upstream.is_some() || untold && !failing.is_empty() {
         return None;
     }
     let explained = candidates(fleet, case).into_iter().filter_map(|member| {

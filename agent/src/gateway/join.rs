@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::{Record, Signal};
+use super::{Kind, Record, Signal};
 
 mod loose;
 mod refine;
@@ -39,6 +39,8 @@ pub struct Joiner {
     passed: VecDeque<(Key, i64)>,
     served: served::Served,
     lost: u64,
+    /// The gateway answers 504 where it waited in vain, and only there.
+    tells_waits: bool,
 }
 
 #[derive(Debug)]
@@ -65,9 +67,11 @@ enum Key {
 }
 
 impl Joiner {
-    /// An empty one.
-    pub fn new() -> Self {
-        Self::default()
+    /// An empty one for the logs of a kind.
+    pub fn new(kind: Kind) -> Self {
+        // ngx_http_upstream_next() of nginx' ngx_http_upstream.c.
+        let tells_waits = matches!(kind, Kind::Nginx | Kind::IngressNginx);
+        Self { tells_waits, ..Self::default() }
     }
 
     /// Takes a record of the error log. `now_us` is any clock that goes with the other calls, microseconds.
@@ -103,7 +107,7 @@ impl Joiner {
         let found = self.find(&record, &keys, now_us);
         let errors: Vec<(u64, &Record)> =
             found.iter().filter_map(|number| Some((*number, &self.held_at(*number)?.record))).collect();
-        let (record, taken) = refine::refine(record, &errors);
+        let (record, taken) = refine::refine(record, &errors, self.tells_waits);
         for number in &taken {
             if let Some(held) = self.held_mut(*number) {
                 (held.joined, held.told) = (true, true);

@@ -90,3 +90,34 @@ fn attempts_without_a_name_are_no_incident_of_a_member_that_is_known_to_fail() {
     upstreams.sort();
     assert_eq!(upstreams, [Some(UPSTREAM.to_owned()), Some(other.address)]);
 }
+
+/// nginx' ordinary log names no upstream; its error log does, for each request that it could not get answered. An application's own
+/// 502 has no line there.
+#[test]
+fn answers_without_a_reason_are_not_blamed_on_the_member_that_reasons_are_told_of() {
+    let other = PoolMember { address: "10.0.0.3:3000".into(), ..Default::default() };
+    let mut pool = Story::pool();
+    pool.members.push(other);
+    let told = |with_reasons: bool| {
+        let mut story = Story::behind("nginx", pool.clone());
+        story.pass(2).exits(100, Some(9), None).listens(false);
+        story.answered = 0;
+        for _ in 0..8 {
+            if with_reasons {
+                story.fails(Signal::ConnectRefused, 502, 100, 2);
+            }
+            let mut event = failure(Signal::StatusOnly, 502, 2_000, "GET", "/");
+            if let EventKind::Failure(failure) = &mut event {
+                (failure.origin, failure.attempts) = (Origin::Unknown, Vec::new());
+            }
+            story.lb(event).pass(1);
+        }
+        let mut told: Vec<_> =
+            story.core.incidents().map(|incident| (incident.upstream.clone(), incident.verdict.cause)).collect();
+        told.sort_by(|one, other| one.0.cmp(&other.0));
+        told
+    };
+    let killed = (Some(UPSTREAM.to_owned()), Cause::ProcessKilled);
+    assert_eq!(told(true), [(None, Cause::Unknown), killed.clone()]);
+    assert_eq!(told(false), [killed], "without an error log there are no reasons for any");
+}

@@ -76,7 +76,7 @@ fn keys_of_loose(record: &Record) -> Vec<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::{Attempt, Stamp};
+    use crate::gateway::{Attempt, Kind, Stamp};
 
     fn error(at_s: i64, upstream: Option<&str>, signal: Signal) -> Record {
         let attempt = Attempt { upstream: upstream.map(str::to_owned), signal, ..Attempt::default() };
@@ -97,7 +97,7 @@ mod tests {
     }
 
     fn joined(errors: &[&Record], access: Record) -> Signal {
-        let mut joiner = Joiner::new();
+        let mut joiner = Joiner::new(Kind::Apache);
         errors.iter().for_each(|error| joiner.error((*error).clone(), 0));
         joiner.access(access, 0).signal
     }
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_next_line_of_a_thread_tells_whose_the_reason_is() {
-        let mut joiner = Joiner::new();
+        let mut joiner = Joiner::new(Kind::Apache);
         let mut refused = error(10, Some("10.0.0.2:80"), Signal::ConnectRefused);
         let mut failed = error(10, None, Signal::ConnectFailed);
         (refused.thread, failed.thread) = (Some("7:tid 1".into()), Some("7:tid 1".into()));

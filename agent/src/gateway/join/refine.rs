@@ -16,9 +16,10 @@ fn local_error(record: &Record) -> bool {
 }
 
 /// The record with the reasons that fit, and the numbers of the error records they came from.
-pub(super) fn refine(mut record: Record, errors: &[(u64, &Record)]) -> (Record, Vec<u64>) {
+pub(super) fn refine(mut record: Record, errors: &[(u64, &Record)], tells_waits: bool) -> (Record, Vec<u64>) {
     let named = record.attempts.iter().any(|attempt| attempt.upstream.is_some());
-    let mut taken = if named { by_upstream(&mut record, errors) } else { from_errors(&mut record, errors) };
+    let mut taken =
+        if named { by_upstream(&mut record, errors) } else { from_errors(&mut record, errors, tells_waits) };
     if named {
         add_earlier(&mut record, errors, &mut taken);
     }
@@ -59,18 +60,42 @@ fn add_earlier(record: &mut Record, errors: &[(u64, &Record)], taken: &mut Vec<u
 }
 
 /// The access record names no upstream: the error records, which must be of this very request, tell the attempts.
-fn from_errors(record: &mut Record, errors: &[(u64, &Record)]) -> Vec<u64> {
+fn from_errors(record: &mut Record, errors: &[(u64, &Record)], tells_waits: bool) -> Vec<u64> {
     if record.status < Some(500) {
         return Vec::new();
     }
     let shown = record.attempts.last().map_or(Signal::StatusOnly, |attempt| attempt.signal);
+    let fitting: Vec<(u64, &Record)> = errors
+        .iter()
+        .copied()
+        .filter(|(_, error)| refines(shown, error.signal) && fits_status(record.status, error.signal))
+        .collect();
+    // Many requests of one client may fail in the same second: it was one that ended as this one was answered.
+    let ends_so = |reason: Signal| !tells_waits || ends_in(record.status, reason);
+    let ends = fitting.iter().position(|(_, error)| ends_so(error.signal));
+    let begins = ends.and_then(|at| fitting.iter().position(|(_, one)| one.connection == fitting[at].1.connection));
+    let (mut attempts, taken) = [begins, ends]
+        .into_iter()
+        .flatten()
+        .map(|from| of_request(&fitting[from..]))
+        .find_map(|(attempts, taken, last)| ends_so(last?).then_some((attempts, taken)))
+        .unwrap_or_default();
     let told = record.attempts.pop().unwrap_or_default();
-    let mut attempts: Vec<Attempt> = Vec::new();
-    let mut taken = Vec::new();
+    if let Some(last) = attempts.last_mut() {
+        *last = Attempt { upstream: last.upstream.take(), signal: last.signal, status: record.status, ..told };
+        record.attempts = attempts;
+    } else if shown != Signal::StatusOnly {
+        record.attempts.push(told);
+    }
+    taken
+}
+
+/// The attempts of the request that the first of some error records is of, the numbers of those it takes, and the last reason.
+fn of_request(errors: &[(u64, &Record)]) -> (Vec<Attempt>, Vec<u64>, Option<Signal>) {
+    let (mut attempts, mut taken, mut last) = (Vec::new(), Vec::new(), None);
     let mut connection = None;
     for (number, error) in errors {
-        let other_request = error.connection.is_some() && connection.is_some_and(|first| first != error.connection);
-        if other_request || !refines(shown, error.signal) || !fits_status(record.status, error.signal) {
+        if error.connection.is_some() && connection.is_some_and(|first| first != error.connection) {
             continue;
         }
         if let Some(attempt) = error.attempts.first()
@@ -80,14 +105,9 @@ fn from_errors(record: &mut Record, errors: &[(u64, &Record)]) -> Vec<u64> {
         }
         connection = Some(error.connection);
         taken.push(*number);
+        last = Some(error.signal);
     }
-    if let Some(last) = attempts.last_mut() {
-        *last = Attempt { upstream: last.upstream.take(), signal: last.signal, status: record.status, ..told };
-        record.attempts = attempts;
-    } else if shown != Signal::StatusOnly {
-        record.attempts.push(told);
-    }
-    taken
+    (attempts, taken, last)
 }
 
 /// Adds an attempt. False: its upstream was tried already, so that it is another request's.
@@ -130,7 +150,24 @@ fn conclude(record: &mut Record, errors: &[(u64, &Record)], taken: &[u64]) {
     }
 }
 
-/// A timeout is not told by 502 on nginx, nor a refusal by 504, but other gateways differ: only what no gateway does.
+/// Whether a request whose last attempt failed for this reason is answered so by a gateway that tells by its status where it
+/// waited in vain. What else it answers it was configured to.
+fn ends_in(status: Option<u16>, reason: Signal) -> bool {
+    match (status, reason) {
+        (Some(502), Signal::ConnectTimeout | Signal::ReadTimeout | Signal::SendTimeout) => false,
+        (Some(504), reason) => matches!(
+            reason,
+            Signal::ConnectTimeout
+                | Signal::ReadTimeout
+                | Signal::SendTimeout
+                | Signal::TlsHandshake
+                | Signal::UpstreamErrorUnspecified
+        ),
+        _ => true,
+    }
+}
+
+/// Gateways differ in how they answer: only what none does.
 fn fits_status(status: Option<u16>, reason: Signal) -> bool {
     match reason {
         Signal::RateLimited => matches!(status, Some(429 | 503)),

@@ -33,7 +33,7 @@ fn signals(record: &Record) -> Vec<Signal> {
 
 #[test]
 fn each_attempt_takes_its_own_reason() {
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::new(Kind::Nginx);
     joiner.error(error(100, "a:1", Signal::ConnectRefused), 0);
     joiner.error(error(100, "b:1", Signal::ConnectUnreachable), 0);
     let access = record(101, &[("a:1", Signal::ConnectFailed), ("b:1", Signal::ConnectFailed)]);
@@ -45,7 +45,7 @@ fn each_attempt_takes_its_own_reason() {
 
 #[test]
 fn formats_without_upstreams_get_them_from_the_errors() {
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::new(Kind::Nginx);
     joiner.error(error(100, "a:1", Signal::ConnectRefused), 0);
     joiner.error(error(100, "b:1", Signal::ClosedBeforeHeaders), 0);
     let joined = joiner.access(record(100, &[]), 10);
@@ -57,14 +57,35 @@ fn formats_without_upstreams_get_them_from_the_errors() {
 
 #[test]
 fn two_requests_of_one_client_keep_their_own() {
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::new(Kind::Nginx);
     joiner.error(error(100, "a:1", Signal::ConnectRefused), 0);
     joiner.error(Record { connection: Some(95), ..error(100, "a:1", Signal::ReadTimeout) }, 0);
     joiner.error(Record { connection: Some(95), ..error(100, "a:1", Signal::ConnectRefused) }, 0);
-    for wanted in [Signal::ConnectRefused, Signal::ReadTimeout, Signal::ConnectRefused, Signal::StatusOnly] {
-        let joined = joiner.access(record(100, &[]), 10);
+    // nginx answers 504 where it waited in vain, whichever line came first.
+    let ended = [
+        (504, Signal::ReadTimeout),
+        (502, Signal::ConnectRefused),
+        (502, Signal::ConnectRefused),
+        (502, Signal::StatusOnly),
+    ];
+    for (status, wanted) in ended {
+        let joined = joiner.access(Record { status: Some(status), ..record(100, &[]) }, 10);
         assert_eq!((joined.signal, joined.attempts.len() <= 1), (wanted, true));
     }
+}
+
+#[test]
+fn the_last_attempt_decides_how_a_request_is_answered() {
+    let mut joiner = Joiner::new(Kind::Nginx);
+    joiner.error(Record { connection: Some(95), ..error(100, "a:1", Signal::ReadTimeout) }, 0);
+    joiner.error(error(100, "a:1", Signal::ReadTimeout), 0);
+    joiner.error(error(100, "b:1", Signal::ConnectRefused), 0);
+    let joined = joiner.access(record(100, &[]), 10);
+    assert_eq!(signals(&joined), [Signal::ReadTimeout, Signal::ConnectRefused]);
+    let joined = joiner.access(record(100, &[]), 10);
+    assert_eq!(joined.signal, Signal::StatusOnly, "an answer of the application's own has no reason here");
+    let joined = joiner.access(Record { status: Some(504), ..record(100, &[]) }, 10);
+    assert_eq!(signals(&joined), [Signal::ReadTimeout]);
 }
 
 /// An error record and an access record of one request that Apache gave an id.
@@ -75,7 +96,7 @@ fn with_id(id: &str, record: Record) -> Record {
 /// Of two that came from one address one was given to a member that took too long, and one found them all out of order.
 #[test]
 fn a_request_with_an_id_takes_no_reason_from_another_of_the_same_client() {
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::new(Kind::Nginx);
     let loose = |id: &str, signal| {
         let attempts = vec![Attempt { signal, ..Attempt::default() }];
         let error = Record { connection: None, method: None, path: None, attempts, ..error(100, "", signal) };
@@ -90,7 +111,7 @@ fn a_request_with_an_id_takes_no_reason_from_another_of_the_same_client() {
 
 #[test]
 fn attempts_before_the_last_come_from_errors_of_the_same_id() {
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::new(Kind::Nginx);
     joiner.error(with_id("one", error(100, "a:1", Signal::ConnectTimeout)), 0);
     joiner.error(with_id("two", error(100, "a:1", Signal::ConnectRefused)), 0);
     let joined = joiner.access(with_id("one", record(101, &[("b:1", Signal::UpstreamErrorUnspecified)])), 10);
@@ -104,7 +125,7 @@ fn what_failed_before_a_request_was_served_is_told_once() {
         let ok = Record { status: Some(200), ..record(101, &[("b:1", Signal::Ok)]) };
         with_id(id, ok)
     };
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::new(Kind::Nginx);
     joiner.error(with_id("one", error(100, "a:1", Signal::ConnectRefused)), 0);
     joiner.error(with_id("own", error(100, "b:1", Signal::BodyTruncated)), 0);
     joiner.served(&served("one"));
@@ -122,7 +143,7 @@ fn what_failed_before_a_request_was_served_is_told_once() {
 
 #[test]
 fn a_name_that_did_not_resolve_is_no_attempt() {
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::new(Kind::Nginx);
     let mut dns = error(100, "", Signal::DnsFailure);
     dns.attempts.clear();
     joiner.error(dns, 0);
@@ -133,7 +154,7 @@ fn a_name_that_did_not_resolve_is_no_attempt() {
 #[test]
 fn reasons_that_do_not_fit_are_not_taken() {
     let fits = |access: Record, reason: Record| {
-        let mut joiner = Joiner::new();
+        let mut joiner = Joiner::new(Kind::Nginx);
         let before = access.signal;
         joiner.error(reason, 0);
         joiner.access(access, 10).signal != before
@@ -162,7 +183,7 @@ fn reasons_that_do_not_fit_are_not_taken() {
 
 #[test]
 fn an_error_alone_is_given_out_once_and_still_joined() {
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::new(Kind::Nginx);
     joiner.error(error(100, "a:1", Signal::ReadTimeout), 0);
     assert!(joiner.expire(PATIENCE_US - 1).is_empty());
     assert_eq!(joiner.next_due_us(), Some(PATIENCE_US));
@@ -178,7 +199,7 @@ fn an_error_alone_is_given_out_once_and_still_joined() {
 
 #[test]
 fn an_error_after_its_access_record_is_not_counted_again() {
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::new(Kind::Nginx);
     joiner.access(record(100, &[("a:1", Signal::ConnectFailed)]), 0);
     joiner.error(error(100, "a:1", Signal::ConnectRefused), SECOND_US);
     assert!(joiner.expire(10 * SECOND_US).is_empty());
@@ -186,7 +207,7 @@ fn an_error_after_its_access_record_is_not_counted_again() {
 
 #[test]
 fn what_is_held_is_bounded() {
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::new(Kind::Nginx);
     for number in 0..3 * MOST_HELD {
         joiner.error(Record { path: Some(format!("/{number}")), ..error(100, "a:1", Signal::ReadTimeout) }, 0);
     }
