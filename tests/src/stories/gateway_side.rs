@@ -1,15 +1,15 @@
 //! What goes wrong between a gateway and its instances on the gateway's own side: names, sockets, its own limits, a gateway
 //! between, and clients that do not wait.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::{ONE, TWO, behave};
-use crate::lab::Done;
 use crate::lab::plan::{App, GATEWAY, GATEWAY_HOST, Gateway, Kind, Plan, SOCKET};
 use crate::lab::story::{Expect, Story};
 use crate::lab::world::{World, inner_address};
+use crate::lab::{Done, wait_for};
 
 pub(super) fn all() -> Vec<Story> {
     vec![
@@ -125,6 +125,9 @@ fn clients_do_not_wait() -> Story {
         .within(60)
         .expect(Expect::new("client_closed", "app-1", ONE).cites(&["client|went away"]))
         .fault(|world| {
+            // Only against what is usual is it many that go away: a hundred requests of each member, some seconds.
+            let (client, began) = (world.client()?, Instant::now());
+            wait_for("there is a usual", Duration::from_secs(20), || (client.since(began).len() >= 200).then_some(()))?;
             world.faults("app-1", &json!({ "slow": { "path": "/", "ms": 1500 } }))?;
             world.client()?.change(|traffic| traffic.patience = Duration::from_millis(500));
             Ok(())
