@@ -1,15 +1,22 @@
 //! The bench: what the programs cost.
-//!
-//! `bench agent [--host A|B] [--interval SECONDS] [--seconds N] [--peers yes|no]`: the agent on reference hosts, beside its
-//! peers. `bench limit`: the agent on a host beyond what it is made for. The programs under test come from `WHY502_AGENT_BIN`
-//! and `WHY502_BIN`, else from beside this program. `bench read [--gateway KIND] [--mib N]`: the readers of gateways' logs, as
-//! they are built into this program. `bench values [--hosts N] [--reports N]`: the collector beside VictoriaMetrics.
-//! `bench ingest [--hosts N] [--reports N]`: how many readings of processes a core of the collector takes.
 
 use std::process::ExitCode;
 
 use why502_tests::bench::{agent, crowd, ingest, limit, read, values};
 use why502_tests::lab::{Done, enter};
+
+const USAGE: &str = "\
+usage: bench agent [--host A|B] [--interval SECONDS] [--seconds N] [--peers yes|no]
+       bench limit | bench read [--gateway KIND] [--mib N]
+       bench values [--hosts N] [--reports N] | bench ingest [--hosts N] [--reports N]
+
+  agent   the agent on reference hosts, beside its peers
+  limit   the agent on a host beyond what it is made for
+  read    the readers of gateways' logs, as they are built into this program
+  values  the collector beside VictoriaMetrics
+  ingest  how many readings of processes a core of the collector takes
+
+The programs under test come from WHY502_AGENT_BIN and WHY502_BIN, else from beside this program.";
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
@@ -25,7 +32,10 @@ fn run(arguments: &[String]) -> Done<ExitCode> {
     if let Some(done) = enter::internal(arguments) {
         return done;
     }
-    let (first, rest) = arguments.split_first().ok_or("say what: agent, limit, read, values or ingest")?;
+    if why502_tests::told_usage(arguments, USAGE) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (first, rest) = arguments.split_first().ok_or("say what; see --help")?;
     match first.as_str() {
         "--crowd" => crowd::serve(rest),
         "--agent-on" => agent::on_host(rest),
@@ -35,6 +45,6 @@ fn run(arguments: &[String]) -> Done<ExitCode> {
         "read" => read::run(rest),
         "values" => values::run(rest),
         "ingest" => ingest::run(rest),
-        other => Err(format!("unknown subcommand {other}: there are agent, limit, read, values and ingest")),
+        other => Err(format!("unknown subcommand {other}; see --help")),
     }
 }
