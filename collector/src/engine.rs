@@ -120,6 +120,7 @@ impl Engine {
         };
         engine.stats.started_us = engine.clock.now_us();
         engine.stats.journal_faults = recovery.notes.len() as u64;
+        engine.keep_what_was_read().map_err(|why| OpenError::Io(dir.to_owned(), std::io::Error::other(why)))?;
         Ok(engine)
     }
 
@@ -166,7 +167,7 @@ impl Engine {
         loop {
             let until = if dirty { next_tick.min(last_view + PUBLISH) } else { next_tick };
             let first = timer.block_on(async { tokio::time::timeout_at(until.into(), waiting.recv()).await });
-            let (batch, stop) = gather(first.ok(), &mut waiting);
+            let (batch, stop) = handle::gather(first.ok(), &mut waiting);
             dirty |= !batch.is_empty();
             self.take(batch)?;
             let now = Instant::now();
@@ -186,6 +187,23 @@ impl Engine {
                 return Ok(());
             }
         }
+    }
+
+    /// What took long to read is not read again, however soon this start ends: who dies early again and again would need longer
+    /// each time.
+    fn keep_what_was_read(&mut self) -> Result<(), String> {
+        if self.since_checkpoint() < CHECKPOINT_RECORDS {
+            return Ok(());
+        }
+        // A start that found a torn end has no segment yet to go on from.
+        self.take(vec![Command::Take(Box::new(wire::tick()), None)])?;
+        let read = self.freeze()?;
+        self.saver.end(read);
+        Ok(())
+    }
+
+    fn since_checkpoint(&self) -> u64 {
+        self.journal.records() - self.checkpoint_at
     }
 
     /// Hosts that the journal leaves connected: their streams ended with the process that held them.
@@ -311,8 +329,7 @@ impl Engine {
         if self.ticks.is_multiple_of(RETAIN_TICKS) {
             self.retain();
         }
-        let fresh = self.journal.records() - self.checkpoint_at;
-        if fresh >= CHECKPOINT_RECORDS || self.ticks.is_multiple_of(CHECKPOINT_TICKS) {
+        if self.since_checkpoint() >= CHECKPOINT_RECORDS || self.ticks.is_multiple_of(CHECKPOINT_TICKS) {
             self.checkpoint()?;
         }
         Ok(())
@@ -371,26 +388,4 @@ impl Engine {
         };
         picture(&self.state.core, self.clock.last_us(), stats)
     }
-}
-
-/// What waits now, the first of it already received; true: the engine is to end after it.
-fn gather(first: Option<Option<Command>>, waiting: &mut mpsc::Receiver<Command>) -> (Vec<Command>, bool) {
-    let mut batch = Vec::new();
-    let mut next = match first {
-        Some(Some(command)) => Some(command),
-        // Every handle is gone: nobody can ask any more.
-        Some(None) => return (batch, true),
-        None => None,
-    };
-    while let Some(command) = next {
-        if matches!(command, Command::Stop) {
-            return (batch, true);
-        }
-        batch.push(command);
-        if batch.len() >= BATCH {
-            break;
-        }
-        next = waiting.try_recv().ok();
-    }
-    (batch, false)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::{HOSTS_MAX, Past, QUEUE};
+use super::{BATCH, HOSTS_MAX, Past, QUEUE};
 use crate::view::{self, Answer, BadQuestion, Chronicle, Question, View, stamp};
 use crate::wire::Incoming;
 
@@ -157,4 +157,26 @@ impl Handle {
     pub async fn stop(&self) {
         let _ = self.commands.send(Command::Stop).await;
     }
+}
+
+/// What waits now, the first of it already received; true: the engine is to end after it.
+pub(super) fn gather(first: Option<Option<Command>>, waiting: &mut mpsc::Receiver<Command>) -> (Vec<Command>, bool) {
+    let mut batch = Vec::new();
+    let mut next = match first {
+        Some(Some(command)) => Some(command),
+        // Every handle is gone: nobody can ask any more.
+        Some(None) => return (batch, true),
+        None => None,
+    };
+    while let Some(command) = next {
+        if matches!(command, Command::Stop) {
+            return (batch, true);
+        }
+        batch.push(command);
+        if batch.len() >= BATCH {
+            break;
+        }
+        next = waiting.try_recv().ok();
+    }
+    (batch, false)
 }

@@ -139,6 +139,24 @@ async fn a_checkpoint_and_what_came_after_it_give_what_the_whole_journal_gives()
     assert!(read > 80 && folded == whole, "{read} records in all");
 }
 
+#[test]
+fn what_took_long_to_read_is_not_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(dir.path(), Options::default(), &mut |_| {}).unwrap();
+    for number in 0..CHECKPOINT_RECORDS {
+        journal.append(number as i64, |out| wire::tick().encode(out)).unwrap();
+    }
+    journal.commit(true).unwrap();
+    drop(journal);
+    // It was killed as it wrote, so there is no segment to go on from.
+    let segment = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let mut segment = segment.filter(|path| path.extension().is_some_and(|ending| ending == "seg"));
+    let mut torn = std::fs::File::options().append(true).open(segment.next().unwrap()).unwrap();
+    std::io::Write::write_all(&mut torn, &[1; 9]).unwrap();
+    let (folded, _) = started(dir.path());
+    assert_eq!(started(dir.path()), (folded, 0), "it was killed before its first tick");
+}
+
 #[tokio::test]
 async fn a_checkpoint_that_is_broken_or_of_another_journal_is_passed_over() {
     let dir = tempfile::tempdir().unwrap();
