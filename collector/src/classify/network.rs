@@ -104,6 +104,8 @@ fn firewall_reject(scene: &Scene) -> Option<Support> {
         (Tri::Yes, Tri::Yes, false) if turned_back.is_some() => LIKELY * 2.0,
         // A host that has fallen silent vouches for nothing: it may have gone down since.
         (Tri::Yes, ..) if scene.host_reports().no() => POSSIBLE,
+        // Nor does what was seen before: a kernel that goes down refuses for a moment.
+        (Tri::Yes, Tri::Yes, true) if !scene.seen_since_first() => POSSIBLE * 1.5,
         (Tri::Yes, Tri::Yes, true) => PROVEN,
         (Tri::Yes, _, _) if scene.local_connect().no() => COMPATIBLE,
         (Tri::Yes, Tri::Yes, false) | (Tri::Yes, _, true) => LIKELY,
@@ -151,6 +153,8 @@ fn firewall_drop(scene: &Scene) -> Option<Support> {
     }
     let host_in_reach = in_reach(scene);
     let weight = match (works_locally(scene), tries.timed_out > 0, host_in_reach) {
+        // On connections that were kept, or on new ones: then it is no rule that lost the others.
+        (Tri::Yes, true, Tri::Yes) if scene.answered_amid() > 0 => POSSIBLE * 1.5,
         (Tri::Yes, true, Tri::Yes) => PROVEN,
         (Tri::Yes, true, Tri::Unknown) => LIKELY,
         (Tri::Yes, true, Tri::No) => POSSIBLE,

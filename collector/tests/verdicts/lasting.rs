@@ -72,6 +72,7 @@ fn unanswered(story: &mut Story) {
 fn a_firewall_that_drops() {
     let mut story = Story::new();
     story.answered = 0;
+    story.pass(2);
     goes_on(&mut story, Cause::FirewallDrop, unanswered, |story| {
         story.probe(&["connect_timeout"; 4], |probe| probe.echo_answered = Some(true));
     });

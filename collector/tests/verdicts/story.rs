@@ -144,6 +144,7 @@ impl Story {
                 from_us: self.now_us - SECOND,
                 to_us: self.now_us,
                 answered: self.answered,
+                first_answered_us: if self.answered > 0 { self.now_us - SECOND + 1000 } else { 0 },
                 last_answered_us: if self.answered > 0 { self.now_us - 1000 } else { 0 },
                 ..Default::default()
             };

@@ -22,6 +22,55 @@ fn where_many_connects_fail_as_well_the_instance_is_not_merely_slow() {
     story.is_not_surely(Cause::GatewayTimeout);
 }
 
+/// A quarter of the connects comes through, by chance none of a probe's four; behind a gateway that keeps no connections.
+#[test]
+fn four_connects_that_got_lost_by_chance_are_no_rule() {
+    let mut story = Story::new();
+    lose_some(&mut story);
+    story.is(Cause::PacketLoss);
+}
+
+/// What is answered may have been so on connections from before the rule.
+#[test]
+fn a_rule_is_not_sure_where_kept_connections_are_answered() {
+    let mut story = Story::with_pool(Pool { keepalive_idle_us: Some(60_000_000), ..Story::pool() });
+    lose_some(&mut story);
+    story.is(Cause::FirewallDrop);
+    story.is_not_surely(Cause::FirewallDrop);
+}
+
+fn lose_some(story: &mut Story) {
+    for _ in 0..6 {
+        story.fails(Signal::ConnectTimeout, 504, 2 * SECOND as u64, 3).pass(1);
+    }
+    story.probe(&["connect_timeout"; 4], |probe| probe.echo_answered = Some(true)).pass(2);
+}
+
+/// An answer before the rule, and after it was taken out again, says nothing of the time between; nor does one failure of long ago.
+#[test]
+fn what_was_answered_before_and_after_a_rule_does_not_refute_it() {
+    let mut story = Story::new();
+    story.fails(Signal::ConnectTimeout, 504, 2 * SECOND as u64, 1).pass(4);
+    story.answered = 0;
+    story.pass(2);
+    for _ in 0..3 {
+        story.pass(1).fails(Signal::ConnectTimeout, 504, 2 * SECOND as u64, 3);
+    }
+    story.probe(&["connect_timeout"; 4], |probe| probe.echo_answered = Some(true)).pass(1);
+    story.answered = 20;
+    story.pass(3);
+    story.is(Cause::FirewallDrop);
+}
+
+/// The host goes down: its kernel refuses for a moment, and the newest word of it is from just before.
+#[test]
+fn a_kernel_that_goes_down_is_no_firewall() {
+    let mut story = Story::new();
+    (story.instance, story.answered) = (None, 0);
+    story.fails(Signal::ConnectRefused, 502, 0, 5).probe(&["connect_refused"; 4], |_| {}).pass(3);
+    story.is_not_surely(Cause::FirewallReject);
+}
+
 /// A rule that rejected was taken out; what connects afterwards was not let through in between.
 #[test]
 fn what_connects_when_all_is_mended_is_no_sign_of_loss() {
@@ -119,6 +168,7 @@ fn a_rejection_is_told_by_what_both_hosts_count_though_no_connect_meets_it() {
         story.pass(10);
         (story.host.net, story.gateway_host.net) = (unreachables(5 + sent, 5), unreachables(0, got));
         story.answered = 0;
+        story.pass(1);
         for _ in 0..8 {
             story.fails(Signal::ConnectTimeout, 503, SECOND as u64, 3);
             story.probe(&["connect_timeout"; 4], |probe| probe.echo_answered = Some(true)).pass(1);
@@ -137,6 +187,7 @@ fn a_few_that_fail_after_the_way_was_mended_are_no_loss() {
         let mut story = Story::new();
         story.host.net = Some(NetCounters { segments_out: 1_000, retransmits: 200, ..Default::default() });
         story.answered = answered;
+        story.pass(1);
         for _ in 0..8 {
             story.fails(Signal::ConnectTimeout, 502, SECOND as u64, 20);
             story.probe(&["connect_timeout"; 4], |probe| take(probe, &[1_500_000; 4])).pass(1);

@@ -2,10 +2,20 @@
 
 use super::{REACH_BACK_US, Scene};
 use crate::case::upstream_address;
-use crate::model::{Signal, UpstreamTotals};
+use crate::model::{Signal, UpstreamSample, UpstreamTotals};
 
 /// Many logs tell whole seconds: what they tell of happened up to so much later.
 const STAMP_US: i64 = 1_000_000;
+
+/// Attempts that overlap.
+struct Wait {
+    /// When the first began, unix microseconds.
+    began_us: i64,
+    /// When the newest began.
+    last_began_us: i64,
+    /// When the last ended.
+    until_us: i64,
+}
 
 impl Scene<'_> {
     /// Whether no request of a client's met the upstream, only the gateway's checks, which took it out.
@@ -44,7 +54,7 @@ impl Scene<'_> {
         let (Some(gateway), Some(upstream)) = (self.gateway, self.case.key.upstream.as_deref()) else { return 0 };
         let name = &self.case.key.gateway.name;
         let samples = gateway.history.upstream_samples(name, upstream, from_us, to_us);
-        let within = |sample: &crate::model::UpstreamSample| {
+        let within = |sample: &UpstreamSample| {
             if sample.from_us >= from_us && sample.to_us <= to_us {
                 sample.answered
             } else {
@@ -53,6 +63,46 @@ impl Scene<'_> {
             }
         };
         samples.map(within).sum()
+    }
+
+    /// Attempts that began and were answered while others waited for a connection in vain, all the while and from before until after:
+    /// what was on its way before them, or came between two troubles, is none of these. 0 where the log tells no times.
+    pub fn answered_amid(&self) -> u64 {
+        let (Some(gateway), Some(upstream)) = (self.gateway, self.case.key.upstream.as_deref()) else { return 0 };
+        let waits = self.waits_for_connections();
+        // The last quarter of them may fail late, when all is mended.
+        let mut begins: Vec<i64> = self.failures.notes.iter().map(|note| note.began_us).collect();
+        begins.sort_unstable();
+        let Some(to_us) = begins.iter().rev().nth(begins.len() / 4).copied() else { return 0 };
+        let samples = gateway.history.upstream_samples(&self.case.key.gateway.name, upstream, i64::MIN, to_us);
+        let amid = |sample: &&UpstreamSample| {
+            let within = |wait: &Wait| {
+                wait.began_us + STAMP_US <= sample.first_answered_us
+                    && sample.last_answered_us <= wait.last_began_us.min(to_us)
+            };
+            waits.iter().any(within)
+        };
+        samples.filter(amid).map(|sample| sample.answered).sum()
+    }
+
+    /// The stretches in which connects without an answer waited without a break, oldest first.
+    fn waits_for_connections(&self) -> Vec<Wait> {
+        let unanswered = self.failures.notes.iter().filter(|note| note.signal == Signal::ConnectTimeout);
+        let mut tried: Vec<(i64, i64)> = unanswered.map(|note| (note.began_us, note.at_us)).collect();
+        tried.sort_unstable();
+        let mut waits: Vec<Wait> = Vec::new();
+        for (began_us, until_us) in tried {
+            match waits.last_mut().filter(|wait| began_us <= wait.until_us) {
+                Some(wait) => (wait.last_began_us, wait.until_us) = (began_us, wait.until_us.max(until_us)),
+                None => waits.push(Wait { began_us, last_began_us: began_us, until_us }),
+            }
+        }
+        waits
+    }
+
+    /// Whether the gateway keeps no connections to the upstream: each request begins with a connect.
+    pub fn connects_each_time(&self) -> bool {
+        self.pool.is_some_and(|pool| pool.keepalive_idle_us == Some(0))
     }
 
     /// When this gateway last got an answer from the upstream before a time, as far as the logs' stretches tell.

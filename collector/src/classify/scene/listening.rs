@@ -69,6 +69,11 @@ impl<'a> Scene<'a> {
         (unseen && *at_us > self.failures.first_us).then_some(*at_us)
     }
 
+    /// Whether a reading of the instance comes from after the first failure.
+    pub fn seen_since_first(&self) -> bool {
+        self.samples.last().is_some_and(|sample| sample.at_us > self.failures.first_us)
+    }
+
     /// The newest reading of the instance is not much older than the newest failure.
     fn read_lately(&self) -> bool {
         let until_us = self.failures.last_us.min(self.aftermath_us);
