@@ -1,5 +1,6 @@
 //! Family protocol: both are alive and disagree.
 
+use super::restarting::listened_after;
 use super::scene::Scene;
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support, hung, inner, overload};
 use crate::case::Note;
@@ -255,6 +256,17 @@ fn header_invalid(scene: &Scene) -> Option<Support> {
     Some(Support::new(Cause::HeaderInvalid, weight, scene.failures.first_us))
 }
 
+/// Signals of a connection that was made and then not secured.
+const TLS: &[Signal] = &[Signal::TlsHandshake, Signal::TlsVerify];
+
+/// Whether TLS fails since the instance that was started amid the failures has come to listen: until then it was only not there.
+pub(super) fn fails_by_tls_since_start(scene: &Scene) -> bool {
+    let Some((start_us, _)) = scene.starts.iter().rfind(|(_, start)| start.leader && !start.already_running) else {
+        return false;
+    };
+    listened_after(scene, *start_us).is_some_and(|listened_us| scene.share_from(listened_us, TLS) >= 0.3)
+}
+
 /// Whether the gateway's record, or a handshake repeated where the record tells no phase, shows that TLS failed.
 fn tls_fails(scene: &Scene) -> bool {
     /// What a gateway says that does not tell a failed handshake from a failed connect or a closed connection.
@@ -267,7 +279,7 @@ fn tls_fails(scene: &Scene) -> bool {
         Signal::ClosedBeforeHeaders,
     ];
     let repeated = || tls_tried(scene).is_some_and(|(_, tls)| !tls.ok);
-    scene.share(&[Signal::TlsHandshake, Signal::TlsVerify]) >= 0.3 || (scene.share(VAGUE) >= 0.5 && repeated())
+    scene.share(TLS) >= 0.3 || fails_by_tls_since_start(scene) || (scene.share(VAGUE) >= 0.5 && repeated())
 }
 
 fn tls_tried<'a>(scene: &Scene<'a>) -> Option<(i64, &'a crate::model::TlsTry)> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::chain::EndKind;
 use super::network::NO_WAY;
 use super::outage::{GONE, Outage};
+use super::protocol::fails_by_tls_since_start;
 use super::scene::{LONGEST_START_US, SAME_MOMENT_US, Scene};
 use super::{LIKELY, POSSIBLE, PROVEN, Rule, Support};
 use crate::model::{Cause, EventKind};
@@ -104,6 +105,8 @@ fn warming_up(scene: &Scene) -> Option<Support> {
         return None;
     }
     let weight = match (listened_us.is_some(), share > 0.5, outage.is_some()) {
+        // It has started, and that did not help.
+        (true, ..) if fails_by_tls_since_start(scene) => POSSIBLE,
         (true, true, _) => PROVEN * 0.6,
         (false, true, false) => LIKELY,
         _ => POSSIBLE * 2.0,

@@ -254,3 +254,21 @@ fn that_some_requests_are_late_is_no_sure_cause_where_nobody_sees_the_instance()
     late(false).is_not_surely(Cause::GatewayTimeout);
     assert!(late(true).is(Cause::GatewayTimeout).verdict.confidence > 0.9);
 }
+
+/// It was started again and speaks plain text now: what is refused until it listens is not all that happens to it. The gateway's
+/// check takes it out before a second request meets it.
+#[test]
+fn what_fails_by_tls_once_it_listens_is_not_warming_up() {
+    let mut story = Story::with_pool(Pool { scheme: "https".into(), ..Story::pool() });
+    story.exits(100, None, Some(0)).pass(0);
+    let started_us = story.now_us + SECOND / 2;
+    story.started(101, started_us, "v1", false);
+    story.fails(Signal::ConnectRefused, 503, 0, 3).pass(1);
+    story.listens(true).instance = Some(super::story::instance(101, started_us));
+    let mut tls = failure(Signal::TlsHandshake, 503, 0, "GET", "/");
+    if let EventKind::Failure(failure) = &mut tls {
+        failure.reason = "TLS_error:|268435703:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER".into();
+    }
+    story.lb(tls).pass(4);
+    story.is(Cause::WrongProtocol);
+}

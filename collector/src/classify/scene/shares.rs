@@ -59,6 +59,13 @@ impl Scene<'_> {
         before(&|signal| signal != TAKEN_OUT && signals.contains(&signal)) / own
     }
 
+    /// Share of the attempts that failed from a time on with one of these signals, 0 to 1; 0 where none did.
+    pub fn share_from(&self, from_us: i64, signals: &[Signal]) -> f64 {
+        let since = |fits: &dyn Fn(Signal) -> bool| self.failures.course.count(from_us, i64::MAX, fits);
+        let own = since(&|signal| signal != TAKEN_OUT);
+        if own == 0.0 { 0.0 } else { since(&|signal| signal != TAKEN_OUT && signals.contains(&signal)) / own }
+    }
+
     /// What the gateway's own check met when it took the upstream out, where that is a signal of the way or the process.
     pub fn check_met(&self) -> Option<Signal> {
         self.failed_checks().next_back().map(|(_, met)| met)
