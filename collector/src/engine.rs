@@ -336,13 +336,13 @@ impl Engine {
     }
 
     fn retain(&mut self) {
-        match self.journal.retain(self.clock.last_us()) {
+        match self.journal.retain(self.clock.aging_us()) {
             Ok(0) => {}
             Ok(gone) => info!("retention removed {gone} journal segments"),
             Err(error) => warn!("retention: {error}"),
         }
         let (oldest, newest) = self.journal.segments_kept();
-        self.recorder.retain(&self.state, oldest, newest, self.clock.last_us());
+        self.recorder.retain(&self.state, (oldest, newest), self.clock.last_us(), self.clock.aging_us());
     }
 
     fn pack(&mut self) {
@@ -378,6 +378,7 @@ impl Engine {
     fn view(&self) -> View {
         let cuts = self.state.cuts();
         let stats = Stats {
+            aging_us: self.clock.aging_us(),
             journal_records: self.journal.records(),
             journal_bytes: self.journal.bytes(),
             texts_cut: cuts.texts,

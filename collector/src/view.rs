@@ -46,6 +46,8 @@ pub use why::{concerned, document as why_document, involved, sentence};
 pub struct Stats {
     /// When this collector started, unix microseconds.
     pub started_us: i64,
+    /// The time that tells how old something is where it may be removed for that, unix microseconds.
+    pub aging_us: i64,
     /// Records ever appended to the journal.
     pub journal_records: u64,
     /// Bytes of the journal.

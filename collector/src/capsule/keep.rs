@@ -94,14 +94,17 @@ impl Capsules {
             }
             if seen.pruned.is_none_or(|at| at.elapsed() >= PRUNE) {
                 seen.pruned = Some(Instant::now());
-                self.prune().await.unwrap_or_else(|why| warn!("capsules: {}: {why}", self.dir.display()));
+                self.prune(view.stats.aging_us)
+                    .await
+                    .unwrap_or_else(|why| warn!("capsules: {}: {why}", self.dir.display()));
             }
         }
     }
 
-    async fn prune(&self) -> Result<(), String> {
+    async fn prune(&self, now_us: i64) -> Result<(), String> {
         let (dir, limits) = (self.dir.clone(), self.limits);
-        let pruned = tokio::task::spawn_blocking(move || prune(&dir, limits)).await;
+        let now = SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(now_us).unwrap_or(0));
+        let pruned = tokio::task::spawn_blocking(move || prune(&dir, limits, now)).await;
         pruned.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
@@ -176,7 +179,7 @@ struct Kept {
 }
 
 /// Removes what the limits let go.
-fn prune(dir: &Path, limits: Limits) -> io::Result<()> {
+fn prune(dir: &Path, limits: Limits, now: SystemTime) -> io::Result<()> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -185,7 +188,7 @@ fn prune(dir: &Path, limits: Limits) -> io::Result<()> {
     for entry in entries {
         let entry = entry?;
         let metadata = entry.metadata()?;
-        let age = SystemTime::now().duration_since(metadata.modified()?).unwrap_or_default();
+        let age = now.duration_since(metadata.modified()?).unwrap_or_default();
         kept.push(Kept { path: entry.path(), age, bytes: metadata.len() });
     }
     outdated(kept, limits).iter().try_for_each(fs::remove_file)

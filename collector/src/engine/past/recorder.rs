@@ -158,9 +158,9 @@ impl Recorder {
     }
 
     /// Forgets blocks whose records the journal does not hold any more, and begins those anew that are being filled.
-    pub fn retain(&mut self, fold: &Fold, oldest_segment: u64, newest_segment: u64, now_us: i64) {
+    pub fn retain(&mut self, fold: &Fold, (oldest_segment, newest_segment): (u64, u64), now_us: i64, aging_us: i64) {
         let oldest_block = self.full.as_mut().map_or(0, |full| {
-            if let Err(error) = full.retain(now_us) {
+            if let Err(error) = full.retain(aging_us) {
                 warn!("past states: retention: {error}");
             }
             full.segments_kept().0
