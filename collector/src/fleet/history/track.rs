@@ -3,11 +3,13 @@
 //! is read again, and stays at hand until it is put away; that changes nothing that is told, weighed or kept in a checkpoint.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zstd::bulk::{Compressor, Decompressor};
 
 use super::fit::Weigh;
 
@@ -209,7 +211,7 @@ impl<T: Reading> Block<T> {
             return;
         }
         // Where that fails it stays as it is.
-        if let Ok(packed) = zstd::bulk::compress(&self.bytes, LEVEL) {
+        if let Some(packed) = compress(&self.bytes) {
             self.packed_from = Some(self.bytes.len());
             self.bytes = packed;
             self.bytes.shrink_to_fit();
@@ -220,7 +222,7 @@ impl<T: Reading> Block<T> {
     fn written(&self) -> Cow<'_, [u8]> {
         match self.packed_from {
             None => Cow::Borrowed(&self.bytes),
-            Some(length) => Cow::Owned(zstd::bulk::decompress(&self.bytes, length).unwrap_or_default()),
+            Some(length) => Cow::Owned(decompress(&self.bytes, length).unwrap_or_default()),
         }
     }
 
@@ -297,6 +299,21 @@ impl<T: Reading> Kept<T> {
             Arc::make_mut(last).pack();
         }
     }
+}
+
+thread_local! {
+    // To set one up costs more than to pack a few kilobytes.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(LEVEL).ok());
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
+}
+
+fn compress(bytes: &[u8]) -> Option<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|compressor| compressor.as_mut()?.compress(bytes).ok())
+}
+
+/// Unpacks what is so long when it is unpacked, bytes.
+fn decompress(packed: &[u8], length: usize) -> Option<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.as_mut()?.decompress(packed, length).ok())
 }
 
 #[cfg(test)]
