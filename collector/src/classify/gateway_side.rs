@@ -1,6 +1,6 @@
 //! Family gateway: the fault lies on the gateway's own side.
 
-use super::scene::Scene;
+use super::scene::{REACH_BACK_US, SAME_MOMENT_US, Scene};
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
 use crate::fleet::HostEntry;
 use crate::model::{Address, Cause, Evidence, ServiceConfig, Signal};
@@ -52,6 +52,7 @@ fn wrong_upstream(scene: &Scene) -> Option<Support> {
         return None;
     }
     let probed = scene.probes.iter().any(|(_, probe)| !probe.connects.is_empty());
+    let named_since = named_since(scene);
     let (weight, says) = match scene.host {
         // The host is watched, and nothing on it has ever listened there.
         Some(host) if scene.host_reports().yes() => {
@@ -65,20 +66,41 @@ fn wrong_upstream(scene: &Scene) -> Option<Support> {
                 format!("no known host has the address {}, and it has never answered this gateway", scene.upstream());
             let unknown_host =
                 Evidence { at_us: from_us, host: scene.case.key.gateway.host.clone(), source: "collector", says };
-            // An instance that is down where no agent looks is as likely.
-            (if probed { POSSIBLE / 2.0 } else { COMPATIBLE }, unknown_host)
+            // An instance that is down where no agent looks is as likely, but for what was only just written there.
+            let weight = match (probed, named_since.is_some()) {
+                (true, true) => POSSIBLE * 1.5,
+                (true, false) => POSSIBLE / 2.0,
+                (false, _) => COMPATIBLE,
+            };
+            (weight, unknown_host)
         }
     };
+    let named_since = named_since.map(|at_us| {
+        let says = format!("its configuration names {} only since then", scene.upstream());
+        scene.from_gateway(at_us, "gateway_config", says)
+    });
     let tried = scene.tries().evidence(scene);
     let source = scene.pool.map(|pool| {
         let says = format!("{} is configured at {}", scene.upstream(), pool.source);
         scene.from_gateway(from_us, "gateway_config", says)
     });
-    let mut support = Support::new(Cause::WrongUpstream, weight, from_us).with([says]).with(tried).with(source);
+    let mut support = Support::new(Cause::WrongUpstream, weight, from_us).with([says]).with(named_since);
+    support = support.with(tried).with(source);
     if scene.host.is_none() {
         support = support.lacking(format!("an agent on the host of {}", scene.upstream()));
     }
     Some(support)
+}
+
+/// When the gateway's configuration came to name the upstream, where that was shortly before it failed for the first time.
+fn named_since(scene: &Scene) -> Option<i64> {
+    let state = scene.gateway?.state.gateways.get(&scene.case.key.gateway.name)?;
+    let (now, before) = (state.config.as_ref()?, state.config_before.as_ref()?);
+    let mut members = before.pools.iter().flat_map(|pool| &pool.members).peekable();
+    members.peek()?;
+    let named_before = members.any(|member| Address::parse(&member.address) == scene.address);
+    let lately = scene.failures.first_us - REACH_BACK_US..=scene.failures.first_us + SAME_MOMENT_US;
+    (!named_before && scene.member.is_some() && lately.contains(&now.at_us)).then_some(now.at_us)
 }
 
 /// What listens on a host, for a sentence.

@@ -272,3 +272,31 @@ fn what_fails_by_tls_once_it_listens_is_not_warming_up() {
     story.lb(tls).pass(4);
     story.is(Cause::WrongProtocol);
 }
+
+/// Nobody knows the host of the address. It was written into the configuration a moment before it failed, or stood there all along.
+#[test]
+fn an_address_that_was_only_just_written_down_is_likelier_wrong() {
+    let wrong = "10.0.0.9:3000";
+    let fails = |only_just: bool| {
+        let member = |address: &str| PoolMember { address: address.into(), ..Default::default() };
+        let both = Pool { members: vec![member(UPSTREAM), member(wrong)], ..Story::pool() };
+        let mut story = Story::with_pool(if only_just { Story::pool() } else { both.clone() });
+        let (at_us, gateway, kind) = (story.now_us, "edge".into(), "nginx".into());
+        let config = GatewayConfig { gateway, kind, pools: vec![both], readable: true, at_us, ..Default::default() };
+        story.report("lb-1", Report { gateways: vec![config], ..Default::default() });
+        story.pass(1);
+        for _ in 0..3 {
+            let mut failed = failure(Signal::ConnectTimeout, 504, 0, "GET", "/");
+            if let EventKind::Failure(failure) = &mut failed {
+                failure.attempts[0].upstream = wrong.into();
+            }
+            story.lb(failed);
+        }
+        story.probe(&["connect_timeout"; 4], |probe| probe.upstream = wrong.into()).pass(4);
+        story.incident().verdict
+    };
+    let (only_just, all_along) = (fails(true), fails(false));
+    assert_eq!(only_just.cause, Cause::WrongUpstream, "{only_just:#?}");
+    assert!((0.6..0.8).contains(&only_just.confidence), "{only_just:#?}");
+    assert!(all_along.cause == Cause::Unknown || all_along.confidence < 0.6, "{all_along:#?}");
+}
