@@ -24,6 +24,10 @@ use super::lab::world::World;
 /// there is little to tell.
 pub(crate) const UNCHECKED: [Kind; 3] = [Kind::Envoy, Kind::Apache, Kind::Caddy];
 
+/// Stories that are told over IPv6 as well: what an agent asks the kernel for and what gateways write differs there.
+const OVER_IPV6: [&str; 6] =
+    ["killed", "hung_waiting", "firewall_reject", "firewall_reject_icmp", "firewall_drop", "host_down"];
+
 /// Number of the first application's host.
 pub(crate) const ONE: u8 = 21;
 /// Number of the second's.
@@ -46,7 +50,11 @@ pub fn all() -> Vec<Story> {
         leadership::all(),
         clocks::all(),
     ];
-    families.concat().into_iter().flat_map(Story::spread).collect()
+    let written = families.concat();
+    let over_ipv6 =
+        written.iter().filter(|story| OVER_IPV6.contains(&story.name.as_str())).cloned().map(Story::over_ipv6);
+    let over_ipv6: Vec<Story> = over_ipv6.collect();
+    written.into_iter().chain(over_ipv6).flat_map(Story::spread).collect()
 }
 
 /// The story of a name, written or drawn.
@@ -68,14 +76,15 @@ pub(crate) fn behave(world: &mut World) -> Done {
 
 /// A rule of the first application's host for packets to its port, put in or taken out.
 pub(crate) fn rule(world: &mut World, action: &str, target: &str) -> Done {
-    world.run("app-1", &format!("iptables -w {action} INPUT ! -i lo -p tcp --dport 3000 -j {target}"))
+    let iptables = if world.plan.ipv6() { "ip6tables" } else { "iptables" };
+    world.run("app-1", &format!("{iptables} -w {action} INPUT ! -i lo -p tcp --dport 3000 -j {target}"))
 }
 
 /// Whether a story belongs to the short matrix, which is the same each time: stories behind the gateway they were written for
 /// but those that another one nearly tells, and of the other gateways what their words differ most in.
 pub fn is_short(story: &Story) -> bool {
     const ELSEWHERE: [&str; 3] = ["killed", "firewall_drop", "unavailable"];
-    const LONG: [&str; 31] = [
+    const LONG: [&str; 35] = [
         "crashed_by_signal",
         "hung_waiting",
         "hung_agent_told_late",
@@ -107,6 +116,10 @@ pub fn is_short(story: &Story) -> bool {
         "uwsgi_pool_exhausted",
         "puma_worker_killed",
         "puma_pool_exhausted",
+        "hung_waiting_ipv6",
+        "firewall_reject_ipv6",
+        "firewall_reject_icmp_ipv6",
+        "host_down_ipv6",
     ];
     match story.name.split_once('@') {
         Some((name, _)) => ELSEWHERE.contains(&name),

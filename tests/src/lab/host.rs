@@ -28,14 +28,16 @@ pub struct Network {
     pub bridge: &'static str,
     /// Its addresses without the last number.
     pub prefix: &'static str,
+    /// Its IPv6 addresses without the last number.
+    pub prefix_v6: &'static str,
     /// The hosts' interface.
     pub interface: &'static str,
 }
 
 /// The network that traffic takes.
-pub const SERVICE: Network = Network { bridge: "br0", prefix: "10.50.0", interface: "eth0" };
+pub const SERVICE: Network = Network { bridge: "br0", prefix: "10.50.0", prefix_v6: "fd50::", interface: "eth0" };
 /// The network by which agents report where a story wants it apart.
-pub const MANAGEMENT: Network = Network { bridge: "br1", prefix: "10.60.0", interface: "eth1" };
+pub const MANAGEMENT: Network = Network { bridge: "br1", prefix: "10.60.0", prefix_v6: "fd60::", interface: "eth1" };
 
 /// Runs `ip` in the story's own namespace.
 pub fn ip(arguments: &str) -> Done {
@@ -58,6 +60,11 @@ impl Network {
         ip(&format!("link add {} address 02:00:00:00:00:{host:02x} type bridge", self.bridge))?;
         ip(&format!("addr add {}.1/24 dev {}", self.prefix, self.bridge))?;
         ip(&format!("link set {} up", self.bridge))
+    }
+
+    /// A host's IPv6 address with the length of the network's prefix.
+    pub fn address_v6(&self, number: u8) -> String {
+        format!("{}{number}/64", self.prefix_v6)
     }
 }
 
@@ -114,6 +121,11 @@ impl Host {
             0 => Err(format!("{}: its process 1 has ended", self.name)),
             _ => Ok(line),
         }
+    }
+
+    /// Gives it an address of the service network's IPv6 as well; `number` is the last of the other.
+    pub fn address_v6(&mut self, number: u8) -> Done {
+        self.run(&format!("ip addr add {} dev {} nodad", SERVICE.address_v6(number), SERVICE.interface))
     }
 
     /// Asks process 1.

@@ -127,6 +127,8 @@ pub struct App {
     pub certificate: &'static str,
     /// It listens on `SOCKET` instead of a port (Node.js only); its host must be the gateway's.
     pub socket: bool,
+    /// The gateway reaches it over IPv6.
+    pub ipv6: bool,
     /// Its health answer tells whether it leads, and its agent is told so.
     pub tells_role: bool,
     /// The release that runs (Node.js only): a copy of the script under its name. Empty: the script itself.
@@ -151,6 +153,7 @@ impl App {
             starts: true,
             certificate: "",
             socket: false,
+            ipv6: false,
             tells_role: false,
             release: "",
         }
@@ -181,6 +184,9 @@ impl App {
     pub fn address(&self) -> String {
         if self.socket {
             return format!("unix:{SOCKET}");
+        }
+        if self.ipv6 {
+            return format!("[{}{}]:{PORT}", super::host::SERVICE.prefix_v6, self.number);
         }
         format!("{}.{}:{PORT}", super::host::SERVICE.prefix, self.number)
     }
@@ -231,6 +237,11 @@ impl Plan {
     /// How many seconds a host's clock is ahead, where it is wrong.
     pub fn clock(&self, host: &str) -> Option<i32> {
         self.clocks.iter().find(|(of, _)| *of == host).map(|(_, ahead_s)| *ahead_s)
+    }
+
+    /// Whether any application is reached over IPv6.
+    pub fn ipv6(&self) -> bool {
+        self.apps.iter().any(|app| app.ipv6)
     }
 
     /// With the first application changed.

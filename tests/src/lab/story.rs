@@ -165,6 +165,20 @@ impl Story {
         [vec![self], moved].concat()
     }
 
+    /// The same where the gateway reaches its applications over IPv6.
+    pub fn over_ipv6(mut self) -> Self {
+        for app in &mut self.plan.apps {
+            let before = app.address();
+            app.ipv6 = true;
+            app.env.push(("BIND", "::".to_owned()));
+            for expect in self.expects.iter_mut().chain(&mut self.until_told).filter(|one| one.upstream == before) {
+                expect.upstream = app.address();
+            }
+        }
+        self.name += "_ipv6";
+        self
+    }
+
     fn behind(&self, kind: Kind) -> Self {
         let mut moved = self.clone();
         moved.plan.gateway.kind = kind;

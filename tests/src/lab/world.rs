@@ -72,6 +72,9 @@ impl World {
         };
         ip("link set lo up")?;
         SERVICE.make()?;
+        if world.plan.ipv6() {
+            ip(&format!("addr add {} dev {} nodad", SERVICE.address_v6(1), SERVICE.bridge))?;
+        }
         if world.plan.management {
             MANAGEMENT.make()?;
         }
@@ -167,6 +170,9 @@ impl World {
     fn boot_as(&mut self, role: &str, name: &str, number: u8) -> Done {
         let networks: &[&Network] = if self.plan.management { &[&SERVICE, &MANAGEMENT] } else { &[&SERVICE] };
         let mut host = Host::boot(name, number, &self.dir_of(name), networks, self.groups.as_ref(), role)?;
+        if self.plan.ipv6() {
+            host.address_v6(number)?;
+        }
         if let Some(kib) = self.app(name).ok().and_then(|app| app.disk_kib) {
             let disk = self.dir_of(name).join("disk");
             fs::create_dir_all(&disk).doing("disk")?;

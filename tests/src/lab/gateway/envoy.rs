@@ -118,6 +118,7 @@ fn cluster(gateway: &Gateway, members: &[String], dir: &Path) -> Value {
 fn endpoint(member: &str) -> Option<Value> {
     let (address, port) = member.rsplit_once(':')?;
     let port: u16 = port.parse().ok()?;
+    let address = address.trim_matches(['[', ']']);
     Some(json!({ "endpoint": { "address": { "socket_address": { "address": address, "port_value": port } } } }))
 }
 
