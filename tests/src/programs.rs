@@ -3,7 +3,9 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The collector and its command line.
@@ -31,6 +33,13 @@ pub fn built(name: &str) -> PathBuf {
     found.unwrap_or_else(|| PathBuf::from(name))
 }
 
+/// Whether a program is linked statically: none that is not names its loader, near its beginning (elf(5), `PT_INTERP`).
+pub fn is_static(program: &Path) -> bool {
+    let mut begin = [0; 4096];
+    let read = File::open(program).and_then(|mut file| file.read(&mut begin));
+    read.is_ok_and(|len| !begin[..len].windows(4).any(|part| part == b"/ld-"))
+}
+
 /// A command of a program that ends as soon as the thread that starts it does, however that ends: where this program is
 /// killed nobody is left to end what it started.
 pub fn mortal(program: impl AsRef<OsStr>) -> Command {
@@ -48,6 +57,14 @@ mod tests {
 
     use super::*;
     use crate::lab::wait_for;
+
+    #[test]
+    fn a_program_that_names_its_loader_is_not_static() {
+        let own = env::current_exe().unwrap();
+        assert_eq!(is_static(&own), cfg!(target_feature = "crt-static"));
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        assert!(is_static(empty.path()));
+    }
 
     #[test]
     fn what_is_mortal_ends_with_who_started_it() {

@@ -19,6 +19,7 @@ use super::slots::{Slot, Slots};
 use super::story::Story;
 use super::world::{self, Programs, World};
 use super::{Doing, Done, ask, enter};
+use crate::programs;
 
 /// Longest that one story may take.
 const STORY_LIMIT: Duration = Duration::from_secs(240);
@@ -120,6 +121,9 @@ fn lacks(story: &Story, groups: &Done<Groups>) -> Option<String> {
     needs.into_iter().find_map(|need| match (need, groups) {
         ("cgroups", Err(why)) => Some(format!("no control groups: {why}")),
         ("cgroups", Ok(_)) => None,
+        ("faketime", _) if programs::is_static(&programs::built("why502-agent")) => {
+            Some("the agent beside the lab is static: nobody can bend its clock".to_owned())
+        }
         (program, _) => (!on_path(program)).then(|| format!("{program} is not installed")),
     })
 }
