@@ -11,6 +11,7 @@ use super::exits::Ended;
 use crate::clock::unix_now_us;
 use crate::kernel::diag::Address;
 use crate::sampler::process::Closeness;
+use crate::sampler::socket::Haste;
 use crate::sampler::{Observed, Status};
 
 /// Most processes of one sample.
@@ -18,7 +19,7 @@ const PROCESS_LIMIT: usize = 16;
 
 impl Observer {
     pub(super) fn sample_all(&mut self) {
-        self.count_established(false);
+        self.count_established(if self.host.resent() { Haste::Some } else { Haste::None });
         let mut writers = Vec::new();
         let now = Instant::now();
         for service in 0..self.services.len() {
@@ -47,7 +48,7 @@ impl Observer {
             }
         }
         if !abnormal.is_empty() {
-            self.count_established(true);
+            self.count_established(Haste::Most);
         }
         for service in abnormal {
             self.sample_now(service);
@@ -63,7 +64,7 @@ impl Observer {
         self.out.push(Observed::Instance(Box::new(sample)));
     }
 
-    fn count_established(&mut self, haste: bool) {
+    fn count_established(&mut self, haste: Haste) {
         let mut ports = BTreeSet::new();
         for service in 0..self.services.len() {
             let found = self.listeners_of(service);

@@ -32,6 +32,7 @@ pub struct HostSampler {
     mounts: Mounts,
     links: Option<Links>,
     before: Option<Before>,
+    resent: bool,
     faults: Vec<String>,
 }
 
@@ -57,8 +58,14 @@ impl HostSampler {
             mounts: Mounts::new(proc),
             links: Links::open().ok(),
             before: None,
+            resent: false,
             faults: Vec::new(),
         }
+    }
+
+    /// Whether something was sent again before the last reading, as nobody had acknowledged it in time.
+    pub fn resent(&self) -> bool {
+        self.resent
     }
 
     /// How well the last reading saw.
@@ -106,6 +113,7 @@ impl HostSampler {
             default_route: self.net.default_route(),
         };
         let links = links.iter().map(|l| (l.index, (l.rx_bad, l.tx_bad))).collect();
+        self.resent = sample.net.as_ref().is_some_and(|net| net.timeouts > 0);
         self.before = Some(Before { at_us: now_us, cpu, stalls, net: counters, links });
         sample
     }

@@ -1,7 +1,7 @@
 //! Listening sockets of the watched services: where, how many wait in the accept queue, how many may, how many connections are
 //! established, and which process holds them. A look at the listeners costs about 0.05 ms whatever the number of connections;
 //! counting the established ones costs a walk of the kernel's table (some 10 ms for 100,000), so that is done every 15 s
-//! at most, more seldom where it is dear, and each second while something is wrong.
+//! at most, or every 2 s while packets are sent again, more seldom where it is dear, and each second while something is wrong.
 //! Holders are found by the links in /proc/PID/fd of the processes given, searched only when a listener is new or lost its holder.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -21,6 +21,8 @@ pub const LISTENER_LIMIT: usize = 64;
 
 /// The established ones are counted again after so long: the walk costs the same however few there are.
 const ESTABLISHED_AGE: Duration = Duration::from_millis(14_500);
+/// The same while packets are sent again: connections on which nothing arrives live for as long as somebody waits.
+const RESENT_AGE: Duration = Duration::from_millis(1_500);
 /// And after so many times what the last count cost, so that they take a thousandth of a CPU,
 const ESTABLISHED_SHARE: u32 = 1_000;
 /// but after so long in any case.
@@ -50,10 +52,26 @@ struct Counted {
     cost: Duration,
 }
 
+/// How soon a count is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Haste {
+    /// Nothing is the matter.
+    None,
+    /// Packets are sent again.
+    Some,
+    /// Now.
+    Most,
+}
+
 impl Counted {
     /// It will do yet for these ports.
-    fn is_fresh(&self, ports: &BTreeSet<u16>) -> bool {
-        let age = (self.cost * ESTABLISHED_SHARE).clamp(ESTABLISHED_AGE, ESTABLISHED_MOST_AGE);
+    fn is_fresh(&self, ports: &BTreeSet<u16>, haste: Haste) -> bool {
+        let least = match haste {
+            Haste::None => ESTABLISHED_AGE,
+            Haste::Some => RESENT_AGE,
+            Haste::Most => return false,
+        };
+        let age = (self.cost * ESTABLISHED_SHARE).clamp(least, ESTABLISHED_MOST_AGE);
         self.at.elapsed() < age && self.ports == *ports
     }
 }
@@ -188,10 +206,9 @@ impl Sockets {
         found.take(LISTENER_LIMIT).collect()
     }
 
-    /// Counts the connections established to some local ports, where the last count is of other ports or some seconds old, or
-    /// at once where there is `haste`.
-    pub fn count_established(&mut self, ports: BTreeSet<u16>, haste: bool) {
-        if !haste && self.counted.as_ref().is_some_and(|counted| counted.is_fresh(&ports)) {
+    /// Counts the connections established to some local ports, where the last count is of other ports or too old for the haste.
+    pub fn count_established(&mut self, ports: BTreeSet<u16>, haste: Haste) {
+        if self.counted.as_ref().is_some_and(|counted| counted.is_fresh(&ports, haste)) {
             return;
         }
         let list: Vec<u16> = ports.iter().copied().collect();
@@ -261,7 +278,7 @@ mod tests {
         assert!(sockets.search([me]).is_empty());
         sockets.settle();
         assert!(!sockets.has_unmapped() && sockets.holds(me));
-        sockets.count_established(BTreeSet::from([port]), false);
+        sockets.count_established(BTreeSet::from([port]), Haste::None);
         let mine = |pid| pid == me;
         let ours = |sockets: &Sockets| {
             let found = sockets.of(&mine, &[], false);
@@ -272,6 +289,20 @@ mod tests {
         drop((client, listener));
         sockets.look();
         assert!(ours(&sockets).is_none());
+    }
+
+    #[test]
+    fn connections_are_counted_again_sooner_while_packets_are_sent_again() {
+        let ports = BTreeSet::from([80]);
+        let fresh = |age_ms: u64, cost_us: u64, haste| {
+            let at = Instant::now().checked_sub(Duration::from_millis(age_ms)).unwrap();
+            Counted { at, ports: ports.clone(), cost: Duration::from_micros(cost_us) }.is_fresh(&ports, haste)
+        };
+        assert!(fresh(10_000, 500, Haste::None) && !fresh(15_000, 500, Haste::None));
+        assert!(fresh(1_000, 500, Haste::Some) && !fresh(2_000, 500, Haste::Some));
+        // A host with 100,000 connections gives no more of its time for that than else.
+        assert!(fresh(9_000, 10_000, Haste::Some) && !fresh(11_000, 10_000, Haste::Some));
+        assert!(!fresh(0, 10_000, Haste::Most));
     }
 
     #[test]

@@ -267,7 +267,9 @@ fn packet_loss(scene: &Scene) -> Option<Support> {
 fn unheard(scene: &Scene) -> Option<(bool, Evidence)> {
     let lost = |listener: &&ListenerSample| {
         let of_upstream = Address::parse(&listener.address).covers(&scene.address);
-        of_upstream && listener.unacknowledged > 0 && listener.unacknowledged * 2 >= listener.established.unwrap_or(0)
+        // Those that wait to be accepted have sent nothing.
+        let spoken_on = listener.established.unwrap_or(0).saturating_sub(listener.queue);
+        of_upstream && listener.unacknowledged > 0 && listener.unacknowledged * 2 >= spoken_on
     };
     let readings = scene.samples.iter().copied().chain(scene.unanswered_since());
     let found = readings.filter_map(|sample| Some((sample.at_us, sample.listeners.iter().find(lost)?)));

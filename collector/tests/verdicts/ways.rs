@@ -238,11 +238,12 @@ fn a_connect_that_is_told_late_lost_nothing_where_its_first_syn_was_answered() {
 /// Large packets get lost: the instance's answers among them, and connects and requests do not.
 #[test]
 fn what_has_answered_and_was_not_heard_does_not_hang() {
-    let asked = |unacknowledged: u32| {
+    let asked = |unacknowledged: u32, waiting: u32| {
         let mut story = Story::new();
         story.answered = 0;
         if let Some(sample) = &mut story.instance {
-            (sample.listeners[0].established, sample.listeners[0].unacknowledged) = (Some(6), unacknowledged);
+            (sample.listeners[0].established, sample.listeners[0].unacknowledged) = (Some(6 + waiting), unacknowledged);
+            sample.listeners[0].queue = waiting;
         }
         for _ in 0..5 {
             story.fails(Signal::ReadTimeout, 504, 4 * SECOND as u64, 6);
@@ -254,8 +255,10 @@ fn what_has_answered_and_was_not_heard_does_not_hang() {
         }
         story
     };
-    asked(0).is(Cause::ProcessHung);
-    asked(5).is(Cause::PacketLoss);
+    asked(0, 0).is(Cause::ProcessHung);
+    asked(5, 0).is(Cause::PacketLoss);
+    // Its workers wait until the gateway gives up, so that others wait for those.
+    asked(5, 39).is(Cause::PacketLoss);
 }
 
 /// Workers wait for requests that never arrive whole, and the kernel answers the connects that arrive.
