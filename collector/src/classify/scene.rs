@@ -277,13 +277,14 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Its readings since it was taken out for the failures, up to so long as its connections are looked at once, where nothing was
-    /// answered meanwhile: they tell of the same trouble.
+    /// Its readings since it was taken out for the failures, up to so long as its connections are looked at once, or until something
+    /// was answered again: they tell of the same trouble.
     pub fn unanswered_since(&self) -> impl Iterator<Item = &'a InstanceSample> {
         const CONNECTIONS_SEEN_US: i64 = 20_000_000;
         let from_us = self.samples.last().map_or(self.failures.last_us, |sample| sample.at_us) + 1;
-        let until_us = (self.failures.last_us + CONNECTIONS_SEEN_US).min(self.aftermath_us);
-        let found = self.host.zip(self.place.service.as_deref()).filter(|_| self.case.answers_since == 0);
+        let served_us = self.first_answer_after(self.failures.last_us).unwrap_or(i64::MAX);
+        let until_us = (self.failures.last_us + CONNECTIONS_SEEN_US).min(self.aftermath_us).min(served_us);
+        let found = self.host.zip(self.place.service.as_deref());
         let readings = found.map(|(host, service)| host.history.instance_samples(service, from_us, until_us));
         readings.into_iter().flatten().map(|sample| &**sample)
     }

@@ -124,4 +124,10 @@ fn what_is_counted_after_it_was_taken_out_tells_of_the_same_trouble() {
         (sample.listeners[0].established, sample.listeners[0].unacknowledged) = (Some(1), 1);
     }
     story.pass(2).is(Cause::PacketLoss);
+    // It is mended; what was seen before stays true.
+    if let Some(sample) = &mut story.instance {
+        sample.listeners[0].unacknowledged = 0;
+    }
+    story.answered = 20;
+    story.pass(20).is(Cause::PacketLoss);
 }

@@ -113,6 +113,15 @@ impl Scene<'_> {
         samples.map(|sample| sample.last_answered_us).filter(|at_us| (1..=before_us).contains(at_us)).max()
     }
 
+    /// When this gateway got the first answer from the upstream after a time, or began to count those among which it was.
+    pub fn first_answer_after(&self, after_us: i64) -> Option<i64> {
+        let (gateway, upstream) = (self.gateway?, self.case.key.upstream.as_deref()?);
+        let mut samples =
+            gateway.history.upstream_samples(&self.case.key.gateway.name, upstream, after_us + 1, i64::MAX);
+        let first = samples.find(|sample| sample.answered > 0 && sample.last_answered_us > after_us)?;
+        Some(first.first_answered_us.max(first.from_us).max(after_us))
+    }
+
     /// Attempts of other gateways that the upstream answered while it failed here, and one that got answers: before the newest
     /// that failed began, since what is answered after that may be so because it was mended.
     pub fn answered_elsewhere(&self) -> Option<(u64, &str)> {
