@@ -1,7 +1,7 @@
 //! What the upstream answered while other requests to it failed.
 
 use super::{REACH_BACK_US, Scene};
-use crate::case::upstream_address;
+use crate::case::{Note, upstream_address};
 use crate::model::{Signal, UpstreamSample, UpstreamTotals};
 
 /// Many logs tell whole seconds: what they tell of happened up to so much later.
@@ -65,24 +65,31 @@ impl Scene<'_> {
         samples.map(within).sum()
     }
 
-    /// Attempts that began and were answered while others waited for a connection in vain, all the while and from before until after:
-    /// what was on its way before them, or came between two troubles, is none of these. 0 where the log tells no times.
+    /// Attempts that were answered while others waited for a connection in vain, amid a stretch in which some did so without a break:
+    /// what was on its way before it, or came when it was mended, is none of these. 0 where the log tells no times.
     pub fn answered_amid(&self) -> u64 {
-        let (Some(gateway), Some(upstream)) = (self.gateway, self.case.key.upstream.as_deref()) else { return 0 };
-        let waits = self.waits_for_connections();
+        let usual_us = self.slowest_before(self.failures.began_us).max(STAMP_US);
         // The last quarter of them may fail late, when all is mended.
         let mut begins: Vec<i64> = self.failures.notes.iter().map(|note| note.began_us).collect();
         begins.sort_unstable();
         let Some(to_us) = begins.iter().rev().nth(begins.len() / 4).copied() else { return 0 };
-        let samples = gateway.history.upstream_samples(&self.case.key.gateway.name, upstream, i64::MIN, to_us);
-        let amid = |sample: &&UpstreamSample| {
-            let within = |wait: &Wait| {
-                wait.began_us + STAMP_US <= sample.first_answered_us
-                    && sample.last_answered_us <= wait.last_began_us.min(to_us)
-            };
-            waits.iter().any(within)
+        let waits = self.waits_for_connections();
+        let amid = |note: &&Note| {
+            let within =
+                |wait: &Wait| wait.began_us + usual_us <= note.began_us && note.at_us <= wait.last_began_us.min(to_us);
+            note.signal == Signal::ConnectTimeout && waits.iter().any(within)
         };
-        samples.filter(amid).map(|sample| sample.answered).sum()
+        let answered = self.failures.notes.iter().filter(amid).filter_map(|note| note.answered_meanwhile);
+        answered.map(u64::from).max().unwrap_or(0)
+    }
+
+    /// The longest that the upstream took for an answer in the minute before a time, microseconds; 0 where nothing tells.
+    fn slowest_before(&self, at_us: i64) -> i64 {
+        let Some((gateway, upstream)) = self.gateway.zip(self.case.key.upstream.as_deref()) else { return 0 };
+        let name = &self.case.key.gateway.name;
+        let samples = gateway.history.upstream_samples(name, upstream, at_us - 60_000_000, at_us);
+        let slowest_us = samples.filter(|sample| sample.to_us <= at_us).map(|sample| sample.response_max_us).max();
+        slowest_us.and_then(|us| i64::try_from(us).ok()).unwrap_or(0)
     }
 
     /// The stretches in which connects without an answer waited without a break, oldest first.
