@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// What reports bring is taken by the threads that decode them and let go, in other sizes, by the one that folds them. With
-/// glibc's half of the memory lay in gaps, and a third of the time went there (`bench ingest`).
+/// What reports bring is taken by the threads that decode them and let go, in other sizes, by the one that folds them. With glibc's
+/// more than half of what was held lay in gaps after twenty minutes (`torture --full soak`), and that grew on.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

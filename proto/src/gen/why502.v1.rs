@@ -2127,7 +2127,7 @@ pub struct ListenerSample {
     /// Most that may wait. More than this are dropped.
     #[prost(uint32, tag = "3")]
     pub queue_limit: u32,
-    /// Connections established to this port, those in the queue included, counted at most 5 s before, or 30 s where that is dear. Absent where not read.
+    /// Connections established to this port, those in the queue included, counted at most 15 s before, or 30 s where that is dear. Absent where not read.
     #[prost(uint32, optional, tag = "4")]
     pub established: ::core::option::Option<u32>,
     /// The process that holds it, the lowest id where several do. 0: not known.
