@@ -3,6 +3,7 @@
 
 pub(super) mod access;
 mod conf;
+mod errno;
 mod error;
 pub(super) mod format;
 pub(super) mod glance;

@@ -213,8 +213,12 @@ impl Entry<'_> {
             Ok(status) => status,
             Err(unparsed) => return unparsed,
         };
-        // Other handlers' errors (a missing file, a refused authentication) speak of no upstream.
-        let elsewhere = self.fields.text("err_trace").is_some_and(|trace| !trace.contains("reverseproxy"));
+        // Other handlers' errors (a missing file, a refused authentication) speak of no upstream. The proxy's own end in 499,
+        // 502, 503 or 504.
+        let elsewhere = match self.fields.text("err_trace") {
+            Some(trace) => !trace.contains("reverseproxy"),
+            None => !matches!(status, None | Some(499 | 502..=504)),
+        };
         let (signal, upstream) = match status {
             _ if elsewhere && status.is_some_and(|status| status < 500) => (Signal::StatusOnly, None),
             _ if elsewhere => (Signal::LbLocalResponse, None),

@@ -110,6 +110,17 @@ fn address(rest: &str) -> Option<String> {
     }
 }
 
+/// A client that went away, in the words of net/http, of golang.org/x/net/http2's server, and of quic-go, whose streams lead to
+/// clients alone: no gateway here speaks HTTP/3 to its upstreams unless it is told to.
+const CLIENT_GONE: [&str; 6] = [
+    "context canceled",
+    "client disconnected",
+    "http2: stream closed",
+    "canceled by remote with error code",
+    "canceled with error code",
+    "H3_REQUEST_CANCELLED",
+];
+
 fn other(text: &str) -> Signal {
     let has = |part: &str| text.contains(part);
     if has("failed to verify certificate") || has("x509:") {
@@ -120,7 +131,7 @@ fn other(text: &str) -> Signal {
         || has("remote error: tls")
     {
         Signal::TlsHandshake
-    } else if has("context canceled") || has("client disconnected") {
+    } else if CLIENT_GONE.iter().any(|part| has(part)) {
         Signal::ClientAbort
     } else if has("timeout awaiting response headers")
         || has("deadline exceeded")
@@ -200,6 +211,9 @@ mod tests {
             ("http2: server sent GOAWAY and closed the connection; LastStreamID=1", Signal::ClosedBeforeHeaders, None),
             ("unexpected EOF", Signal::ClosedBeforeHeaders, None),
             ("context canceled", Signal::ClientAbort, None),
+            ("http2: stream closed", Signal::ClientAbort, None),
+            ("stream 4 canceled by remote with error code 268", Signal::ClientAbort, None),
+            ("stream error: stream ID 3; INTERNAL_ERROR; received from peer", Signal::ResetBeforeHeaders, None),
         ] {
             assert_eq!(classify(text), (signal, upstream.map(str::to_owned)), "{text}");
         }

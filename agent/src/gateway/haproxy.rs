@@ -30,20 +30,23 @@ struct Haproxy {
     zone: Zone,
     given: Option<Format>,
     shipped: Vec<Template>,
+    common: Vec<Template>,
     /// For lines in the format that was given, or in the first of those shipped where none was.
     glance: Option<Glance>,
 }
 
 impl Haproxy {
     fn new(format: Option<&str>, zone: Zone) -> Self {
-        let shipped = [format::HTTP, format::OLD_HTTP, format::TCP, format::CLF];
-        let shipped = shipped.iter().filter_map(|setting| match format::parse(setting) {
+        let template = |setting: &&str| match format::parse(setting) {
             Format::Text(template) => Some(template.with_open_end()),
             Format::Json(_) => None,
-        });
-        let (given, shipped) = (format.map(format::parse), shipped.collect::<Vec<_>>());
+        };
+        let shipped = [format::HTTP, format::OLD_HTTP, format::TCP, format::CLF];
+        let shipped = shipped.iter().filter_map(template).collect::<Vec<_>>();
+        let common = format::COMMON.iter().filter_map(template).collect();
+        let given = format.map(format::parse);
         let glance = in_use(given.as_ref(), &shipped).and_then(Glance::new);
-        Self { zone, given, shipped, glance }
+        Self { zone, given, shipped, common, glance }
     }
 
     /// The line within a frame that can't be read with it.
@@ -78,6 +81,17 @@ impl Haproxy {
     /// By the formats that HAProxy ships.
     fn by_shipped(&self, body: &[u8]) -> Option<Line> {
         let fields = self.shipped.iter().find_map(|template| template.read(body).ok().filter(is_whole));
+        fields.and_then(|fields| access::record(&Found(fields), &self.zone)).map(boxed)
+    }
+
+    /// By what most formats have in common, whatever stands before the date and behind the state.
+    fn by_common(&self, body: &[u8]) -> Option<Line> {
+        let dated = body.get(date_at(body)? + 1..)?;
+        let is_state = |fields: &Fields| {
+            let state = fields.raw("tsc").or_else(|| fields.raw("ts"));
+            !fields.cut && state.is_some_and(|state| fits("tsc", &String::from_utf8_lossy(state)))
+        };
+        let fields = self.common.iter().find_map(|template| template.read(dated).ok().filter(is_state));
         fields.and_then(|fields| access::record(&Found(fields), &self.zone)).map(boxed)
     }
 
@@ -134,7 +148,7 @@ impl Reader for Haproxy {
         };
         let framed = || line::within(body, &self.zone, |framed| self.by_any(framed.body, framed.at));
         let read = self.by_any(body, None).or_else(framed);
-        let read = read.or_else(|| self.by_shipped(from_client(body)?));
+        let read = read.or_else(|| self.by_shipped(from_client(body)?)).or_else(|| self.by_common(body));
         read.unwrap_or_else(|| Line::Unparsed("neither an access line nor an event of HAProxy".to_owned()))
     }
 }
@@ -166,12 +180,16 @@ fn after_client(body: &[u8]) -> Option<&[u8]> {
 /// The line from the client's address on, whatever stands before it: the word before the first stamp in brackets. No
 /// client has a say in what stands before that.
 fn from_client(body: &[u8]) -> Option<&[u8]> {
-    let bracket = memchr::memmem::find_iter(body, b" [").find(|at| {
+    let begin = memchr::memrchr(b' ', body.get(..date_at(body)?)?).map_or(0, |blank| blank + 1);
+    body.get(begin..)
+}
+
+/// Where ` [22/Nov/2026...` begins.
+fn date_at(body: &[u8]) -> Option<usize> {
+    memchr::memmem::find_iter(body, b" [").find(|at| {
         let inside = body.get(at + 2..).unwrap_or_default();
         matches!(inside, [b'0'..=b'9', b'0'..=b'9', b'/', ..])
-    })?;
-    let begin = memchr::memrchr(b' ', body.get(..bracket)?).map_or(0, |blank| blank + 1);
-    body.get(begin..)
+    })
 }
 
 /// Variables of a line that a template read.

@@ -87,13 +87,14 @@ fn frames<'a>(body: &'a [u8], zone: &Zone) -> impl Iterator<Item = Framed<'a>> {
 
 fn opened<'a>(outer: Framed<'a>, zone: &Zone) -> Option<Framed<'a>> {
     let body = outer.body;
-    let inner = compose(body)
+    let inner = indented(body)
+        .or_else(|| compose(body))
         .or_else(|| syslog(body, zone))
         .or_else(|| platform(body, zone))
         .or_else(|| pod(body))
         .or_else(|| found(body))?;
     // Marks that a program puts before its text stand within what others put around it.
-    let body = inner.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(inner.body);
+    let body = inner.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(inner.body).trim_ascii_start();
     Some(Framed { body, at: inner.at.or(outer.at), program: inner.program.or(outer.program), ..inner })
 }
 
@@ -111,6 +112,12 @@ pub(super) fn without_colours(line: &[u8]) -> Option<Vec<u8>> {
     }
     plain.extend_from_slice(line.get(from..).unwrap_or_default());
     Some(plain)
+}
+
+/// Blanks before a line that was copied out of something.
+fn indented(body: &[u8]) -> Option<Framed<'_>> {
+    let inner = body.trim_ascii_start();
+    (inner.len() < body.len()).then(|| Framed { sure: true, ..Framed::of(inner) })
 }
 
 /// `svc_1  | `, `web.1.id@host | `, `editor stderr | `: docker compose, swarms, process managers.

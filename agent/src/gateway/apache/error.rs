@@ -4,6 +4,7 @@
 
 use super::super::stamp::{self, Zone};
 use super::access::worker_address;
+use super::errno;
 use crate::gateway::{Attempt, Line, Notice, Origin, Record, Signal, Stamp};
 
 /// The parts of one line.
@@ -40,10 +41,11 @@ pub(super) fn parts<'a>(text: &'a str, zone: &Zone) -> Option<Parts<'a>> {
             break;
         }
     }
-    if parts.level.is_empty() {
+    let number = rest.split(": ").next().filter(|word| is_number(word));
+    // An `ErrorLogFormat` may leave all out that stands in brackets.
+    if parts.level.is_empty() && number.is_none() {
         return None;
     }
-    let number = rest.split(": ").next().filter(|word| word.len() == 7 && word.starts_with("AH"));
     if let Some(number) = number {
         parts.number = number;
         rest = rest.get(number.len() + 2..).unwrap_or("");
@@ -56,8 +58,13 @@ pub(super) fn parts<'a>(text: &'a str, zone: &Zone) -> Option<Parts<'a>> {
     Some(parts)
 }
 
-/// How messages begin that version 2.2 wrote without the numbers that they have since.
-const UNNUMBERED: [(&str, &str); 16] = [
+/// `AHnnnnn`.
+fn is_number(word: &str) -> bool {
+    word.strip_prefix("AH").is_some_and(|digits| digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// How messages begin that version 2.2 wrote without the numbers that they have since, and mod_proxy_cluster's.
+const UNNUMBERED: [(&str, &str); 17] = [
     ("error reading status line from remote server", "AH01102"),
     ("DNS lookup failure for", "AH00898"),
     ("Error during SSL Handshake", "AH00898"),
@@ -67,6 +74,7 @@ const UNNUMBERED: [(&str, &str); 16] = [
     ("HTTPS: failed to make connection to backend", "AH01114"),
     ("AJP: failed to make connection to backend", "AH00896"),
     ("BALANCER: (balancer://", "AH01170"),
+    ("CLUSTER: (balancer://", "AH01170"),
     ("ap_proxy_connect_backend disabling worker", "AH00959"),
     ("read response failed from", "AH00878"),
     ("dialog to ", "AH00893"),
@@ -111,42 +119,18 @@ impl<'a> Parts<'a> {
         true
     }
 
-    /// `(111)Connection refused: ` or `(EAI 3)Temporary failure in name resolution: `.
     fn error_number(&mut self, text: &'a str) -> Option<&'a str> {
-        let (number, after) = text.strip_prefix('(')?.split_once(')')?;
-        // Windows' numbers stand behind `OS `.
-        let digits = ["EAI ", "OS "].iter().find_map(|kind| number.strip_prefix(kind)).unwrap_or(number);
-        let digits = digits.trim_start_matches('-');
-        if self.errno.is_some() || digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
+        let (number, rest) = errno::split(text).filter(|_| self.errno.is_none())?;
         self.errno = Some(number);
-        after.split_once(": ").map(|(_, rest)| rest)
+        Some(rest)
     }
 
-    /// How an exchange with an upstream ended, by the system's or APR's number; 20014 is a close without a reason.
     fn ending(&self, otherwise: Signal) -> Signal {
-        match self.errno {
-            Some("104" | "32" | "54" | "OS 10054") => Signal::ResetBeforeHeaders,
-            Some("20014" | "70014") => Signal::ClosedBeforeHeaders,
-            Some("70007" | "110" | "60" | "OS 10060") => Signal::ReadTimeout,
-            Some("24" | "23" | "12") => Signal::GatewayResource,
-            _ => otherwise,
-        }
+        errno::ending(self.errno, otherwise)
     }
 
     fn connecting(&self) -> Signal {
-        match self.errno {
-            Some("111" | "61" | "OS 10061") => Signal::ConnectRefused,
-            Some("70007" | "110" | "60" | "OS 10060") => Signal::ConnectTimeout,
-            Some("113" | "101" | "112" | "65" | "51" | "OS 10065" | "OS 10051") => Signal::ConnectUnreachable,
-            Some("2") => Signal::SocketMissing,
-            Some("13") => Signal::SocketPermission,
-            Some("11") => Signal::SocketBacklogFull,
-            Some("99") => Signal::LocalPortExhausted,
-            Some("24" | "23" | "12") => Signal::GatewayResource,
-            _ => Signal::ConnectFailed,
-        }
+        errno::connecting(self.errno)
     }
 
     /// What the line says. `before` is the attempt that an earlier line of this request told of.

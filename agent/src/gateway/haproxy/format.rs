@@ -14,6 +14,15 @@ pub(super) const CLF: &str = "%{+Q}o %{-Q}ci - - [%trg] %r %ST %B \"\" \"\" %cp 
 pub(super) const OLD_HTTP: &str =
     "%ci:%cp [%t] %ft %b/%s %Tq/%Tw/%Tc/%Tr/%Tt %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r";
 
+/// What the formats above and those that people derive from them have in common, from the date to the state: enough for
+/// lines that were cut, whose client was blotted out, or that go on in another way. Cookies are words here (`+X`), so that
+/// there is one way to read a line.
+pub(super) const COMMON: [&str; 3] = [
+    "[%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %{+X}CC %{+X}CS %tsc",
+    "[%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc",
+    "[%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts",
+];
+
 /// A format, ready to read lines with.
 #[derive(Debug)]
 pub(super) enum Format {
