@@ -5,9 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Tells the linker to leave the tables out, and those that only they lead to, whatever else it does by itself.
-const NO_UNWIND_TABLES: &str =
-    "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.gcc_except_table .gcc_except_table.*) } } INSERT AFTER .text;\n";
+/// Tells the linker to leave out the tables, those that only they lead to, and remarks of compilers and of the C library's to
+/// linkers, whatever else it does by itself.
+const LEFT_OUT: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.gcc_except_table .gcc_except_table.*) *(.comment) \
+    *(.gnu.warning.*) } } INSERT AFTER .text;\n";
 
 fn main() -> std::io::Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
@@ -21,8 +22,8 @@ fn main() -> std::io::Result<()> {
     println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     // The profile of the workspace in which a panic aborts; `CARGO_CFG_PANIC` does not know of profiles.
     if is_target("PROFILE", "release") {
-        let script = Path::new(&std::env::var("OUT_DIR").unwrap_or_default()).join("no-unwind-tables.ld");
-        std::fs::write(&script, NO_UNWIND_TABLES)?;
+        let script = Path::new(&std::env::var("OUT_DIR").unwrap_or_default()).join("left-out.ld");
+        std::fs::write(&script, LEFT_OUT)?;
         println!("cargo:rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
         println!("cargo:rustc-link-arg-bins={}", script.display());
         if links_by_lld() {
