@@ -84,6 +84,7 @@ pub struct Files {
     snmp: Kept,
     sockstat: Kept,
     conntrack: [Kept; 2],
+    conntrack_stat: Kept,
     port_range: Kept,
     routes: [Kept; 2],
 }
@@ -97,6 +98,7 @@ impl Files {
             snmp: at("net/snmp"),
             sockstat: at("net/sockstat"),
             conntrack: [at("sys/net/netfilter/nf_conntrack_count"), at("sys/net/netfilter/nf_conntrack_max")],
+            conntrack_stat: at("net/stat/nf_conntrack"),
             port_range: at("sys/net/ipv4/ip_local_port_range"),
             routes: [at("net/route"), at("net/ipv6_route")],
         }
@@ -121,6 +123,11 @@ impl Files {
         Some((count.read_with(super::parse_number).ok()?, most.read_with(super::parse_number).ok()?))
     }
 
+    /// Packets dropped since the start because their connection could not be tracked.
+    pub fn conntrack_dropped(&mut self) -> Result<u64> {
+        self.conntrack_stat.read_with(parse_conntrack_dropped)
+    }
+
     /// How many local ports outgoing connections may use.
     pub fn local_ports(&mut self) -> Result<u32> {
         self.port_range.read_with(parse_port_range)
@@ -143,6 +150,15 @@ pub fn parse_time_wait(text: &str) -> std::result::Result<u64, String> {
     let line = text.lines().find_map(|line| line.strip_prefix("TCP:")).ok_or("no line \"TCP\"")?;
     let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "tw");
     words.nth(1).and_then(|w| w.parse().ok()).ok_or_else(|| "no number after \"tw\"".to_owned())
+}
+
+/// Parses /proc/net/stat/nf_conntrack: names, then hexadecimal numbers of each processor (net/netfilter/nf_conntrack_standalone.c).
+pub fn parse_conntrack_dropped(text: &str) -> std::result::Result<u64, String> {
+    let mut lines = text.lines();
+    let names = lines.next().unwrap_or_default();
+    let at = names.split_ascii_whitespace().position(|name| name == "drop").ok_or("no column \"drop\"")?;
+    let of_cpu = |line: &str| u64::from_str_radix(line.split_ascii_whitespace().nth(at)?, 16).ok();
+    lines.map(|line| of_cpu(line).ok_or(format!("no number below \"drop\": {line:.40}"))).sum()
 }
 
 /// Parses ip_local_port_range.
@@ -193,6 +209,14 @@ mod tests {
         let expected = Counters { unreachables_in: 3, unreachables_out: 4, ..tcp };
         assert_eq!(made, Ok(expected));
         assert!(parse_counters("", "").is_err());
+    }
+
+    #[test]
+    fn reads_what_could_not_be_tracked_of_all_processors() {
+        let names = "entries  clashres found insert_failed drop early_drop\n";
+        let counted = "0000002f  00000000 00000001 00000000 0000000a 00000003\n";
+        assert_eq!(parse_conntrack_dropped(&format!("{names}{counted}{counted}")), Ok(20));
+        assert!(parse_conntrack_dropped("").is_err() && parse_conntrack_dropped(&format!("{names}x\n")).is_err());
     }
 
     #[test]

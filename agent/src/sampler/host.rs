@@ -90,6 +90,8 @@ impl HostSampler {
         let cpu = stat.map(|s| s.cpu);
         let cpu_share = cpu.zip(before.as_ref().and_then(|b| b.cpu)).and_then(|(now, before)| cpu_shares(now, before));
         let conntrack = self.net.conntrack();
+        // Nothing is dropped for want of room before the table is nearly full.
+        let nearly_full = conntrack.is_some_and(|(count, max)| count.saturating_mul(10) >= max.saturating_mul(9));
         let sample = v1::HostSample {
             at_unix_us: unix_now_us(),
             stretch_us,
@@ -108,6 +110,7 @@ impl HostSampler {
             net: counters.zip(before.as_ref().and_then(|b| b.net)).map(|(now, before)| net_differences(&now, &before)),
             conntrack_count: conntrack.map(|(count, _)| count),
             conntrack_max: conntrack.map(|(_, max)| max),
+            conntrack_dropped: if nearly_full { self.net.conntrack_dropped().ok() } else { None },
             time_wait: self.net.time_wait().ok(),
             local_ports: self.net.local_ports().unwrap_or(0),
             default_route: self.net.default_route(),

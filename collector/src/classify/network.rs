@@ -6,7 +6,7 @@ use super::narrow::narrow;
 use super::scene::{SAME_MOMENT_US, Scene, Tri};
 use super::{COMPATIBLE, LIKELY, POSSIBLE, PROVEN, Rule, Support};
 use super::{hung, icmp};
-use crate::fleet::HostEntry;
+use crate::fleet::{History, HostEntry};
 use crate::model::{Address, Cause, ConnectTry, EventKind, Evidence, ListenerSample, Signal};
 
 pub(super) const RULES: &[Rule] =
@@ -340,11 +340,26 @@ fn conntrack_full(scene: &Scene) -> Option<Support> {
             let says = format!("connection tracking holds {count} of {max} connections");
             (max > 0 && count >= max).then_some((sample.at_us, says))
         });
+        let dropped = dropped_untracked(&entry.history, from_us, to_us);
         // A table that is full and whose drops nobody counted may be full of what is long gone.
-        let weight = if note.is_some() { PROVEN * 1.5 } else { LIKELY };
-        let (at_us, says) = note.or(full)?;
+        let weight = if note.is_some() || dropped.is_some() { PROVEN * 1.5 } else { LIKELY };
+        let (at_us, says) = note.or(dropped).or(full)?;
         let evidence = Evidence { at_us, host: name, source: "kernel", says };
         Some(Support::new(Cause::ConntrackFull, weight, scene.failures.began_us).with([evidence]))
+    })
+}
+
+/// How many packets a host dropped between two readings because it could not track their connections.
+fn dropped_untracked(history: &History, from_us: i64, to_us: i64) -> Option<(i64, String)> {
+    let mut first = None;
+    history.host_samples(from_us, to_us).find_map(|sample| {
+        let dropped = sample.conntrack_dropped?;
+        let more = dropped.checked_sub(*first.get_or_insert(dropped)).filter(|more| *more > 0)?;
+        let (count, max) = (sample.conntrack_count?, sample.conntrack_max?);
+        Some((
+            sample.at_us,
+            format!("connection tracking holds {count} of {max} connections, and dropped {more} packets"),
+        ))
     })
 }
 

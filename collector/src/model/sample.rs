@@ -39,6 +39,9 @@ pub struct HostSample {
     pub conntrack_count: Option<u64>,
     /// Most connections tracked (nf_conntrack_max).
     pub conntrack_max: Option<u64>,
+    /// Packets that were not let through since the host's start because their connection could not be tracked. Absent where
+    /// not read, as while the table has room.
+    pub conntrack_dropped: Option<u64>,
     /// Sockets in TIME_WAIT. Absent where not read.
     pub time_wait: Option<u64>,
     /// Local ports that outgoing connections may use. 0: not read.

@@ -28,6 +28,7 @@ pub fn host(line: &mut Line<'_>, host: v1::HostSample) -> model::HostSample {
         net: host.net.map(|one| net(line, one)),
         conntrack_count: line.amount(host.conntrack_count),
         conntrack_max: line.amount(host.conntrack_max),
+        conntrack_dropped: line.amount(host.conntrack_dropped),
         time_wait: line.amount(host.time_wait),
         local_ports: host.local_ports,
         default_route: host.default_route,

@@ -1931,6 +1931,10 @@ pub struct HostSample {
     /// Whether this host has a default route, by IPv4 or IPv6. Absent where not read.
     #[prost(bool, optional, tag = "20")]
     pub default_route: ::core::option::Option<bool>,
+    /// Packets that were not let through since this host's start because their connection could not be tracked ("drop" of
+    /// /proc/net/stat/nf_conntrack). Absent where not read, as while the table of connections has room.
+    #[prost(uint64, optional, tag = "21")]
+    pub conntrack_dropped: ::core::option::Option<u64>,
 }
 /// Pressure stall information: share of the stretch in which tasks waited, 0 to 1 (Documentation/accounting/psi.rst).
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]

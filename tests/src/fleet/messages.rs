@@ -144,6 +144,7 @@ impl Host {
             net: Some(v1::NetCounters { segments_out: 900 + tick % 100, ..Default::default() }),
             conntrack_count: Some(200 + tick % 50),
             conntrack_max: Some(262_144),
+            conntrack_dropped: None,
             time_wait: Some(20 + tick % 7),
             local_ports: 28_232,
             default_route: Some(true),
