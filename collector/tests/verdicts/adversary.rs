@@ -154,6 +154,42 @@ fn a_full_connection_table_elsewhere_does_not_silence_what_is_connected() {
     story.is(Cause::ProcessHung);
 }
 
+/// A table that is full is full for ever where its entries live long; what counts is whether it turns anybody away. The agent's unit
+/// hides the kernel's log, so its counter has to tell.
+#[test]
+fn a_full_connection_table_is_the_cause_once_it_drops() {
+    let fails = |drops: u64| {
+        let mut story = Story::new();
+        story.answered = 0;
+        (story.host.conntrack_count, story.host.conntrack_max) = (Some(1000), Some(1000));
+        for second in 0..6 {
+            story.host.conntrack_dropped = Some(7 + second * drops);
+            story.fails(Signal::ConnectTimeout, 504, 2_000_000, 2).pass(1);
+        }
+        story.probe(&["timeout"; 4], |_| {}).pass(2);
+        story
+    };
+    assert!(fails(4).is(Cause::ConntrackFull).verdict.confidence > 0.8);
+    fails(0).is_not_surely(Cause::ConntrackFull);
+}
+
+/// Everything it does waits until the kernel has taken memory back from its group.
+#[test]
+fn waiting_for_memory_is_no_hang_and_no_overload_of_the_cpu() {
+    let fails = |share: f64| {
+        let mut story = Story::new();
+        story.answered = 1;
+        if let Some(sample) = &mut story.instance {
+            let pressure = Pressure { memory_full_ratio: Some(share), ..Default::default() };
+            sample.cgroup = Some(CgroupSample { pressure: Some(pressure), ..Default::default() });
+        }
+        story.pass(3).fails(Signal::ReadTimeout, 504, 3_000_000, 6).pass(3);
+        story
+    };
+    fails(0.6).is(Cause::MemoryPressure);
+    fails(0.02).is_not_surely(Cause::MemoryPressure);
+}
+
 #[test]
 fn a_check_that_is_slow_with_everything_else_is_the_overload() {
     let check =

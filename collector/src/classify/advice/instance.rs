@@ -46,15 +46,24 @@ fn growth(scene: &Scene) -> String {
 }
 
 pub(super) fn memory_pressure(scene: &Scene) -> Vec<String> {
-    let limit = scene.group().and_then(|group| group.mem_limit_bytes);
+    let group = scene.group();
+    let limit = group.and_then(|group| group.mem_limit_bytes);
+    let used = group.and_then(|group| group.mem_bytes).unwrap_or(0);
     let service = scene.service_name();
+    let host = scene.host.and_then(|host| host.state.sample.as_ref());
+    let host_has_room = host.and_then(|host| Some(host.mem_available_bytes? > host.mem_total_bytes? / 10));
     vec![match limit {
-        Some(limit) => format!(
+        Some(limit) if used >= limit / 10 * 9 => format!(
             "raise the memory limit of {service} from {} MiB to {} MiB (MemoryMax=, limits.memory), or mend the leak",
             limit >> 20,
             (limit * 3 / 2) >> 20
         ),
-        None => format!("give the host of {service} more memory, or what else runs there less"),
+        // A group that waits for memory while it may have more and the host has it is slowed down on purpose.
+        _ if used > 0 && host_has_room == Some(true) => format!(
+            "raise the use from which the kernel slows {service} down (MemoryHigh= of the unit, memory.high), or mend the leak: it has {} MiB",
+            used >> 20
+        ),
+        _ => format!("give the host of {service} more memory, or what else runs there less"),
     }]
 }
 
