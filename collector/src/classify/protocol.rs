@@ -213,10 +213,14 @@ fn long_line(scene: &Scene) -> Option<Evidence> {
     Some(scene.from_gateway(at_us, "probe", says))
 }
 
-fn header_too_big(scene: &Scene) -> Option<Support> {
-    /// What a gateway says where it does not tell what was wrong with an answer.
+/// Whether the gateway does not tell what was wrong with an answer.
+fn vague(scene: &Scene) -> bool {
     const VAGUE: &[Signal] = &[Signal::ResponseInvalid, Signal::StatusOnly, Signal::UpstreamErrorUnspecified];
-    let vague = scene.share(VAGUE) >= 0.3 || untold(scene);
+    scene.share(VAGUE) >= 0.3 || untold(scene)
+}
+
+fn header_too_big(scene: &Scene) -> Option<Support> {
+    let vague = vague(scene);
     let long_line = long_line(scene);
     let seen = header_seen(scene).or_else(|| long_line.clone());
     let weight = match (scene.share(&[Signal::HeaderTooBig]) >= 0.3, vague, &seen) {
@@ -238,8 +242,19 @@ fn header_too_big(scene: &Scene) -> Option<Support> {
     Some(Support::new(Cause::HeaderTooBig, weight, scene.failures.first_us).with(seen))
 }
 
+/// An answer that a probe got and whose header is none.
+fn malformed_seen(scene: &Scene) -> Option<Evidence> {
+    let (at_us, http) = probe_http(scene).filter(|(_, http)| http.signal == Signal::HeaderInvalid.id())?;
+    let says = format!("what answers {} has a malformed header: {}", http.request, http.error);
+    Some(scene.from_gateway(at_us, "probe", says))
+}
+
 fn header_invalid(scene: &Scene) -> Option<Support> {
-    let weight = if scene.share(&[Signal::HeaderInvalid]) >= 0.3 {
+    let told = scene.share(&[Signal::HeaderInvalid]) >= 0.3;
+    let seen = malformed_seen(scene).filter(|_| !scene.by_application());
+    let weight = if seen.is_some() && (told || vague(scene)) {
+        PROVEN
+    } else if told {
         // Where the process ended then, the header was cut off, not wrong; nginx tells the two apart, others may not.
         let tells = matches!(scene.case.key.gateway.kind.as_str(), "nginx" | "ingress_nginx");
         match (scene.chain.is_empty(), tells || scene.process_alive().yes()) {
@@ -253,7 +268,7 @@ fn header_invalid(scene: &Scene) -> Option<Support> {
     } else {
         return None;
     };
-    Some(Support::new(Cause::HeaderInvalid, weight, scene.failures.first_us))
+    Some(Support::new(Cause::HeaderInvalid, weight, scene.failures.first_us).with(seen))
 }
 
 /// Signals of a connection that was made and then not secured.

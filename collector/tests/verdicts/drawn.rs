@@ -98,6 +98,26 @@ fn a_header_that_a_probe_finds_too_big_is_no_closed_connection() {
     fails(None).is_not_surely(Cause::HeaderTooBig);
 }
 
+/// HAProxy and Envoy say of an answer that it is no good, not why.
+#[test]
+fn a_header_that_a_probe_can_not_read_either_is_malformed() {
+    let fails = |signal: &str| {
+        let mut story = Story::new();
+        story.answered = 0;
+        story.fails(Signal::ResponseInvalid, 502, 2_000, 9);
+        let http = HttpTry {
+            request: "GET /".into(),
+            signal: signal.into(),
+            error: "invalid HTTP header parsed".into(),
+            ..Default::default()
+        };
+        story.probe(&["connected"; 4], |probe| probe.http = Some(http)).pass(3);
+        story
+    };
+    assert!(fails("header_invalid").is(Cause::HeaderInvalid).verdict.confidence > 0.8);
+    fails("read_timeout").is_not_surely(Cause::HeaderInvalid);
+}
+
 /// A service that nobody asks for its health was started anew with TLS; its gateway went on in plain text.
 #[test]
 fn what_closes_on_plain_requests_and_takes_a_handshake_speaks_tls() {

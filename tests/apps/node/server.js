@@ -12,6 +12,7 @@
 //   {"answer": {"status": 503, "body": "...", "log": "..."}}   answers so, /health aside; with "path" only there
 //   {"health": {"status": 503, "body": "...", "ms": 0}}    only its health
 //   {"header_bytes": 65536}               an answer's header of that size
+//   {"header_line": "no colon"}           an answer's header has this line in it, as it is
 //   {"close": "before" | "half" | "reset"}   closes the connection instead of an answer, in the middle, or abruptly
 //   {"write": "/path/of/file"}            each request writes 16 KiB to that file before its answer
 //   {"log": ["line", ...]}                only writes these lines into its log
@@ -120,6 +121,11 @@ function close(req, res, how) {
   req.socket.end();
 }
 
+// An answer put together by hand, as middleware does that passes lines on which it got from elsewhere.
+function raw(req, line) {
+  req.socket.write(`HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n${line}\r\nContent-Length: 3\r\n\r\n{}\n`);
+}
+
 // Whether its order could be written down.
 function written(req, res) {
   try {
@@ -139,6 +145,7 @@ function handle(req, res) {
   if (faults.hang) return;
   if (path.startsWith('/no-such')) return answer(res, 404, '{"error":"no such page"}');
   if (faults.close && path !== '/health') return close(req, res, faults.close);
+  if (faults.header_line && path !== '/health') return raw(req, faults.header_line);
   if (faults.header_bytes && path !== '/health') return answer(res, 200, '{}', { 'set-cookie': 'basket=' + 'x'.repeat(faults.header_bytes) });
   if (faults.answer && path.startsWith(faults.answer.path || '/')) {
     if (faults.answer.log) log('ERROR', faults.answer.log);

@@ -14,6 +14,7 @@ pub(super) fn all() -> Vec<Story> {
         premature_close(),
         reset_before_answer(),
         header_too_big(),
+        header_malformed(),
         not_leader(),
         task_timeout(),
         cache_failure(),
@@ -70,6 +71,15 @@ fn header_too_big() -> Story {
             (Kind::Caddy, "max_response_header"),
         ]))
         .fault(|world| world.faults("app-1", &json!({ "header_bytes": 20000 })))
+        .heal(behave)
+}
+
+/// A line without a colon stands in the header. HAProxy and Envoy say that something is wrong with the answer, not what.
+fn header_malformed() -> Story {
+    Story::new("header_malformed")
+        .also(&[Kind::Haproxy, Kind::Envoy, Kind::Apache, Kind::Caddy])
+        .expect(Expect::new("header_invalid", "app-1", ONE).cites(&["header"]).advises(&["header"]))
+        .fault(|world| world.faults("app-1", &json!({ "header_line": "X-Price 17 EUR" })))
         .heal(behave)
 }
 
