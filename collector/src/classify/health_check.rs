@@ -124,11 +124,44 @@ fn limit_us(scene: &Scene) -> Option<u64> {
     scene.pool.and_then(|pool| pool.check.as_ref()).map(|check| check.timeout_us).filter(|limit_us| *limit_us > 0)
 }
 
-/// The ordinary time of the health endpoint before the trouble, microseconds: the median.
-fn ordinary_us(scene: &Scene, at_us: i64) -> Option<u64> {
-    let mut times: Vec<u64> = health_before(scene, at_us).iter().filter_map(|health| health.first_byte_us).collect();
-    times.sort_unstable();
-    times.get(times.len() / 2).copied()
+/// When the first of the checks began that failed, at the latest, microseconds: of the newest there may be many.
+fn failed_from_us(scene: &Scene) -> Option<i64> {
+    const MARGIN_US: i64 = 1_000_000;
+    const UNKNOWN_US: i64 = 5_000_000;
+    let mut downs = scene.notices.iter().filter(|(_, notice)| notice.signal == Signal::HealthCheckDown);
+    let first_us = downs.next()?.0;
+    let check = scene.pool.and_then(|pool| pool.check.as_ref()).filter(|check| check.interval_us > 0);
+    let needed_us = check.map(|check| {
+        let intervals_us = check.interval_us.saturating_mul(u64::from(check.fall.max(1) - 1));
+        i64::try_from(intervals_us.saturating_add(check.timeout_us)).unwrap_or(UNKNOWN_US).saturating_add(MARGIN_US)
+    });
+    Some(first_us.saturating_sub(needed_us.unwrap_or(UNKNOWN_US)))
+}
+
+/// How long the health endpoint took, microseconds.
+struct Took {
+    /// Before any check failed, ascending.
+    before: Vec<u64>,
+    /// The least that it ever took.
+    least: Option<u64>,
+}
+
+impl Took {
+    fn of(scene: &Scene) -> Self {
+        let from_us = failed_from_us(scene).unwrap_or(i64::MIN);
+        let asked =
+            scene.health.iter().filter(|(at_us, health)| *at_us <= scene.failures.last_us && !health.connect_only);
+        let times: Vec<(i64, u64)> = asked.filter_map(|(at_us, health)| Some((*at_us, took_us(health)?))).collect();
+        let mut before: Vec<u64> = times.iter().filter(|(at_us, _)| *at_us < from_us).map(|(_, took)| *took).collect();
+        before.sort_unstable();
+        Self { before, least: times.iter().map(|(_, took)| *took).min() }
+    }
+
+    /// What it takes ordinarily, as far as anybody saw: the median, of two the lesser, since the first after a start is slow.
+    fn ordinary_us(&self) -> Option<u64> {
+        let middle = self.before.len().saturating_sub(1) / 2;
+        self.before.get(middle).copied().or(self.least)
+    }
 }
 
 fn health_endpoint_slow(scene: &Scene) -> Option<Support> {
@@ -136,7 +169,7 @@ fn health_endpoint_slow(scene: &Scene) -> Option<Support> {
     let timed = health_while_out(scene, at_us).filter_map(|(at_us, health)| Some((took_us(health)?, at_us, health)));
     let (now_us, health_us, health) = timed.max_by_key(|(took_us, ..)| *took_us)?;
     let limit_us = limit_us(scene).or(notice.check_us).unwrap_or(health.timeout_us);
-    let ordinary_us = ordinary_us(scene, at_us);
+    let ordinary_us = Took::of(scene).ordinary_us().filter(|us| *us < now_us);
     let risen = ordinary_us.is_some_and(|ordinary_us| now_us > ordinary_us * 2 && ordinary_us < limit_us);
     if now_us < limit_us {
         return None;
@@ -179,12 +212,14 @@ fn health_check_wrong_target(scene: &Scene) -> Option<Support> {
 fn health_check_too_strict(scene: &Scene) -> Option<Support> {
     let (at_us, notice) = taken_out(scene).filter(|(_, notice)| timed_out(notice))?;
     let limit_us = limit_us(scene)?;
-    let ordinary_us = ordinary_us(scene, at_us)
-        .or_else(|| health_while_out(scene, at_us).find_map(|(_, health)| health.first_byte_us))?;
+    let took = Took::of(scene);
+    let (least_us, ordinary_us) = (took.least?, took.ordinary_us()?);
     let downs = scene.notices.iter().filter(|(_, notice)| notice.signal == Signal::HealthCheckDown).count();
     let weight = match (ordinary_us > limit_us, ordinary_us * 10 > limit_us * 7, downs >= FLAPS) {
-        (true, ..) => PROVEN,
-        (false, true, true) => LIKELY,
+        (true, ..) if took.before.len() >= 2 || (least_us > limit_us && !took.before.is_empty()) => PROVEN,
+        // Nobody knows what it took before.
+        (true, ..) if least_us > limit_us => POSSIBLE,
+        (_, true, true) => LIKELY,
         _ => return None,
     };
     let says =

@@ -259,6 +259,41 @@ fn health_checks_that_fail_for_four_reasons() {
     strict.is(Cause::HealthCheckTooStrict);
 }
 
+/// Some gateways tell of each check that fails: by the newest of them the endpoint has been slow for a while.
+#[test]
+fn what_became_slow_amid_the_checks_is_not_what_it_always_took() {
+    let fails = |fast: u64| {
+        let check = HealthCheck { timeout_us: 1_000_000, interval_us: 1_000_000, fall: 1, ..Default::default() };
+        let member = PoolMember { name: "app1".into(), address: UPSTREAM.into(), ..Default::default() };
+        let mut story = Story::with_pool(Pool {
+            name: "api".into(),
+            members: vec![member],
+            check: Some(check),
+            ..Default::default()
+        });
+        story.pass(fast);
+        story.health.first_byte_us = Some(1_600_000);
+        story.answered = 0;
+        for _ in 0..10 {
+            let notice = GatewayNotice {
+                gateway: "edge".into(),
+                upstream: UPSTREAM.into(),
+                signal: Signal::HealthCheckDown,
+                check_signal: "read_timeout".into(),
+                ..Default::default()
+            };
+            let mut failed = towards("", Signal::NoLiveUpstream, "api");
+            failed.attempts.clear();
+            story.pass(1).lb(EventKind::Notice(notice)).lb(EventKind::Failure(failed));
+        }
+        story.pass(3);
+        story
+    };
+    fails(2).is(Cause::HealthEndpointSlow);
+    // Nobody knows what it took before.
+    fails(0).is_not_surely(Cause::HealthCheckTooStrict);
+}
+
 #[test]
 fn the_same_records_give_the_same_incidents() {
     let run = || {
