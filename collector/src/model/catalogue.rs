@@ -261,7 +261,7 @@ pub static CATALOGUE: &[CauseEntry] = &[
         "space is free",
         "free space, and rotate logs"),
     entry(Cause::IoStalled, "io_stalled", Family::Overload,
-        "tasks stall for a device and threads are in D state",
+        "threads are in state D, and tasks stall for a device or it lasts for seconds",
         "threads sleep or run",
         "look at the device (`iostat -x`, the kernel's log) and at the I/O limits of its control group"),
     entry(Cause::Deploying, "deploying", Family::Restarting,

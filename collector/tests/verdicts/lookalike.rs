@@ -240,6 +240,53 @@ fn waiting_for_a_device_is_no_hang() {
     story.is(Cause::IoStalled);
 }
 
+/// What was answered in the moment in which all of it stopped, and fast.
+fn last_answers(story: &mut Story) {
+    let from_us = story.now_us + 3 * SECOND;
+    let sample = UpstreamSample {
+        gateway: "edge".into(),
+        upstream: UPSTREAM.into(),
+        from_us,
+        to_us: from_us + SECOND,
+        answered: 3,
+        first_answered_us: from_us + 1_000,
+        last_answered_us: from_us + 60_000,
+        response_sum_us: 9_000,
+        ..Default::default()
+    };
+    story.report("lb-1", Report { upstreams: vec![sample], ..Default::default() });
+}
+
+/// A server of files is gone: what waits for it shows in no pressure, and a device that is only busy lets go now and then.
+#[test]
+fn waiting_where_no_signal_reaches_is_no_hang_once_it_lasts() {
+    let told = |seconds_in_d: u64, seconds_out: u64| {
+        let mut story = silent();
+        story.health.signal = "read_timeout".into();
+        story.health.status = 0;
+        if let Some(sample) = &mut story.instance {
+            sample.listeners[0].queue = 12;
+        }
+        let state = |story: &mut Story, state: &str| {
+            if let Some(sample) = &mut story.instance {
+                sample.processes[0].state = state.into();
+                sample.processes[0].waits_in = "rpc_wait_bit_killable".into();
+            }
+        };
+        for _ in 0..3 {
+            state(&mut story, "D");
+            last_answers(&mut story);
+            story.pass(seconds_in_d).fails(Signal::ReadTimeout, 504, 3_000_000, 4);
+            state(&mut story, "S");
+            story.pass(seconds_out);
+        }
+        story
+    };
+    told(4, 0).is(Cause::IoStalled);
+    assert!(told(4, 0).is(Cause::IoStalled).verdict.confidence > 0.5);
+    told(1, 2).is(Cause::ProcessHung);
+}
+
 #[test]
 fn one_connection_on_its_way_in_is_no_full_pool() {
     let waits = |queue: u32| {

@@ -4,9 +4,11 @@ file is read again at each request:
   {"hang": {"path": "/"}}                a path never ends
   {"answer": {"status": 503, "body": "...", "log": "..."}}   answers so, /health aside
   {"raise": "text"}                      an unhandled exception
+  {"read": "/path/of/file"}              each request reads 16 KiB of that file past the page cache, as databases do
 """
 import json
 import logging
+import mmap
 import os
 import time
 
@@ -22,6 +24,16 @@ def faults():
         return {}
 
 
+def read(path):
+    file = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    try:
+        # Whole pages at a page's address, as open(2) has it of O_DIRECT.
+        with mmap.mmap(-1, 16384) as page:
+            os.preadv(file, [page], 0)
+    finally:
+        os.close(file)
+
+
 def application(environ, start_response):
     path = environ["PATH_INFO"]
     fault = faults()
@@ -34,6 +46,8 @@ def application(environ, start_response):
             time.sleep(1)
     if fault.get("slow") and path.startswith(fault["slow"]["path"]):
         time.sleep(fault["slow"]["ms"] / 1000)
+    if fault.get("read"):
+        read(fault["read"])
     if fault.get("raise"):
         raise RuntimeError(fault["raise"])
     if fault.get("answer"):

@@ -116,7 +116,7 @@ fn play(dir: &Path) -> Done<ExitCode> {
     let groups = std::env::var("WHY502_LAB_GROUPS").ok().and_then(|name| Groups::make(&name).ok());
     let has_groups = groups.is_some();
     let names = ["app-1", "app-2", "app-3", "app-4", "app-5"];
-    let limits = Limits { memory_mib: has_groups.then_some(160), cpu_milli: None };
+    let limits = Limits { memory_mib: has_groups.then_some(160), ..Limits::default() };
     let apps = names.into_iter().zip(21..).map(|(name, number)| App { limits, ..App::node(name, number) }).collect();
     println!("starting five applications, nginx in front of them, an agent on each host, a collector, a client...");
     let mut world = World::start(Plan { apps, ..Plan::default() }, dir, &programs, groups)?;

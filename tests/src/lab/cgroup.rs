@@ -2,6 +2,7 @@
 //! follows from them are the kernel's own. A host sees its own group as the top, as a container does.
 
 use std::fs;
+use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Doing, Done};
@@ -11,6 +12,10 @@ use super::{Doing, Done};
 pub struct Groups {
     memory: Tree,
     cpu: Tree,
+    /// None: the kernel limits nothing that is read from devices.
+    io: Option<Tree>,
+    /// `MAJOR:MINOR` of the disk below the story's folder. None: there is none, as below overlays.
+    device: Option<String>,
     unified: bool,
 }
 
@@ -34,6 +39,25 @@ pub struct Limits {
     pub memory_mib: Option<u64>,
     /// CPU time, thousandths of one CPU.
     pub cpu_milli: Option<u64>,
+    /// What is read from the disk below the story's folder, bytes a second; 0 takes the limit away.
+    pub read_bytes_per_s: Option<u64>,
+}
+
+impl Limits {
+    /// A limit of memory alone.
+    pub fn memory(mib: u64) -> Self {
+        Self { memory_mib: Some(mib), ..Self::default() }
+    }
+
+    /// A limit of CPU time alone.
+    pub fn cpu(milli: u64) -> Self {
+        Self { cpu_milli: Some(milli), ..Self::default() }
+    }
+
+    /// A limit of reading alone.
+    pub fn reads(bytes_per_s: u64) -> Self {
+        Self { read_bytes_per_s: Some(bytes_per_s), ..Self::default() }
+    }
 }
 
 impl Groups {
@@ -49,10 +73,22 @@ impl Groups {
         Ok(groups)
     }
 
+    /// Whether what is read from the disk below a folder can be limited; Err: why not.
+    pub fn throttles(&self, dir: &Path) -> Done {
+        self.io.as_ref().ok_or("the kernel limits no reads of control groups")?;
+        device_below(dir).map(drop).ok_or(format!("{} is on no disk", dir.display()))
+    }
+
     /// The groups of one story, named for its folder.
     pub fn below(&self, dir: &Path) -> Done<Self> {
         let name = dir.file_name().unwrap_or_default();
-        let below = Self { memory: self.memory.below(name), cpu: self.cpu.below(name), unified: self.unified };
+        let below = Self {
+            memory: self.memory.below(name),
+            cpu: self.cpu.below(name),
+            io: self.io.as_ref().map(|tree| tree.below(name)),
+            device: device_below(dir),
+            unified: self.unified,
+        };
         below.make_folders()?;
         if below.unified {
             hand_on(&below.memory.folder)?;
@@ -74,15 +110,21 @@ impl Groups {
             Some(Tree { mount, folder }.below(name))
         };
         if let (Some(memory), Some(cpu)) = (place("memory"), place("cpu")) {
-            return Ok(Self { memory, cpu, unified: false });
+            let io = place("blkio").filter(|tree| tree.mount.join(READS).exists());
+            return Ok(Self { memory, cpu, io, device: None, unified: false });
         }
         let mount = v2_mount(&mounts).ok_or("no memory and cpu controllers are mounted")?;
+        let controllers = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
         let tree = Tree { folder: mount.join(name), mount };
-        Ok(Self { memory: tree.clone(), cpu: tree, unified: true })
+        let io = controllers.split_whitespace().any(|one| one == "io").then(|| tree.clone());
+        Ok(Self { memory: tree.clone(), cpu: tree, io, device: None, unified: true })
     }
 
     fn trees(&self) -> Vec<&Tree> {
-        if self.unified { vec![&self.memory] } else { vec![&self.memory, &self.cpu] }
+        if self.unified {
+            return vec![&self.memory];
+        }
+        [&self.memory, &self.cpu].into_iter().chain(&self.io).collect()
     }
 
     fn make_folders(&self) -> Done {
@@ -96,7 +138,7 @@ impl Groups {
         folders.iter().try_for_each(|folder| make_folder(folder))?;
         if self.unified {
             // It may have been up before; a group that hands controllers on takes no process.
-            folders.iter().for_each(|folder| drop(fs::write(folder.join(SUBTREE), "-memory -cpu")));
+            folders.iter().for_each(|folder| CONTROLLERS.iter().for_each(|one| drop(switch(folder, '-', one))));
         }
         Ok(folders)
     }
@@ -127,6 +169,15 @@ impl Groups {
                 put(cpu.join("cpu.cfs_quota_us"), quota_us.to_string())?;
             }
         }
+        if let Some(rate) = limits.read_bytes_per_s {
+            let io = self.io.as_ref().ok_or("no control group for devices")?.below(&inner).folder;
+            let device = self.device.as_ref().ok_or("the lab's folder is on no disk")?;
+            match (self.unified, rate) {
+                (true, 0) => put(io.join("io.max"), format!("{device} rbps=max"))?,
+                (true, _) => put(io.join("io.max"), format!("{device} rbps={rate}"))?,
+                (false, _) => put(io.join(READS), format!("{device} {rate}"))?,
+            }
+        }
         Ok(())
     }
 
@@ -141,9 +192,32 @@ impl Groups {
 /// The file of version 2 that says which controllers the groups below have.
 const SUBTREE: &str = "cgroup.subtree_control";
 
+/// The file of version 1 that limits how fast a device is read.
+const READS: &str = "blkio.throttle.read_bps_device";
+
+/// Controllers that the groups need, the last where the kernel has it.
+const CONTROLLERS: [&str; 3] = ["memory", "cpu", "io"];
+
 /// Lets the groups below a folder of version 2 have limits.
 fn hand_on(folder: &Path) -> Done {
-    fs::write(folder.join(SUBTREE), "+memory +cpu").doing(SUBTREE)
+    let [memory, cpu, io] = CONTROLLERS;
+    switch(folder, '+', memory).doing(SUBTREE)?;
+    switch(folder, '+', cpu).doing(SUBTREE)?;
+    let _ = switch(folder, '+', io);
+    Ok(())
+}
+
+fn switch(folder: &Path, way: char, controller: &str) -> std::io::Result<()> {
+    fs::write(folder.join(SUBTREE), format!("{way}{controller}"))
+}
+
+/// `MAJOR:MINOR` of the whole disk that a folder lies on: limits count for disks, not for their partitions.
+fn device_below(dir: &Path) -> Option<String> {
+    let number = fs::metadata(dir).ok()?.st_dev();
+    let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
+    let of_device = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+    let disk = if of_device.join("partition").exists() { of_device.parent()? } else { of_device.as_path() };
+    Some(fs::read_to_string(disk.join("dev")).ok()?.trim().to_owned())
 }
 
 fn make_folder(folder: &Path) -> Done {

@@ -16,7 +16,7 @@ use super::enter::STORY;
 use super::judge::{self, Outcome};
 use super::report::{self, Row};
 use super::slots::{Slot, Slots};
-use super::story::Story;
+use super::story::{Story, THROTTLE};
 use super::world::{self, Programs, World};
 use super::{Doing, Done, ask, enter};
 use crate::programs;
@@ -110,7 +110,7 @@ pub fn stop_on_signal() -> Arc<AtomicBool> {
 }
 
 /// What the machine lacks for a story.
-fn lacks(story: &Story, groups: &Done<Groups>) -> Option<String> {
+fn lacks(story: &Story, dir: &Path, groups: &Done<Groups>) -> Option<String> {
     let runtimes = story.plan.apps.iter().map(|app| app.runtime.program());
     let gateway = story.plan.gateway.kind.program();
     if gateway == "apache2" && !nix::unistd::geteuid().is_root() {
@@ -121,6 +121,8 @@ fn lacks(story: &Story, groups: &Done<Groups>) -> Option<String> {
     needs.into_iter().find_map(|need| match (need, groups) {
         ("cgroups", Err(why)) => Some(format!("no control groups: {why}")),
         ("cgroups", Ok(_)) => None,
+        (THROTTLE, Ok(groups)) => groups.throttles(dir).err(),
+        (THROTTLE, Err(why)) => Some(format!("no control groups: {why}")),
         ("faketime", _) if programs::is_static(&programs::built("why502-agent")) => {
             Some("the agent beside the lab is static: nobody can bend its clock".to_owned())
         }
@@ -137,7 +139,7 @@ fn on_path(program: &str) -> bool {
 fn one(story: &Story, round: usize, lab: &Lab, busy: Slot) -> Row {
     let dir = lab.dir.join(format!("{}-{round}", story.name));
     let mut row = Row::of(story, round);
-    row.skipped = lacks(story, lab.groups);
+    row.skipped = lacks(story, lab.dir, lab.groups);
     if row.skipped.is_none() {
         row.result = match process(story, &dir, lab, busy) {
             Ok((result, output)) => {

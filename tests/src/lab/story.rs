@@ -9,6 +9,9 @@ use super::Done;
 use super::plan::{Kind, Plan};
 use super::world::World;
 
+/// What a story needs that has a disk slowed down: control groups that do that, and a disk below the lab's folder.
+pub const THROTTLE: &str = "slow disks";
+
 /// Something done to a world.
 pub type Act = Arc<dyn Fn(&mut World) -> Done + Send + Sync>;
 
@@ -89,7 +92,7 @@ pub struct Story {
     pub plan: Plan,
     /// What must be said, of nobody else anything. Empty: nothing may be said at all.
     pub expects: Vec<Expect>,
-    /// Programs that the machine must have, or "cgroups".
+    /// Programs that the machine must have, or "cgroups", or `THROTTLE`.
     pub needs: Vec<&'static str>,
     /// Breaks it.
     pub fault: Act,

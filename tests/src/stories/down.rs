@@ -82,7 +82,7 @@ fn never_started() -> Story {
 }
 
 fn out_of_memory() -> Story {
-    let limits = Limits { memory_mib: Some(160), cpu_milli: None };
+    let limits = Limits::memory(160);
     Story::new("out_of_memory")
         .everywhere()
         .needs(&["cgroups"])

@@ -29,7 +29,7 @@ pub(super) fn all() -> Vec<Story> {
 /// A program in a group of its own eats memory until the kernel ends it.
 fn other_runs_out_of_memory(world: &mut World, host: &str) -> Done {
     let command = "python3 -c 'x=[]\nwhile True: x.append(bytearray(1<<20))'";
-    world.start_other(host, "batch", command, Limits { memory_mib: Some(48), cpu_milli: None })
+    world.start_other(host, "batch", command, Limits::memory(48))
 }
 
 /// Missing pages, slow pages, clients that go away, errors in a log: nobody's business here.
@@ -39,7 +39,7 @@ fn nothing_happens() -> Story {
         world
             .client()?
             .change(|traffic| traffic.paths = vec!["/", "/report", "/items/8", "/a?error=502%20Bad%20Gateway"]);
-        world.start_other("app-2", "hog", "while :; do :; done", Limits { memory_mib: None, cpu_milli: Some(200) })
+        world.start_other("app-2", "hog", "while :; do :; done", Limits::cpu(200))
     })
 }
 
@@ -70,12 +70,7 @@ fn cpu_hog_beside_healthy() -> Story {
         .needs(&["cgroups"])
         .expect(Expect::new("process_killed", "app-1", ONE).cites(&["signal 9|sigkill"]).advises(&["kill"]))
         .fault(|world| {
-            world.start_other(
-                "app-2",
-                "hog",
-                "while :; do :; done",
-                Limits { memory_mib: None, cpu_milli: Some(500) },
-            )?;
+            world.start_other("app-2", "hog", "while :; do :; done", Limits::cpu(500))?;
             world.signal_app("app-1", "SIGKILL")
         })
         .heal(start_again)

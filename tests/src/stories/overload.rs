@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{ONE, behave, start_again};
+use crate::lab::Doing;
 use crate::lab::cgroup::Limits;
 use crate::lab::plan::{App, Kind, Plan};
-use crate::lab::story::{Expect, Story};
+use crate::lab::story::{Expect, Story, THROTTLE};
 
 pub(super) fn all() -> Vec<Story> {
     vec![
@@ -16,6 +17,7 @@ pub(super) fn all() -> Vec<Story> {
         fd_exhausted(),
         worker_pool_exhausted(),
         disk_full(),
+        disk_stalled(),
         ports_exhausted(),
     ]
 }
@@ -26,9 +28,9 @@ fn cpu_throttled() -> Story {
         .needs(&["cgroups"])
         .plan(Plan::default().first(|app| app.env("WORK_MS", 15)))
         .expect(Expect::new("cpu_throttled", "app-1", ONE).cites(&["throttled"]).advises(&["quota"]))
-        .fault(|world| world.limit_app("app-1", Limits { memory_mib: None, cpu_milli: Some(30) }))
+        .fault(|world| world.limit_app("app-1", Limits::cpu(30)))
         .heal(|world| {
-            world.limit_app("app-1", Limits { memory_mib: None, cpu_milli: Some(2000) })?;
+            world.limit_app("app-1", Limits::cpu(2000))?;
             start_again(world)
         })
 }
@@ -69,6 +71,27 @@ fn disk_full() -> Story {
             world.faults("app-1", &json!({ "write": orders }))
         })
         .heal(behave)
+}
+
+/// Each request reads 16 KiB past the page cache; then the disk gives a kilobyte a second.
+fn disk_stalled() -> Story {
+    let mut plan = Plan::default();
+    plan.apps[0] = App::gunicorn("app-1", ONE, &["--workers", "2"]);
+    Story::new("disk_stalled")
+        .everywhere()
+        .needs(&["gunicorn", THROTTLE])
+        .plan(plan)
+        .expect(Expect::new("io_stalled", "app-1", ONE).cites(&["device"]).advises(&["device|disk"]))
+        .fault(|world| {
+            let prices = world.dir_of("app-1").join("prices");
+            std::fs::write(&prices, [b'7'; 16 << 10]).doing("prices")?;
+            world.limit_app("app-1", Limits::reads(1024))?;
+            world.faults("app-1", &json!({ "read": prices }))
+        })
+        .heal(|world| {
+            world.limit_app("app-1", Limits::reads(0))?;
+            behave(world)
+        })
 }
 
 /// The gateway's host has forty ports to call from, and each call keeps one for a minute.

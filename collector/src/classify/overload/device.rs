@@ -1,9 +1,11 @@
-//! Causes disk_full and io_stalled: the instance writes to a device that has no room, or that does not answer.
+//! Causes disk_full and io_stalled: the instance works with a device that has no room, or that does not answer.
+
+use std::collections::HashMap;
 
 use super::{BROKEN, ended_from_outside, host_samples, peak, too_slow};
 use crate::classify::scene::Scene;
 use crate::classify::{LIKELY, POSSIBLE, PROVEN, Support};
-use crate::model::{Cause, Evidence, HostSample, MountSample, Signal};
+use crate::model::{Cause, Evidence, HostSample, InstanceSample, MountSample, ProcessSample, Signal};
 
 pub(super) fn disk_full(scene: &Scene) -> Option<Support> {
     if scene.share(BROKEN) < 0.3 && !scene.by_application() {
@@ -73,6 +75,56 @@ fn in_its_work(scene: &Scene) -> bool {
     scene.by_application() || cut >= 0.3 || scene.chain.iter().any(|end| end.failed())
 }
 
+/// A process that waits where no signal reaches it (state D, proc_pid_stat(5)) was so in all readings of so long, microseconds.
+/// Waits for a device are short and come and go; one that lasts is for what does not answer. A frozen file system or a server
+/// of files that is gone shows in no pressure: only what waits by io_schedule() is counted there (kernel/sched/core.c).
+const LASTING_US: i64 = 2_000_000;
+
+/// A process in state D.
+struct Waits<'a> {
+    sample: &'a InstanceSample,
+    process: &'a ProcessSample,
+    /// For how long each reading found it so, microseconds.
+    lasted_us: i64,
+}
+
+impl<'a> Waits<'a> {
+    /// The process found so for the longest time.
+    fn of(scene: &Scene<'a>) -> Option<Self> {
+        let mut longest: Option<Self> = None;
+        let mut since: HashMap<u32, i64> = HashMap::new();
+        for sample in scene.samples.iter().copied().filter(|sample| !sample.is_frozen()) {
+            let waiting: Vec<_> = sample.processes.iter().filter(|process| waits(process)).collect();
+            since.retain(|pid, _| waiting.iter().any(|process| process.pid == *pid));
+            for process in waiting {
+                let lasted_us = sample.at_us - *since.entry(process.pid).or_insert(sample.at_us);
+                if longest.as_ref().is_none_or(|found| found.lasted_us < lasted_us) {
+                    longest = Some(Self { sample, process, lasted_us });
+                }
+            }
+        }
+        longest
+    }
+
+    fn evidence(&self, scene: &Scene) -> Evidence {
+        let process = self.process;
+        let lasted = match self.lasted_us {
+            LASTING_US.. => format!(" for {:.0} s on end", self.lasted_us as f64 / 1e6),
+            _ => String::new(),
+        };
+        let place = if process.waits_in.is_empty() { "" } else { ", in " };
+        let says = format!(
+            "process {} ({}) waits for a device{lasted} (state D{place}{})",
+            process.pid, process.name, process.waits_in
+        );
+        scene.from_host(self.sample.at_us, "process", says)
+    }
+}
+
+fn waits(process: &ProcessSample) -> bool {
+    process.state == "D" || process.thread_states.contains("D:")
+}
+
 pub(super) fn io_stalled(scene: &Scene) -> Option<Support> {
     if !too_slow(scene) {
         return None;
@@ -80,30 +132,20 @@ pub(super) fn io_stalled(scene: &Scene) -> Option<Support> {
     let samples = host_samples(scene);
     let pressure =
         peak(&samples, |sample| sample.pressure.as_ref()?.io_full_ratio.or(sample.pressure.as_ref()?.io_some_ratio));
-    let waits = scene.samples.iter().find_map(|sample| {
-        let process =
-            sample.processes.iter().find(|process| process.state == "D" || process.thread_states.contains("D:"))?;
-        Some((
-            sample.at_us,
-            format!("process {} ({}) waits for a device (state D) {}", process.pid, process.name, process.waits_in),
-        ))
-    });
+    let waits = Waits::of(scene);
     let share = pressure.map_or(0.0, |(_, share)| share);
     let weight = match (&waits, share) {
         // While others are answered fast, what waits for the device is not what serves.
         (Some(_), _) if scene.others_fast() == Some(true) => POSSIBLE,
-        (Some(_), share) if share > 0.2 => PROVEN * 1.5,
+        (Some(waits), share) if share > 0.2 || waits.lasted_us >= LASTING_US => PROVEN * 1.5,
         (Some(_), share) if share > 0.05 => LIKELY,
         (None, share) if share > 0.5 => POSSIBLE,
         _ => return None,
     };
-    let mut support = Support::new(Cause::IoStalled, weight, scene.failures.began_us);
-    if let Some((at_us, says)) = waits {
-        support = support.with([scene.from_host(at_us, "process", says)]);
-    }
-    if let Some((sample, share)) = pressure {
+    let pressure = pressure.filter(|(_, share)| *share > 0.05).map(|(sample, share)| {
         let says = format!("tasks waited for a device {:.0} % of the time", share * 100.0);
-        support = support.with([scene.from_host(sample.at_us, "pressure", says)]);
-    }
-    Some(support)
+        scene.from_host(sample.at_us, "pressure", says)
+    });
+    let waits = waits.map(|waits| waits.evidence(scene));
+    Some(Support::new(Cause::IoStalled, weight, scene.failures.began_us).with(waits).with(pressure))
 }

@@ -36,8 +36,12 @@ impl Scene<'_> {
     }
 
     /// Whether what was answered while others failed was answered in a small part of the time that those waited: then no
-    /// overload is what made them wait. None where the log tells no times.
+    /// overload is what made them wait. None where the log tells no times, or nothing was answered but the last ones before all
+    /// of it stopped.
     pub fn others_fast(&self) -> Option<bool> {
+        if self.answered_meanwhile() == 0 {
+            return None;
+        }
         let (gateway, upstream) = (self.gateway?, self.case.key.upstream.as_deref()?);
         let waited_us = self.failures.notes.iter().filter_map(|note| note.response_us).max()?;
         let (from_us, to_us) = (self.failures.began_us, self.failures.last_us);

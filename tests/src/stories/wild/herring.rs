@@ -14,17 +14,12 @@ pub(super) struct Herring {
 
 pub(super) const ALL: [Herring; 9] = [
     Herring { name: "calm", act: |_, _| Ok(()) },
-    Herring {
-        name: "hog",
-        act: |world, host| {
-            world.start_other(host, "hog", "while :; do :; done", Limits { memory_mib: None, cpu_milli: Some(300) })
-        },
-    },
+    Herring { name: "hog", act: |world, host| world.start_other(host, "hog", "while :; do :; done", Limits::cpu(300)) },
     Herring {
         name: "memory",
         act: |world, host| {
             let command = "python3 -c 'x=[]\nwhile True: x.append(bytearray(1<<20))'";
-            world.start_other(host, "batch", command, Limits { memory_mib: Some(48), cpu_milli: None })
+            world.start_other(host, "batch", command, Limits::memory(48))
         },
     },
     Herring {

@@ -49,12 +49,10 @@ fn crowds() -> Vec<Ailment> {
                 plan.traffic.every = plan.traffic.every.min(BUSY);
             },
             heal: |world, host, n| {
-                world.limit_app(host, Limits { memory_mib: None, cpu_milli: Some(2000) })?;
+                world.limit_app(host, Limits::cpu(2000))?;
                 start_again(world, host, n)
             },
-            ..Ailment::new("quota", "cpu_throttled", |world, host, n| {
-                world.limit_app(host, Limits { memory_mib: None, cpu_milli: Some(20 + n % 15) })
-            })
+            ..Ailment::new("quota", "cpu_throttled", |world, host, n| world.limit_app(host, Limits::cpu(20 + n % 15)))
         },
         Ailment {
             fits: is_gunicorn,
