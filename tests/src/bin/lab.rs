@@ -51,7 +51,7 @@ fn run(arguments: &[String]) -> Done<ExitCode> {
     }
     let asked = asked(arguments)?;
     if asked.list {
-        asked.stories.iter().for_each(|story| println!("{}", story.name));
+        asked.stories.iter().for_each(|story| why502_tests::tell(&story.name));
         return Ok(ExitCode::SUCCESS);
     }
     runner::run(asked.stories, &asked.wanted)

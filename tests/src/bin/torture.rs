@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use why502_tests::tell;
 use why502_tests::torture::{self, Size, Trial};
 
 const USAGE: &str = "\
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
     }
     let trials = torture::all();
     if arguments.iter().any(|argument| argument == "--list") {
-        trials.iter().for_each(|trial| println!("{:13} {}", trial.name, trial.about));
+        trials.iter().for_each(|trial| tell(&format!("{:13} {}", trial.name, trial.about)));
         return ExitCode::SUCCESS;
     }
     let size = if arguments.iter().any(|argument| argument == "--full") { Size::Full } else { Size::Short };
