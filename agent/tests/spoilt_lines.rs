@@ -232,6 +232,6 @@ fn a_glance_agrees_with_the_whole_reading_on_labelled_and_on_spoilt_lines() {
         }
         let told = format!("{}: {glances} lines and {of_spoilt} spoilt ones were told at a glance", kind.id());
         println!("{told}");
-        assert!(glances >= 4 && of_spoilt >= 100, "{told}");
+        assert!(glances >= 4 && of_spoilt >= 50, "{told}");
     }
 }
