@@ -197,11 +197,12 @@ fn what_a_server_answered_counts_under_its_address_where_the_log_knows_its_name_
 
 /// A pool with an active check, its member taken out by the check with these words.
 fn taken_out(signal: &str, status: u32, edit: impl FnOnce(&mut Story)) -> Story {
-    let check =
-        HealthCheck { kind: "http".into(), path: "/health".into(), timeout_us: 1_000_000, ..Default::default() };
-    let member = PoolMember { name: "app1".into(), address: UPSTREAM.into(), ..Default::default() };
-    let mut story =
-        Story::with_pool(Pool { name: "api".into(), members: vec![member], check: Some(check), ..Default::default() });
+    let mut story = checked(HealthCheck {
+        kind: "http".into(),
+        path: "/health".into(),
+        timeout_us: 1_000_000,
+        ..Default::default()
+    });
     story.pass(10);
     edit(&mut story);
     story.pass(4);
@@ -215,11 +216,32 @@ fn taken_out(signal: &str, status: u32, edit: impl FnOnce(&mut Story)) -> Story 
         ..Default::default()
     };
     story.answered = 0;
-    story.lb(EventKind::Notice(notice)).pass(1);
+    story.lb(EventKind::Notice(notice)).pass(1).lb(none_live()).pass(4);
+    story
+}
+
+/// A pool with this active check and one member.
+fn checked(check: HealthCheck) -> Story {
+    let member = PoolMember { name: "app1".into(), address: UPSTREAM.into(), ..Default::default() };
+    Story::with_pool(Pool { name: "api".into(), members: vec![member], check: Some(check), ..Default::default() })
+}
+
+/// A check was not answered in time.
+fn check_down() -> EventKind {
+    EventKind::Notice(GatewayNotice {
+        gateway: "edge".into(),
+        upstream: UPSTREAM.into(),
+        signal: Signal::HealthCheckDown,
+        check_signal: "read_timeout".into(),
+        ..Default::default()
+    })
+}
+
+/// A request for which no member is left.
+fn none_live() -> EventKind {
     let mut failed = towards("", Signal::NoLiveUpstream, "api");
     failed.attempts.clear();
-    story.lb(EventKind::Failure(failed)).pass(4);
-    story
+    EventKind::Failure(failed)
 }
 
 #[test]
@@ -230,32 +252,9 @@ fn health_checks_that_fail_for_four_reasons() {
     slow.is(Cause::HealthEndpointSlow);
     let missing = taken_out("app_status", 404, |_| {});
     missing.is(Cause::HealthCheckWrongTarget);
-    let mut strict = Story::new();
+    let mut strict = checked(HealthCheck { timeout_us: 1_000_000, ..Default::default() });
     strict.health.first_byte_us = Some(1_500_000);
-    let strict = {
-        let check = HealthCheck { timeout_us: 1_000_000, ..Default::default() };
-        let member = PoolMember { name: "app1".into(), address: UPSTREAM.into(), ..Default::default() };
-        let mut story = Story::with_pool(Pool {
-            name: "api".into(),
-            members: vec![member],
-            check: Some(check),
-            ..Default::default()
-        });
-        story.health.first_byte_us = Some(1_500_000);
-        story.pass(20);
-        let notice = GatewayNotice {
-            gateway: "edge".into(),
-            upstream: UPSTREAM.into(),
-            signal: Signal::HealthCheckDown,
-            check_signal: "read_timeout".into(),
-            ..Default::default()
-        };
-        story.lb(EventKind::Notice(notice)).pass(1);
-        let mut failed = towards("", Signal::NoLiveUpstream, "api");
-        failed.attempts.clear();
-        story.lb(EventKind::Failure(failed)).pass(4);
-        story
-    };
+    strict.pass(20).lb(check_down()).pass(1).lb(none_live()).pass(4);
     strict.is(Cause::HealthCheckTooStrict);
 }
 
@@ -264,27 +263,12 @@ fn health_checks_that_fail_for_four_reasons() {
 fn what_became_slow_amid_the_checks_is_not_what_it_always_took() {
     let fails = |fast: u64| {
         let check = HealthCheck { timeout_us: 1_000_000, interval_us: 1_000_000, fall: 1, ..Default::default() };
-        let member = PoolMember { name: "app1".into(), address: UPSTREAM.into(), ..Default::default() };
-        let mut story = Story::with_pool(Pool {
-            name: "api".into(),
-            members: vec![member],
-            check: Some(check),
-            ..Default::default()
-        });
+        let mut story = checked(check);
         story.pass(fast);
         story.health.first_byte_us = Some(1_600_000);
         story.answered = 0;
         for _ in 0..10 {
-            let notice = GatewayNotice {
-                gateway: "edge".into(),
-                upstream: UPSTREAM.into(),
-                signal: Signal::HealthCheckDown,
-                check_signal: "read_timeout".into(),
-                ..Default::default()
-            };
-            let mut failed = towards("", Signal::NoLiveUpstream, "api");
-            failed.attempts.clear();
-            story.pass(1).lb(EventKind::Notice(notice)).lb(EventKind::Failure(failed));
+            story.pass(1).lb(check_down()).lb(none_live());
         }
         story.pass(3);
         story
