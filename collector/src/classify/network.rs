@@ -356,10 +356,10 @@ fn dropped_untracked(history: &History, from_us: i64, to_us: i64) -> Option<(i64
         let dropped = sample.conntrack_dropped?;
         let more = dropped.checked_sub(*first.get_or_insert(dropped)).filter(|more| *more > 0)?;
         let (count, max) = (sample.conntrack_count?, sample.conntrack_max?);
-        Some((
-            sample.at_us,
-            format!("connection tracking holds {count} of {max} connections, and dropped {more} packets"),
-        ))
+        // What has no valid state is dropped as well, however much room there is.
+        let is_full = count.saturating_mul(100) >= max.saturating_mul(99);
+        let says = format!("connection tracking holds {count} of {max} connections, and dropped {more} packets");
+        is_full.then_some((sample.at_us, says))
     })
 }
 

@@ -75,10 +75,13 @@ fn in_its_work(scene: &Scene) -> bool {
     scene.by_application() || cut >= 0.3 || scene.chain.iter().any(|end| end.failed())
 }
 
-/// A process that waits where no signal reaches it (state D, proc_pid_stat(5)) was so in all readings of so long, microseconds.
-/// Waits for a device are short and come and go; one that lasts is for what does not answer. A frozen file system or a server
+/// A process that waits where no signal reaches it (state D, proc_pid_stat(5)) was so in all readings of so long and did nothing
+/// between them, microseconds. Waits for a device are short and come and go; one that lasts is for what does not answer. A frozen file system or a server
 /// of files that is gone shows in no pressure: only what waits by io_schedule() is counted there (kernel/sched/core.c).
 const LASTING_US: i64 = 2_000_000;
+/// What uses more of a CPU than this between two readings was not waiting all the while: readings may be ten seconds apart, and
+/// who works with a device is in state D in many of them.
+const IDLE_CPU_RATIO: f64 = 0.01;
 
 /// A process in state D.
 struct Waits<'a> {
@@ -95,7 +98,8 @@ impl<'a> Waits<'a> {
         let mut since: HashMap<u32, i64> = HashMap::new();
         for sample in scene.samples.iter().copied().filter(|sample| !sample.is_frozen()) {
             let waiting: Vec<_> = sample.processes.iter().filter(|process| waits(process)).collect();
-            since.retain(|pid, _| waiting.iter().any(|process| process.pid == *pid));
+            let waits_on = |process: &&ProcessSample| process.cpu_ratio.is_some_and(|used| used < IDLE_CPU_RATIO);
+            since.retain(|pid, _| waiting.iter().copied().filter(waits_on).any(|process| process.pid == *pid));
             for process in waiting {
                 let lasted_us = sample.at_us - *since.entry(process.pid).or_insert(sample.at_us);
                 if longest.as_ref().is_none_or(|found| found.lasted_us < lasted_us) {
